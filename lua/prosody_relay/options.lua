@@ -1,0 +1,95 @@
+-- SPDX-License-Identifier: MIT
+-- Checked configuration options. Each getter returns the option or its default; a value of the wrong kind stops the module from
+-- loading with one line that names the option, what was expected and what was found. Prosody's own getters only log, and
+-- COMPAT w/0.12 lacks several of them; `module:get_option` is the same in both versions.
+
+local jid_split = require "util.jid".prepped_split;
+local jid_join = require "util.jid".join;
+
+local options = {};
+
+local function refuse(name, expected, value)
+	local shown = type(value) == "table" and "a table" or ("%s (%s)"):format(tostring(value), type(value));
+	error(("Option '%s': expected %s, got %s"):format(name, expected, shown), 0);
+end
+-- Raises the message every bad option gets: name of the option, what was expected (text), the value found.
+options.refuse = refuse;
+
+-- A number within [min, max] (either may be nil).
+function options.number(module, name, default, min, max)
+	local value = module:get_option(name);
+	if value == nil then return default; end
+	if type(value) ~= "number" or value ~= value or (min and value < min) or (max and value > max) then
+		refuse(name, ("a number%s%s"):format(min and " of at least " .. min or "", max and " and at most " .. max or ""), value);
+	end
+	return value;
+end
+
+-- As number, and whole.
+function options.integer(module, name, default, min, max)
+	local value = options.number(module, name, default, min, max);
+	if value ~= nil and math.tointeger(value) == nil then refuse(name, "a whole number", value); end
+	return math.tointeger(value);
+end
+
+function options.boolean(module, name, default)
+	local value = module:get_option(name);
+	if value == nil then return default; end
+	if type(value) ~= "boolean" then refuse(name, "true or false", value); end
+	return value;
+end
+
+function options.string(module, name, default)
+	local value = module:get_option(name);
+	if value == nil then return default; end
+	if type(value) ~= "string" then refuse(name, "a string", value); end
+	return value;
+end
+
+-- One of the strings in `choices` (array).
+function options.enum(module, name, choices, default)
+	local value = module:get_option(name);
+	if value == nil then return default; end
+	for _, choice in ipairs(choices) do
+		if value == choice then return value; end
+	end
+	return refuse(name, "one of \"" .. table.concat(choices, "\", \"") .. "\"", value);
+end
+
+-- An array of strings; a single string counts as an array of one. `check(item)` may return nil, what_was_expected; else the item to keep.
+function options.list(module, name, default, check)
+	local value = module:get_option(name);
+	if value == nil then return default; end
+	if type(value) == "string" then value = { value }; end
+	if type(value) ~= "table" then refuse(name, "a string or a list of strings", value); end
+	local list = {};
+	for key in pairs(value) do
+		if math.type(key) ~= "integer" then refuse(name, "a list of strings without keys", key); end
+	end
+	for i, item in ipairs(value) do
+		if type(item) ~= "string" then refuse(name, "a list of strings", item); end
+		local kept, expected = item, nil;
+		if check then
+			kept, expected = check(item);
+			if kept == nil then refuse(name, expected, item); end
+		end
+		list[i] = kept;
+	end
+	return list;
+end
+
+-- For options.list: a JID, normalised by stringprep.
+function options.prepped_jid(item)
+	local node, host, resource = jid_split(item);
+	if not host then return nil, "a valid JID"; end
+	return jid_join(node, host, resource);
+end
+
+-- For options.list: a domain, normalised by stringprep.
+function options.prepped_domain(item)
+	local node, host, resource = jid_split(item);
+	if not host or node or resource then return nil, "a domain name"; end
+	return host;
+end
+
+return options;

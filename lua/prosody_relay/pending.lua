@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: MIT
+-- The table of requests that wait for an answer (requirements P13, P21, D13, B1). One timer for the whole table, none per request:
+-- entries lie in buckets of one second, a tick expires the buckets that are due. Add, get and remove cost O(1); an entry costs two
+-- hash slots and its own record. When the table is empty no timer runs.
+
+local now = require "util.time".monotonic;
+
+local pending = {};
+local pending_mt = { __index = pending };
+
+-- new(module, on_expire, [saved]) -> pending table
+--   module: the Prosody module whose timers are used (they end when it unloads)
+--   on_expire(key, record): called once for each entry whose deadline has passed, after it was removed
+--   saved: result of :save() of an earlier instance, across a module reload
+local function new(module, on_expire, saved)
+	local self = setmetatable({
+		module = module; on_expire = on_expire;
+		records = {}; due = {}; buckets = {}; size = 0; ticking = false;
+	}, pending_mt);
+	if saved then
+		for key, record in pairs(saved.records) do
+			self:add(key, record, math.max(0, saved.due[key] - now()));
+		end
+	end
+	return self;
+end
+
+local function tick(self)
+	local current, expired = now(), {};
+	for second, keys in pairs(self.buckets) do
+		if second <= current then
+			for key in pairs(keys) do expired[#expired + 1] = key; end
+		end
+	end
+	for _, key in ipairs(expired) do
+		-- an earlier callback may have removed the key, or used it for a new entry
+		if self.due[key] and self.due[key] <= current then
+			self.on_expire(key, self:remove(key));
+		end
+	end
+	self.ticking = self.size > 0;
+	return self.ticking and 1 or nil;
+end
+
+-- add(key, record, timeout): key any value not in the table, record not nil, timeout in seconds (>= 0; entries expire up to two seconds late)
+function pending:add(key, record, timeout)
+	assert(self.records[key] == nil, "key is already pending");
+	local second = math.ceil(now() + timeout);
+	local bucket = self.buckets[second];
+	if not bucket then
+		bucket = {};
+		self.buckets[second] = bucket;
+	end
+	bucket[key] = true;
+	self.records[key], self.due[key] = record, second;
+	self.size = self.size + 1;
+	if not self.ticking then
+		self.ticking = true;
+		self.module:add_timer(1, function () return tick(self); end);
+	end
+end
+
+-- get(key) -> record or nil
+function pending:get(key)
+	return self.records[key];
+end
+
+-- remove(key) -> its record, or nil when it is not (or no longer) pending
+function pending:remove(key)
+	local record = self.records[key];
+	if record == nil then return nil; end
+	local second = self.due[key];
+	local bucket = self.buckets[second];
+	bucket[key] = nil;
+	if next(bucket) == nil then self.buckets[second] = nil; end
+	self.records[key], self.due[key] = nil, nil;
+	self.size = self.size - 1;
+	return record;
+end
+
+-- count() -> number of entries
+function pending:count()
+	return self.size;
+end
+
+-- each() -> iterator of key, record; entries may be removed while iterating, not added
+function pending:each()
+	return pairs(self.records);
+end
+
+-- save() -> plain table for module.save()
+function pending:save()
+	return { records = self.records; due = self.due };
+end
+
+return { new = new };

@@ -68,7 +68,7 @@ function options.list(module, name, default, check)
 	end
 	for i, item in ipairs(value) do
 		if type(item) ~= "string" then refuse(name, "a list of strings", item); end
-		local kept, expected = item, nil;
+		local kept, expected = item;
 		if check then
 			kept, expected = check(item);
 			if kept == nil then refuse(name, expected, item); end

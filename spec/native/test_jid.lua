@@ -1,0 +1,191 @@
+-- SPDX-License-Identifier: MIT
+-- prosody_relay.jid against Prosody's util.jid as the oracle, and against the examples of XEP-0106.
+
+local lu = require "luaunit";
+local jid = require "prosody_relay.jid";
+local oracle = require "util.jid";
+local random = require "random_input";
+
+TestJid = {}; -- luacheck: globals TestJid
+
+-- XEP-0106 section 5.1, the localparts; and section 4.3 with its sequences that are none
+local xep_examples = {
+	{ [[space cadet]], [[space\20cadet]] };
+	{ [[call me "ishmael"]], [[call\20me\20\22ishmael\22]] };
+	{ [[at&t guy]], [[at\26t\20guy]] };
+	{ [[d'artagnan]], [[d\27artagnan]] };
+	{ [[/.fanboy]], [[\2f.fanboy]] };
+	{ [[::foo::]], [[\3a\3afoo\3a\3a]] };
+	{ [[<foo>]], [[\3cfoo\3e]] };
+	{ [[user@host]], [[user\40host]] };
+	{ [[c:\net]], [[c\3a\net]] };
+	{ [[c:\\net]], [[c\3a\\net]] };
+	{ [[c:\cool stuff]], [[c\3a\cool\20stuff]] };
+	{ [[c:\5commas]], [[c\3a\5c5commas]] };
+	{ [[\3and\2is\5cool]], [[\5c3and\2is\5c5cool]] };
+	{ [[\2plus\2is\4]], [[\2plus\2is\4]] };
+	{ [[foo\bar]], [[foo\bar]] };
+	{ [[foob\41r]], [[foob\41r]] };
+};
+
+local function check(s)
+	local escaped = jid.escape(s);
+	lu.assertEquals(escaped, oracle.escape(s));
+	lu.assertEquals(jid.unescape(s), oracle.unescape(s));
+	lu.assertEquals(jid.unescape(escaped), s);
+end
+
+function TestJid.test_A1_examples_of_the_xep()
+	for _, example in ipairs(xep_examples) do
+		lu.assertEquals(jid.escape(example[1]), example[2]);
+		lu.assertEquals(jid.unescape(example[2]), example[1]);
+	end
+end
+
+function TestJid.test_A1_each_of_the_ten_sequences_and_no_other()
+	local ten = {};
+	for c in ([[ "&'/:<>@\]]):gmatch(".") do ten[("\\%02x"):format(c:byte())] = c; end
+	for octet = 0, 255 do
+		local lower, upper = ("\\%02x"):format(octet), ("\\%02X"):format(octet);
+		lu.assertEquals(jid.unescape(lower), ten[lower] or lower);
+		lu.assertEquals(jid.escape(lower), ten[lower] and "\\5c" .. lower:sub(2) or lower);
+		-- upper-case hex is no sequence (\20 has no case)
+		if upper ~= lower then
+			lu.assertEquals(jid.unescape(upper), upper);
+			lu.assertEquals(jid.escape(upper), upper);
+		end
+	end
+end
+
+function TestJid.test_A2_every_octet_and_every_pair()
+	for first = 0, 255 do
+		check(string.char(first));
+		for second = 0, 255 do check(string.char(first, second)); end
+	end
+end
+
+function TestJid.test_A2_every_backslash_sequence()
+	for first = 0, 255 do
+		for second = 0, 255 do
+			check("\\" .. string.char(first, second));
+		end
+	end
+end
+
+function TestJid.test_A2_random_strings_of_all_lengths()
+	for _ = 1, 20000 do
+		-- mostly the characters that matter, so that sequences, halves of sequences and their nesting come up
+		check(random.string(random.integer(0, 40), [[\\\\2345cfae067 "&'/:<>@x]]));
+		check(random.bytes(random.integer(0, 40)));
+	end
+	for _, length in ipairs { 1022, 1023, 1024, 1025, 3000, 70000 } do
+		check(random.string(length, [[\\25c0 @ab]]));
+		check(("@"):rep(length));
+		check(("a"):rep(length));
+		check(("a"):rep(length - 3) .. "\\20");
+	end
+end
+
+function TestJid.test_A2_nil_gives_nil()
+	lu.assertNil(jid.escape(nil));
+	lu.assertNil(jid.unescape(nil));
+end
+
+-- With the collector stopped a copy would show: these strings are too long to be interned, so each copy is a new object.
+function TestJid.test_A4_the_same_string_comes_back()
+	local s = ("x"):rep(100000);
+	for _, f in ipairs { jid.escape, jid.unescape } do
+		collectgarbage();
+		collectgarbage("stop");
+		local before = collectgarbage("count");
+		local result = f(s);
+		local grown = collectgarbage("count") - before;
+		collectgarbage("restart");
+		lu.assertEquals(result, s);
+		lu.assertTrue(grown < 1, "a copy was made");
+	end
+end
+
+function TestJid.test_A3_strict_form_for_real_localparts()
+	lu.assertEquals(jid.escape_node("d'artagnan"), "d\\27artagnan");
+	lu.assertEquals(jid.escape_node("a b"), "a\\20b");
+	for _, case in ipairs {
+		{ "", "empty" }; { " a", "space" }; { "a ", "space" }; { " ", "space" };
+		{ ("a"):rep(1024), "too-long" }; { ("@"):rep(342), "too-long" };
+	} do
+		lu.assertEquals({ jid.escape_node(case[1]) }, { nil, case[2] });
+	end
+	lu.assertEquals(#jid.escape_node(("a"):rep(1023)), 1023);
+	lu.assertEquals(#jid.escape_node(("@"):rep(341)), 1023);
+	-- \20 typed by a user is not a space
+	lu.assertEquals(jid.escape_node("\\20a"), "\\5c20a");
+end
+
+function TestJid.test_A5_mirror_and_back()
+	-- the example of ProtoXEP FMUC 0.0.1 (M1)
+	local mirrored = "jabberchat\\40talk.example.com@mirror.remote.example.com";
+	lu.assertEquals(jid.mirror("jabberchat@talk.example.com", "mirror.remote.example.com"), mirrored);
+	lu.assertEquals({ jid.unmirror(mirrored) }, { "jabberchat@talk.example.com", "mirror.remote.example.com" });
+	-- backslash sequences of the room's own localpart are escaped first (G24)
+	local room = "d\\27artagnan@talk.example.com";
+	lu.assertEquals(jid.mirror(room, "mirror.lit"), "d\\5c27artagnan\\40talk.example.com@mirror.lit");
+	lu.assertEquals(jid.unmirror("d\\5c27artagnan\\40talk.example.com@mirror.lit"), room);
+	-- both are normalised first
+	lu.assertEquals(jid.mirror("JabberChat@Talk.Example.com", "Mirror.Remote.Example.com"), mirrored);
+	-- a mirror of a mirror elsewhere is a room like any other
+	local twice = jid.mirror(mirrored, "other.lit");
+	lu.assertEquals(jid.unmirror(twice), mirrored);
+end
+
+function TestJid.test_A5_mirror_refuses()
+	for _, case in ipairs {
+		{ "room@talk.lit/nick", "mirror.lit", "resource" };
+		{ "talk.lit", "mirror.lit", "no-node" };
+		{ "", "mirror.lit", "invalid-jid" };
+		{ "@talk.lit", "mirror.lit", "invalid-jid" };
+		{ "a b@talk.lit", "mirror.lit", "invalid-jid" };
+		{ "room@talk.lit", "", "invalid-host" };
+		{ "room@talk.lit", "x@mirror.lit", "invalid-host" };
+		{ "room@talk.lit", "mirror.lit/x", "invalid-host" };
+		{ "talk\\40x.lit@mirror.lit", "mirror.lit", "nested" };
+		{ "talk\\40x.lit@MIRROR.lit", "mirror.lit", "nested" };
+		{ ("r"):rep(1023) .. "@talk.lit", "mirror.lit", "too-long" };
+	} do
+		lu.assertEquals({ jid.mirror(case[1], case[2]) }, { nil, case[3] }, case[1]);
+	end
+	-- the longest that fits: localpart 1023 = room + \40 + domain
+	local longest = ("r"):rep(1023 - #"\\40talk.lit") .. "@talk.lit";
+	lu.assertEquals(jid.unmirror(jid.mirror(longest, "mirror.lit")), longest);
+	-- right-to-left letters followed by an ASCII domain break the bidi rule of stringprep: no such JID can exist
+	lu.assertEquals({ jid.mirror("\u{5e9}\u{5dc}\u{5d5}\u{5dd}@talk.lit", "mirror.lit") }, { nil, "unstable" });
+end
+
+function TestJid.test_A5_unmirror_refuses()
+	for _, case in ipairs {
+		{ "room\\40talk.lit@mirror.lit/nick", "resource" };
+		{ "mirror.lit", "no-node" };
+		{ "", "invalid-jid" };
+		{ "plain@mirror.lit", "no-mirror" }; -- a domain, not a room
+		{ "room\\40talk.lit\\2fnick@mirror.lit", "no-mirror" };
+		{ "\\40talk.lit@mirror.lit", "no-mirror" };
+		{ "room\\40@mirror.lit", "no-mirror" };
+		{ "a\\20b\\40talk.lit@mirror.lit", "no-mirror" }; -- a space in the room's localpart
+		{ "a\\40b\\40talk.lit@mirror.lit", "no-mirror" };
+		{ "room\\40talk.lit.@mirror.lit", "no-mirror" }; -- not normalised: a second spelling of the same room
+		{ "room\\40mirror.lit@mirror.lit", "nested" };
+	} do
+		lu.assertEquals({ jid.unmirror(case[1]) }, { nil, case[2] }, case[1]);
+	end
+end
+
+function TestJid.test_A10_wrong_types_name_the_argument()
+	for _, name in ipairs { "escape", "unescape", "escape_node" } do
+		for _, wrong in ipairs { 5, true, {}, print } do
+			lu.assertErrorMsgMatches("bad argument #1 to '[%w_.]*" .. name .. "' %(string expected, got " .. type(wrong) .. "%)", jid[name], wrong);
+		end
+	end
+	lu.assertErrorMsgContains("string expected, got no value", jid.escape);
+	lu.assertErrorMsgContains("bad argument #1 to 'mirror' (string expected, got nil", jid.mirror, nil, "mirror.lit");
+	lu.assertErrorMsgContains("bad argument #2 to 'mirror' (string expected, got number", jid.mirror, "room@talk.lit", 5);
+	lu.assertErrorMsgContains("bad argument #1 to 'unmirror' (string expected, got boolean", jid.unmirror, false);
+end

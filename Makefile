@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: MIT
 # make all            the shared objects, build/prosody_relay/*.so
+# make test           every test; the last line is "N passed, N failed"
 # make test-native    the tests of the C cores, their bindings and the shared Lua, with every Prosody found
+# make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
+# make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
+# make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
+# make demo           shows each module at work between real servers
+# make deps           the Debian packages of all targets; each target installs what it needs itself
 
 BUILD ?= build
+DEPS ?= .ci/deps
 LUA ?= lua5.4
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -pedantic -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual
@@ -12,7 +19,7 @@ C_FLAGS = -std=c99 -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) $(LUA_CFLA
 SO_FLAGS = -shared -Wl,-z,relro,-z,now
 
 # Prosody's own Lua libraries, of each version there is: the installed one, and the second one after `.ci/prosody13`
-PROSODY_LIBS = $(wildcard /usr/lib/prosody build/prosody13/usr/lib/prosody)
+PROSODY_LIBS = $(wildcard /usr/lib/prosody $(or $(PROSODY13),build/prosody13)/usr/lib/prosody)
 
 JID = csrc/lua_jid.c csrc/jid.c
 
@@ -22,17 +29,45 @@ all: $(OBJECTS)
 
 $(BUILD)/prosody_relay/jid_c.so: $(JID)
 
-$(OBJECTS): $(wildcard csrc/*.h) Makefile
+$(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) $(CFLAGS) $(SO_FLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^)
 
 # The last line is "N passed, N failed" for each Prosody.
-test-native: all
+test-native: all deps-test
 	@status=0; for lib in $(PROSODY_LIBS); do \
 		BUILD=$(BUILD) PROSODY_LIB=$$lib $(RUNNER) $(LUA) spec/native/run.lua || status=1; \
 	done; exit $$status
 
+test:
+	@.ci/test
+
+lint: | deps-build deps-rocks deps-tools
+	luacheck -q . .busted
+	@for cc in gcc clang; do $(MAKE) -s all CC=$$cc CFLAGS="-O2 -Werror" BUILD=build/lint-$$cc || exit 1; done
+	@for rockspec in rockspec/*; do luarocks --lua-version=5.4 lint $$rockspec || exit 1; done
+	shellcheck .ci/*
+
+rocks: | deps-build deps-rocks
+	.ci/rocks
+
+install: rocks | deps-prosody
+	.ci/install
+
+# .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
+demo: all | deps-prosody deps-test
+	@.ci/prosody13 >/dev/null
+	@$(LUA) -e 'local paths = dofile(".busted").default; package.path = paths.lpath .. ";" .. package.path; \
+		package.cpath = paths.cpath .. ";" .. package.cpath' spec/demo.lua
+
+deps:
+	@.ci/deps
+
+# one group of packages
+deps-%:
+	@$(DEPS) $*
+
 clean:
 	rm -rf build rocks
 
-.PHONY: all test-native clean
+.PHONY: all test test-native lint rocks install demo deps clean

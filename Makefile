@@ -22,12 +22,14 @@ SO_FLAGS = -shared -Wl,-z,relro,-z,now
 PROSODY_LIBS = $(wildcard /usr/lib/prosody $(or $(PROSODY13),build/prosody13)/usr/lib/prosody)
 
 JID = csrc/lua_jid.c csrc/jid.c
+JAT = csrc/lua_jat.c csrc/jat.c csrc/siphash.c
 
-OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so)
+OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so)
 
 all: $(OBJECTS)
 
 $(BUILD)/prosody_relay/jid_c.so: $(JID)
+$(BUILD)/prosody_relay/jat_c.so: $(JAT)
 
 $(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	@mkdir -p $(@D)

@@ -18,7 +18,7 @@ for name in lfs.dir("spec/native") do
 	files[#files + 1] = name:match("^(test_.*)%.lua$");
 end
 table.sort(files);
-for _, name in ipairs(files) do require(name); end
+for _, name in ipairs(files) do _G[name] = require(name); end
 
 print(("# native, Prosody libraries of %s, objects of %s"):format(prosody_lib, build));
 local runner = lu.LuaUnit.new();

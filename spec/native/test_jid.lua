@@ -6,7 +6,7 @@ local jid = require "prosody_relay.jid";
 local oracle = require "util.jid";
 local random = require "random_input";
 
-TestJid = {}; -- luacheck: globals TestJid
+local TestJid = {};
 
 -- XEP-0106 section 5.1, the localparts; and section 4.3 with its sequences that are none
 local xep_examples = {
@@ -189,3 +189,5 @@ function TestJid.test_A10_wrong_types_name_the_argument()
 	lu.assertErrorMsgContains("bad argument #2 to 'mirror' (string expected, got number", jid.mirror, "room@talk.lit", 5);
 	lu.assertErrorMsgContains("bad argument #1 to 'unmirror' (string expected, got boolean", jid.unmirror, false);
 end
+
+return TestJid;

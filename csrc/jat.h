@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * JID address translation: a user's JID as a resource that only the holder of the key can make. Requirements A6, A7.
+ *
+ *   token = "@" base64url(tag jid)     tag = SipHash-2-4-128(key, jid)
+ *
+ * base64url is that of RFC 4648 section 5 without padding. Printable ASCII is left alone by resourceprep. No JID begins with "@"
+ * (RFC 7622 section 3.3: a localpart, where there is the separator, is not empty), so a token is never taken for a plain JID.
+ * The token authenticates the JID, it does not hide it: whoever sees the token can read the JID.
+ */
+#ifndef PROSODY_RELAY_JAT_H
+#define PROSODY_RELAY_JAT_H
+
+#include "siphash.h"
+
+#include <stddef.h>
+
+#pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
+
+#define PROSODY_RELAY_JAT_KEY_SIZE PROSODY_RELAY_SIPHASH_KEY_SIZE
+
+/* RFC 7622 section 3.4: longest resource. */
+#define PROSODY_RELAY_JAT_TOKEN_MAX 1023
+
+/* Longest JID that fits a token: 1022 digits carry 766 octets, 16 of them the tag. */
+#define PROSODY_RELAY_JAT_JID_MAX 750
+
+typedef enum {
+	PROSODY_RELAY_JAT_OK,
+	PROSODY_RELAY_JAT_TOO_LONG, /* the JID exceeds PROSODY_RELAY_JAT_JID_MAX */
+	PROSODY_RELAY_JAT_NO_TOKEN, /* does not begin like a token */
+	PROSODY_RELAY_JAT_BAD_TOKEN /* not encoded by this key: malformed, altered or of another key, which are not told apart */
+} prosody_relay_jat_result;
+
+/* Encodes any octets jid[0..length) to token, with room for PROSODY_RELAY_JAT_TOKEN_MAX octets, and sets *token_length.
+ * OK or TOO_LONG (nothing is written then). The same key and JID always give the same token. */
+prosody_relay_jat_result prosody_relay_jat_encode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *jid, size_t length,
+	char *token, size_t *token_length);
+
+/* Decodes token[0..length) to jid, with room for PROSODY_RELAY_JAT_JID_MAX octets, and sets *jid_length.
+ * OK, NO_TOKEN or BAD_TOKEN (jid holds nothing to be used then). The time taken depends on the length, not on where a wrong token
+ * differs from the right one. */
+prosody_relay_jat_result prosody_relay_jat_decode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *token, size_t length,
+	char *jid, size_t *jid_length);
+
+#pragma GCC visibility pop
+
+#endif

@@ -5,6 +5,7 @@
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
+# make prosody13      a Prosody 13.0 in build/prosody13, beside the installed 0.12
 # make demo           shows each module at work between real servers
 # make deps           the Debian packages of all targets; each target installs what it needs itself
 
@@ -57,10 +58,13 @@ install: rocks | deps-prosody
 	.ci/install
 
 # .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
-demo: all | deps-prosody deps-test
-	@.ci/prosody13 >/dev/null
+demo: all prosody13 | deps-prosody deps-test
 	@$(LUA) -e 'local paths = dofile(".busted").default; package.path = paths.lpath .. ";" .. package.path; \
 		package.cpath = paths.cpath .. ";" .. package.cpath' spec/demo.lua
+
+# Prosody 13.0 in build/prosody13, beside the installed 0.12
+prosody13:
+	@.ci/prosody13 >/dev/null
 
 deps:
 	@.ci/deps
@@ -72,4 +76,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all test test-native lint rocks install demo deps clean
+.PHONY: all test test-native lint rocks install demo prosody13 deps clean

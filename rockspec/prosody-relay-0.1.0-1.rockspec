@@ -29,12 +29,14 @@ build = {
 		lua = {
 			["prosody_relay.init"] = "lua/prosody_relay/init.lua",
 			["prosody_relay.compat"] = "lua/prosody_relay/compat.lua",
+			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",
 			["prosody_relay.jid"] = "lua/prosody_relay/jid.lua",
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
 			["prosody_relay.pending"] = "lua/prosody_relay/pending.lua",
 			["prosody_relay.version"] = "lua/prosody_relay/version.lua",
 		},
 		lib = {
+			["prosody_relay.jat_c"] = "build/rock/prosody_relay/jat_c.so",
 			["prosody_relay.jid_c"] = "build/rock/prosody_relay/jid_c.so",
 		},
 	},

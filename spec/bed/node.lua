@@ -1,0 +1,236 @@
+-- SPDX-License-Identifier: MIT
+-- One private Prosody: own data, own loopback address with the standard ports, own name server, own log. Both versions.
+
+local loop = require "bed.loop";
+local stream = require "bed.stream";
+local log_file = require "bed.log";
+local jid_split = require "util.jid".split;
+local deserialize = require "util.serialization".deserialize;
+
+local node = {};
+local node_mt = { __index = node };
+
+local probe_port, dns_port = 5999, 5353;
+local start_timeout, stop_timeout = 20, 15;
+local password = "secret";
+
+local root = assert(io.popen("pwd")):read("l");
+
+local installations = {
+	["0.12"] = { prosody = "/usr/bin/prosody"; prosodyctl = "/usr/bin/prosodyctl" };
+	["13.0"] = {
+		prosody = os.getenv("PROSODY13") and os.getenv("PROSODY13") .. "/usr/bin/prosody" or root .. "/build/prosody13/usr/bin/prosody";
+	};
+};
+installations["13.0"].prosodyctl = installations["13.0"].prosody .. "ctl";
+node.installations = installations;
+
+local config_template = [[
+run_as_root = true
+pidfile = "$DIR/prosody.pid"
+data_path = "$DIR/data"
+log = { { levels = { min = "$LEVEL" }, to = "file", filename = "$DIR/prosody.log" } }
+interfaces = { "$ADDRESS" }
+c2s_ports = { 5222 }; c2s_direct_tls_ports = { }; legacy_ssl_ports = { }
+s2s_ports = { 5269 }; s2s_direct_tls_ports = { }
+component_ports = { 5347 }; component_interfaces = { "$ADDRESS" }
+http_ports = { }; https_ports = { }
+authentication = "internal_plain"; storage = "internal"
+c2s_require_encryption = false; s2s_require_encryption = false; s2s_secure_auth = false; allow_unencrypted_plain_auth = true
+unbound = { resolvconf = false; hoststxt = false; forward = { "$ADDRESS@$DNS" }; options = { ["do-not-query-localhost:"] = "no" } }
+bed_address = "$ADDRESS"; bed_port = $PROBE
+plugin_paths = { $PLUGINS }
+$INSTALLED
+modules_enabled = { "roster", "saslauth", "dialback", "disco", "ping", "bed", $MODULES }
+modules_disabled = { "s2s_auth_certs" }
+$GLOBAL
+
+$CONFIG
+]];
+
+local function quoted_list(items)
+	local quoted = {};
+	for i, item in ipairs(items) do quoted[i] = ("%q"):format(item); end
+	return table.concat(quoted, ", ");
+end
+
+local function write_config(self)
+	local plugins = { root .. "/spec/bed/plugins" };
+	if not self.installed then table.insert(plugins, 1, root .. "/lua"); end
+	local values = {
+		DIR = self.dir; ADDRESS = self.address; LEVEL = self.log_level or "debug"; DNS = tostring(dns_port); PROBE = tostring(probe_port);
+		PLUGINS = quoted_list(plugins); MODULES = quoted_list(self.modules or {});
+		INSTALLED = self.installed and ("installer_plugin_path = %q"):format(self.installed) or "";
+		GLOBAL = self.global or ""; CONFIG = self.config;
+	};
+	local file = assert(io.open(self.dir .. "/prosody.cfg.lua", "w"));
+	file:write((config_template:gsub("%$(%u+)", values)));
+	file:close();
+end
+
+-- new{ scenario, address, dir, version, config, … } -> node, not started. See bed.init for the options.
+function node.new(options)
+	local self = setmetatable(options, node_mt);
+	self.log = log_file.new(self.dir .. "/prosody.log");
+	self.streams = {};
+	return self;
+end
+
+-- hosts() -> iterator of the host names in the node's configuration
+function node:hosts()
+	local text = ("\n" .. self.config):gsub("\n%s*%-%-[^\n]*", "\n");
+	local names = {};
+	for kind, name in text:gmatch("(%u%l+%u?%l+)%s*%(?%s*\"([^\"]+)\"") do
+		if kind == "VirtualHost" or kind == "Component" then names[#names + 1] = name; end
+	end
+	return ipairs(names);
+end
+
+local function alive(pid)
+	local stat = io.open("/proc/" .. pid .. "/stat");
+	if not stat then return false; end
+	local state = stat:read("a"):match("^%d+ %b() (%a)");
+	stat:close();
+	return state ~= "Z";
+end
+
+local function environment(self)
+	if self.installed then return ""; end
+	return ("LUA_PATH_5_4='%s/lua/?.lua;%s/lua/?/init.lua;;' LUA_CPATH_5_4='%s/build/?.so;;' "):format(root, root, root);
+end
+
+-- start(): runs the server and waits until everything listens
+function node:start()
+	write_config(self);
+	local program = installations[self.version].prosody;
+	if not io.open(program) then error(program .. " is missing; `make deps prosody13` brings it", 2); end
+	local command = ("cd '%s' && { env %s%s --config '%s/prosody.cfg.lua' -F >>'%s/output' 2>&1 </dev/null & echo $!; }"):format(
+		self.dir, environment(self), program, self.dir, self.dir);
+	local pipe = assert(io.popen(command));
+	self.pid = assert(tonumber(pipe:read("l")));
+	pipe:close();
+	self.dns = self.dns or self.serve_dns(self.address, dns_port);
+	loop.wait_until(function ()
+		if not alive(self.pid) then error("Prosody ended at its start:\n" .. self:output() .. self.log:tail(15), 0); end
+		return pcall(self.eval, self, "return true");
+	end, start_timeout, function () return "start of Prosody:\n" .. self:output() .. self.log:tail(15); end);
+end
+
+-- output() -> what the process wrote to stdout and stderr
+function node:output()
+	local file = io.open(self.dir .. "/output");
+	local text = file and file:read("a") or "";
+	if file then file:close(); end
+	return text;
+end
+
+local function signal(self, name, timeout)
+	if not self.pid then return; end
+	os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid));
+	loop.wait_until(function () return not alive(self.pid); end, timeout, "end of Prosody after SIG" .. name);
+	self.pid = nil;
+end
+
+-- stop(): SIGTERM, and wait
+function node:stop()
+	signal(self, "TERM", stop_timeout);
+end
+
+-- kill(): SIGKILL, and wait
+function node:kill()
+	signal(self, "KILL", stop_timeout);
+end
+
+-- restart([changes]): stop and start; changes = { config = …, global = …, version = … }
+function node:restart(changes)
+	self:stop();
+	for key, value in pairs(changes or {}) do self[key] = value; end
+	self:start();
+end
+
+-- reload_config(config): writes the new configuration and makes the running server read it
+function node:reload_config(config)
+	self.config = config;
+	write_config(self);
+	self:eval [[assert(prosody.reload_config())]];
+end
+
+-- reload(module, host): module reload as by the shell command
+function node:reload(module, host)
+	self:eval(([[assert(require "core.modulemanager".reload(%q, %q))]]):format(host, module));
+end
+
+-- eval(chunk) -> result of the Lua chunk, run inside the server
+function node:eval(chunk)
+	local answer, closed = "", nil;
+	local conn = assert(loop.server.addclient(self.address, probe_port, {
+		onconnect = function (conn) conn:write(#chunk .. "\n" .. chunk); end;
+		onincoming = function (_, data) answer = answer .. data; end;
+		ondisconnect = function (_, err) closed = err or true; end;
+	}, "*a"));
+	local start;
+	loop.wait_until(function ()
+		local length;
+		length, start = answer:match("^(%d+)\n()");
+		return closed or (length and #answer >= start - 1 + tonumber(length));
+	end, 30, "answer of the probe");
+	if closed then error("the probe does not answer: " .. tostring(closed), 2); end
+	conn:close();
+	local result = assert(deserialize(answer:sub(start)));
+	if not result[1] then error("in the server: " .. tostring(result[2]), 2); end
+	return result[2];
+end
+
+-- add_user(jid): makes the account; the password is the same for all
+function node:add_user(jid)
+	local user, host = jid_split(jid);
+	self:eval(([[
+		local usermanager = require "core.usermanager";
+		if not usermanager.user_exists(%q, %q) then assert(usermanager.create_user(%q, %q, %q)); end
+	]]):format(user, host, user, password, host));
+end
+
+function node:delete_user(jid)
+	local user, host = jid_split(jid);
+	self:eval(([[assert(require "core.usermanager".delete_user(%q, %q))]]):format(user, host));
+end
+
+-- client(jid) -> authenticated client stream; the account is made when it does not exist. No presence is sent.
+function node:client(jid)
+	self:add_user(jid);
+	local client = stream.client(self.address, jid, password);
+	self.streams[#self.streams + 1] = client;
+	return client;
+end
+
+-- component(host, secret) -> authenticated XEP-0114 stream
+function node:component(host, secret)
+	local component = stream.component(self.address, host, secret);
+	self.streams[#self.streams + 1] = component;
+	return component;
+end
+
+-- allow_log(pattern): a warning or error this scenario provokes
+function node:allow_log(pattern)
+	self.log:allow(pattern);
+end
+
+-- expect_log(pattern, [timeout]) -> the line
+function node:expect_log(pattern, timeout)
+	return loop.wait_until(function () return self.log:find(pattern); end, timeout or 5, function ()
+		return ("log line %q in:\n%s"):format(pattern, self.log:tail(15));
+	end);
+end
+
+-- finish(): ends everything; returns the log lines that nobody allowed
+function node:finish()
+	for _, client in ipairs(self.streams) do client:kill(); end
+	local stopped, err = pcall(self.stop, self);
+	if not stopped then self:kill(); end
+	if self.dns then self.dns.close(); end
+	local complaints = self.log:complaints();
+	if not stopped then table.insert(complaints, 1, err); end
+	return complaints;
+end
+
+return node;

@@ -31,8 +31,8 @@ function relay.native(name)
 	local full_name = "prosody_relay." .. name;
 	local ok, result = pcall(require, full_name);
 	if ok then return result; end
-	-- a missing file gives a line for each place searched, a file for another Lua the linker's one line
-	local found = not result:find("^module '[^']*' not found:");
+	-- a missing file gives a line for each place searched (after a position, as 13.0 wraps require), a file for another Lua the linker's one
+	local found = not result:find(("module '%s' not found:"):format(full_name), 1, true);
 	fail(found and ("cannot load %s in %s: %s"):format(full_name, _VERSION, result:match("from file '.*") or result):gsub("%s+", " ")
 		or ("no shared object for %s in %s"):format(full_name, _VERSION),
 		found and "reinstall the rock prosody-relay with Lua 5.4 and restart Prosody"

@@ -6,7 +6,7 @@ codes = true
 exclude_files = { "build/", "rocks/" }
 ignore = { "411/err", "421/err", "411/ok", "421/ok" }
 
-files["lua/mod_*/"] = {
+local plugins = {
 	module = true,
 	allow_defined_top = true,
 	read_globals = {
@@ -35,6 +35,8 @@ files["lua/mod_*/"] = {
 	},
 }
 
+files["lua/mod_*/"] = plugins
+files["spec/bed/plugins/"] = plugins
 files["lua/prosody_relay/"] = { read_globals = { "prosody" } }
 files["spec/"] = { std = "+busted" }
 files["bench/"] = { read_globals = { "prosody" } }

@@ -46,7 +46,7 @@ test:
 	@.ci/test
 
 lint: | deps-build deps-rocks deps-tools
-	luacheck -q . .busted
+	luacheck -q --no-color . .busted
 	@for cc in gcc clang; do $(MAKE) -s all CC=$$cc CFLAGS="-O2 -Werror" BUILD=build/lint-$$cc || exit 1; done
 	@for rockspec in rockspec/*; do luarocks --lua-version=5.4 lint $$rockspec || exit 1; done
 	shellcheck .ci/*

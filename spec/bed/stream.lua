@@ -166,7 +166,8 @@ end
 function stream:sync()
 	self.syncs = (self.syncs or 0) + 1;
 	local id = "bed-sync-" .. self.syncs;
-	self:send(st.iq({ type = "get"; id = id; to = self.host }):tag("sync", { xmlns = "urn:x-prosody-relay:bed" }));
+	local from = self.default_ns == "jabber:component:accept" and self.host or nil; -- 13.0 demands it of components
+	self:send(st.iq({ type = "get"; id = id; to = self.host; from = from }):tag("sync", { xmlns = "urn:x-prosody-relay:bed" }));
 	self:expect({ "iq", id = id });
 end
 

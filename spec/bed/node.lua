@@ -225,6 +225,10 @@ end
 -- finish(): ends everything; returns the log lines that nobody allowed
 function node:finish()
 	for _, client in ipairs(self.streams) do client:kill(); end
+	-- COMPAT w/0.12: a SIGTERM in the middle of a session's end finds that session half gone, and a traceback
+	if self.pid then
+		pcall(loop.wait_until, function () return self:eval [[return next(prosody.full_sessions) == nil]]; end, 0.5);
+	end
 	local stopped, err = pcall(self.stop, self);
 	if not stopped then self:kill(); end
 	if self.dns then self.dns.close(); end

@@ -75,6 +75,10 @@ function pending:remove(key)
 	if next(bucket) == nil then self.buckets[second] = nil; end
 	self.records[key], self.due[key] = nil, nil;
 	self.size = self.size - 1;
+	if self.size == 0 then
+		-- a Lua table keeps the room of its largest time
+		self.records, self.due, self.buckets = {}, {}, {};
+	end
 	return record;
 end
 

@@ -24,13 +24,17 @@ PROSODY_LIBS = $(wildcard /usr/lib/prosody $(or $(PROSODY13),build/prosody13)/us
 
 JID = csrc/lua_jid.c csrc/jid.c
 JAT = csrc/lua_jat.c csrc/jat.c csrc/siphash.c
+RECIPIENTS = csrc/lua_recipients.c csrc/recipients.c csrc/siphash.c
+TEMPLATE = csrc/lua_template.c csrc/template.c
 
-OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so)
+OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so recipients_c.so template_c.so)
 
 all: $(OBJECTS)
 
 $(BUILD)/prosody_relay/jid_c.so: $(JID)
 $(BUILD)/prosody_relay/jat_c.so: $(JAT)
+$(BUILD)/prosody_relay/recipients_c.so: $(RECIPIENTS)
+$(BUILD)/prosody_relay/template_c.so: $(TEMPLATE)
 
 $(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	@mkdir -p $(@D)

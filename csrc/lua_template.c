@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Binding of template.c: prosody_relay.template_c, reached through prosody_relay.fanout, which documents the functions.
+ *
+ * A template is a userdata that keeps the serialised text as a user value. One made by `capture` also knows which stanza it was made
+ * of, as the addresses of all its tables and strings in the order of a walk over it; a second user value keeps those alive, so
+ * that an address is never that of something newer. While a stanza has the same addresses in the same order it has the same bytes.
+ */
+#include "common.h"
+#include "template.h"
+
+#include <string.h>
+
+#define METATABLE "prosody_relay.template"
+
+/* Stanzas nested deeper are left to Prosody. */
+#define MAX_DEPTH 64
+
+/* Stanzas are rarely larger; a longer text takes a Lua buffer. */
+#define SHORT_MAX 4096
+
+enum { TEXT = 1, KNOWN, USER_VALUES = KNOWN };
+
+typedef struct {
+	prosody_relay_template layout;
+	const char *text;
+	prosody_relay_template_mode own_from; /* what stands for `from` when the caller names none */
+	size_t known_count;
+	const void *known[1]; /* really known_count of them */
+} stanza_template;
+
+typedef struct {
+	const stanza_template *expected; /* NULL: record */
+	int record; /* stack index of the table the walk is recorded in */
+	size_t count;
+	prosody_relay_template_attribute to, from; /* found in the top element */
+} walk;
+
+static const stanza_template *check_template(lua_State *L, int arg) {
+	return luaL_checkudata(L, arg, METATABLE);
+}
+
+static prosody_relay_template_attribute omitted(void) {
+	const prosody_relay_template_attribute result = {PROSODY_RELAY_OMIT, NULL, 0};
+	return result;
+}
+
+/* The attribute value at `index`; absent stands for anything but a string. */
+static prosody_relay_template_attribute attribute_at(lua_State *L, int index, prosody_relay_template_mode absent) {
+	prosody_relay_template_attribute result = {PROSODY_RELAY_SET, NULL, 0};
+	if(lua_type(L, index) == LUA_TSTRING) {
+		result.value = lua_tolstring(L, index, &result.length);
+	} else {
+		result.mode = absent;
+	}
+	return result;
+}
+
+/* Pushes a template of the text at stack index 1, an element with the name at 2, with room for known[count]; nothing when the text is
+ * not what Prosody's serialiser writes. */
+static stanza_template *push_template(lua_State *L, size_t count) {
+	size_t length, name_length;
+	const char *text = lua_tolstring(L, 1, &length);
+	const char *name = lua_tolstring(L, 2, &name_length);
+	prosody_relay_template layout;
+	stanza_template *self;
+	if(!prosody_relay_template_parse(text, length, name, name_length, &layout)) {
+		return NULL;
+	}
+	self = lua_newuserdatauv(L, sizeof(*self) + count * sizeof(self->known[0]), USER_VALUES);
+	self->layout = layout;
+	self->text = text;
+	self->own_from = PROSODY_RELAY_OMIT;
+	self->known_count = count;
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, TEXT);
+	luaL_setmetatable(L, METATABLE);
+	return self;
+}
+
+static void push_rendered(lua_State *L, const stanza_template *self, const prosody_relay_template_attribute *to,
+	const prosody_relay_template_attribute *from, const char *extra, size_t extra_length) {
+	const size_t size = prosody_relay_template_size(&self->layout, to, from, extra_length);
+	if(size <= SHORT_MAX) {
+		char out[SHORT_MAX];
+		prosody_relay_template_render(&self->layout, self->text, to, from, extra, extra_length, out);
+		lua_pushlstring(L, out, size);
+	} else {
+		luaL_Buffer buffer;
+		char *out = luaL_buffinitsize(L, &buffer, size);
+		prosody_relay_template_render(&self->layout, self->text, to, from, extra, extra_length, out);
+		luaL_pushresultsize(&buffer, size);
+	}
+}
+
+static int Ltemplate_new(lua_State *L) {
+	stanza_template *self;
+	luaL_checktype(L, 1, LUA_TSTRING);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_checktype(L, 3, LUA_TBOOLEAN);
+	self = push_template(L, 0);
+	if(!self) {
+		return push_failure(L, "unsupported");
+	}
+	if(lua_toboolean(L, 3)) {
+		self->own_from = PROSODY_RELAY_KEEP;
+	}
+	return 1;
+}
+
+static void check_optional_string(lua_State *L, int arg) {
+	if(!lua_isnoneornil(L, arg)) {
+		luaL_checktype(L, arg, LUA_TSTRING);
+	}
+}
+
+static int Ltemplate_render(lua_State *L) {
+	const stanza_template *self = check_template(L, 1);
+	prosody_relay_template_attribute to, from;
+	const char *extra;
+	size_t extra_length = 0;
+	check_optional_string(L, 2);
+	check_optional_string(L, 3);
+	check_optional_string(L, 4);
+	to = attribute_at(L, 2, PROSODY_RELAY_OMIT);
+	from = attribute_at(L, 3, self->own_from);
+	extra = lua_tolstring(L, 4, &extra_length);
+	push_rendered(L, self, &to, &from, extra, extra_length);
+	return 1;
+}
+
+/* One step of a walk: the value on top of the stack (nil for the end of a list), which is left there. Returns 0 when the walk
+ * has left the known stanza. */
+static int step(lua_State *L, walk *w) {
+	if(w->expected) {
+		return w->count < w->expected->known_count && w->expected->known[w->count++] == lua_topointer(L, -1);
+	}
+	if(lua_isnil(L, -1)) {
+		lua_pushboolean(L, 0); /* nil cannot be filed; neither has an address */
+	} else {
+		lua_pushvalue(L, -1);
+	}
+	lua_rawseti(L, w->record, (lua_Integer)++w->count);
+	return 1;
+}
+
+static int step_end(lua_State *L, walk *w) {
+	int same;
+	lua_pushnil(L);
+	same = step(L, w);
+	lua_pop(L, 1);
+	return same;
+}
+
+static int key_is(lua_State *L, int index, const char *name, size_t name_length) {
+	size_t length;
+	const char *key = lua_tolstring(L, index, &length);
+	return length == name_length && memcmp(key, name, length) == 0;
+}
+
+/* The attributes in the table on top of the stack, in their present order, which is that of the text. Of the top element's `to` and `from`
+ * only the place counts; their values are noted. */
+static int walk_attributes(lua_State *L, walk *w, int is_top) {
+	const int attributes = lua_gettop(L);
+	lua_pushnil(L);
+	while(lua_next(L, attributes)) {
+		if(lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+			return 0;
+		}
+		if(is_top && key_is(L, -2, "to", 2)) {
+			w->to = attribute_at(L, -1, PROSODY_RELAY_OMIT);
+		} else if(is_top && key_is(L, -2, "from", 4)) {
+			w->from = attribute_at(L, -1, PROSODY_RELAY_OMIT);
+		} else if(!step(L, w)) {
+			return 0;
+		}
+		lua_pop(L, 1);
+		if(!step(L, w)) {
+			return 0;
+		}
+	}
+	return step_end(L, w);
+}
+
+/* The element on top of the stack: its name, attributes and children, everything Prosody's serialiser looks at. Returns 0 when it is not
+ * the known one or not one a template is made of; the stack is the caller's to restore then. */
+static int walk_element(lua_State *L, walk *w, int depth) {
+	const int element = lua_gettop(L);
+	lua_Integer i, count;
+	if(depth > MAX_DEPTH || !lua_checkstack(L, 8) || !step(L, w)) {
+		return 0;
+	}
+	if(lua_getfield(L, element, "name") != LUA_TSTRING || !step(L, w)) {
+		return 0;
+	}
+	if(lua_getfield(L, element, "attr") != LUA_TTABLE || !step(L, w) || !walk_attributes(L, w, depth == 0)) {
+		return 0;
+	}
+	lua_pop(L, 2);
+	count = (lua_Integer)lua_rawlen(L, element);
+	for(i = 1; i <= count; i++) {
+		const int type = lua_rawgeti(L, element, i);
+		if(!(type == LUA_TSTRING ? step(L, w) : type == LUA_TTABLE && walk_element(L, w, depth + 1))) {
+			return 0;
+		}
+		lua_pop(L, 1);
+	}
+	return step_end(L, w);
+}
+
+static int Ltemplate_capture(lua_State *L) {
+	stanza_template *self;
+	walk w = {NULL, 4, 0, omitted(), omitted()};
+	size_t i;
+	luaL_checktype(L, 1, LUA_TSTRING);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_checktype(L, 3, LUA_TTABLE);
+	lua_settop(L, 3);
+	lua_newtable(L);
+	lua_pushvalue(L, 3);
+	if(!walk_element(L, &w, 0)) {
+		return push_failure(L, "unsupported");
+	}
+	lua_settop(L, 4);
+	self = push_template(L, w.count);
+	if(!self) {
+		return push_failure(L, "unsupported");
+	}
+	for(i = 0; i < w.count; i++) {
+		lua_rawgeti(L, 4, (lua_Integer)i + 1);
+		self->known[i] = lua_topointer(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pushvalue(L, 4);
+	lua_setiuservalue(L, -2, KNOWN);
+	return 1;
+}
+
+static int Ltemplate_render_known(lua_State *L) {
+	const stanza_template *self = check_template(L, 1);
+	walk w = {NULL, 0, 0, omitted(), omitted()};
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_settop(L, 2);
+	w.expected = self;
+	if(!walk_element(L, &w, 0) || w.count != self->known_count) {
+		luaL_pushfail(L);
+		return 1;
+	}
+	push_rendered(L, self, &w.to, &w.from, NULL, 0);
+	return 1;
+}
+
+PROSODY_RELAY_MODULE(template_c) {
+	static const luaL_Reg functions[] = {
+		{"new", Ltemplate_new},
+		{"capture", Ltemplate_capture},
+		{NULL, NULL},
+	};
+	static const luaL_Reg methods[] = {
+		{"render", Ltemplate_render},
+		{"render_known", Ltemplate_render_known},
+		{NULL, NULL},
+	};
+	luaL_checkversion(L);
+	luaL_newmetatable(L, METATABLE);
+	luaL_newlib(L, methods);
+	lua_setfield(L, -2, "__index");
+	luaL_newlib(L, functions);
+	return 1;
+}

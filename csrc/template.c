@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The serialiser writes an attribute as a space, its name, "='", the escaped value and an apostrophe. No name contains an apostrophe
+ * and no escaped value does, so the first "='" ends a name and the next apostrophe ends the value.
+ */
+#include "template.h"
+
+#include <string.h>
+
+typedef prosody_relay_template_attribute attribute;
+typedef prosody_relay_template_span span;
+
+/* The five characters Prosody escapes, in text and attributes alike. */
+static const struct {
+	unsigned char length;
+	char entity[7];
+} escapes[256] = {
+	['&'] = {5, "&amp;"}, ['<'] = {4, "&lt;"}, ['>'] = {4, "&gt;"}, ['\''] = {6, "&apos;"}, ['"'] = {6, "&quot;"},
+};
+
+static size_t escaped_length(const char *value, size_t length) {
+	size_t i, total = length;
+	for(i = 0; i < length; i++) {
+		const size_t expanded = escapes[(unsigned char)value[i]].length;
+		total += expanded ? expanded - 1 : 0;
+	}
+	return total;
+}
+
+static char *put(char *out, const char *octets, size_t length) {
+	/* a null pointer goes with length 0, and memcpy must not see it */
+	if(length) {
+		memcpy(out, octets, length);
+	}
+	return out + length;
+}
+
+static char *put_escaped(char *out, const char *value, size_t length) {
+	size_t i;
+	for(i = 0; i < length; i++) {
+		const unsigned char c = (unsigned char)value[i];
+		if(escapes[c].length) {
+			out = put(out, escapes[c].entity, escapes[c].length);
+		} else {
+			*out++ = value[i];
+		}
+	}
+	return out;
+}
+
+static int begins_with(const char *text, size_t length, const char *start, size_t start_length) {
+	return length >= start_length && memcmp(text, start, start_length) == 0;
+}
+
+/* End of the attribute whose space is at text[at]; 0 when there is none. Sets *name_end. */
+static size_t attribute_end(const char *text, size_t length, size_t at, size_t *name_end) {
+	const char *equals = text + at + 1, *quote;
+	const char *const end = text + length;
+	while((equals = memchr(equals, '=', (size_t)(end - equals))) != NULL) {
+		if(equals + 1 < end && equals[1] == '\'') {
+			quote = memchr(equals + 2, '\'', (size_t)(end - equals - 2));
+			*name_end = (size_t)(equals - text);
+			return quote ? (size_t)(quote - text) + 1 : 0;
+		}
+		equals++;
+	}
+	return 0;
+}
+
+int prosody_relay_template_parse(const char *text, size_t length, const char *name, size_t name_length, prosody_relay_template *result) {
+	size_t at;
+	if(length < 1 || text[0] != '<' || !begins_with(text + 1, length - 1, name, name_length)) {
+		return 0;
+	}
+	at = 1 + name_length;
+	result->length = length;
+	result->name_length = name_length;
+	result->to.begin = result->to.end = result->from.begin = result->from.end = at;
+	while(at < length && text[at] == ' ') {
+		size_t name_end = 0;
+		const size_t end = attribute_end(text, length, at, &name_end);
+		const char *const attribute_name = text + at + 1;
+		if(!end) {
+			return 0;
+		}
+		if(name_end - at == 3 && memcmp(attribute_name, "to", 2) == 0) {
+			result->to.begin = at;
+			result->to.end = end;
+		} else if(name_end - at == 5 && memcmp(attribute_name, "from", 4) == 0) {
+			result->from.begin = at;
+			result->from.end = end;
+		}
+		at = end;
+	}
+	result->tag_end = at;
+	result->empty = length - at == 2 && memcmp(text + at, "/>", 2) == 0;
+	if(result->empty) {
+		return 1;
+	}
+	/* start tag, and at its end </name> */
+	return at < length && text[at] == '>' && length - at >= name_length + 4 && text[length - 1] == '>'
+		&& memcmp(text + length - name_length - 3, "</", 2) == 0 && memcmp(text + length - name_length - 1, name, name_length) == 0;
+}
+
+/* A place in the text and what is to stand there. */
+typedef struct {
+	const span *place;
+	const attribute *wanted;
+	const char *start; /* space, name, "='" */
+	size_t start_length;
+} filling;
+
+static const filling *to_filling(filling *result, const prosody_relay_template *template, const attribute *to) {
+	result->place = &template->to;
+	result->wanted = to;
+	result->start = " to='";
+	result->start_length = 5;
+	return result;
+}
+
+static const filling *from_filling(filling *result, const prosody_relay_template *template, const attribute *from) {
+	result->place = &template->from;
+	result->wanted = from;
+	result->start = " from='";
+	result->start_length = 7;
+	return result;
+}
+
+static size_t filled_size(const filling *f) {
+	switch(f->wanted->mode) {
+	case PROSODY_RELAY_KEEP: return f->place->end - f->place->begin;
+	case PROSODY_RELAY_OMIT: return 0;
+	default: return f->start_length + escaped_length(f->wanted->value, f->wanted->length) + 1;
+	}
+}
+
+static char *put_filling(char *out, const char *text, const filling *f) {
+	switch(f->wanted->mode) {
+	case PROSODY_RELAY_KEEP: return put(out, text + f->place->begin, f->place->end - f->place->begin);
+	case PROSODY_RELAY_OMIT: return out;
+	default:
+		out = put(out, f->start, f->start_length);
+		out = put_escaped(out, f->wanted->value, f->wanted->length);
+		*out++ = '\'';
+		return out;
+	}
+}
+
+/* An empty place at the same position comes first, so that the other one does not begin before it. */
+static int comes_first(const span *a, const span *b) {
+	return a->begin < b->begin || (a->begin == b->begin && a->end <= b->end);
+}
+
+size_t prosody_relay_template_size(const prosody_relay_template *template, const attribute *to, const attribute *from, size_t extra_length) {
+	const size_t fixed = template->length - (template->to.end - template->to.begin) - (template->from.end - template->from.begin);
+	/* "/>" becomes "></name>" */
+	const size_t opened = extra_length && template->empty ? template->name_length + 2 : 0;
+	filling t, f;
+	return fixed + filled_size(to_filling(&t, template, to)) + filled_size(from_filling(&f, template, from)) + opened + extra_length;
+}
+
+size_t prosody_relay_template_render(const prosody_relay_template *template, const char *text, const attribute *to, const attribute *from,
+	const char *extra, size_t extra_length, char *out) {
+	const size_t end_tag_length = template->name_length + 3;
+	const int to_first = comes_first(&template->to, &template->from);
+	filling t, f;
+	const filling *const first = to_first ? to_filling(&t, template, to) : from_filling(&f, template, from);
+	const filling *const second = to_first ? from_filling(&f, template, from) : to_filling(&t, template, to);
+	size_t at = second->place->end;
+	char *o = put(out, text, first->place->begin);
+	o = put_filling(o, text, first);
+	o = put(o, text + first->place->end, second->place->begin - first->place->end);
+	o = put_filling(o, text, second);
+	if(!extra_length) {
+		return (size_t)(put(o, text + at, template->length - at) - out);
+	}
+	if(template->empty) {
+		o = put(o, text + at, template->tag_end - at);
+		*o++ = '>';
+		o = put(o, extra, extra_length);
+		*o++ = '<';
+		*o++ = '/';
+		o = put(o, text + 1, template->name_length);
+		*o++ = '>';
+	} else {
+		o = put(o, text + at, template->length - end_tag_length - at);
+		o = put(o, extra, extra_length);
+		o = put(o, text + template->length - end_tag_length, end_tag_length);
+	}
+	return (size_t)(o - out);
+}

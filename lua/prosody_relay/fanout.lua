@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+-- Fan-out of a room: who receives, and the bytes they receive. Requirements A8, A9.
+
+local relay = require "prosody_relay";
+local recipients = relay.native "recipients_c";
+local templates = relay.native "template_c";
+local st = require "util.stanza";
+local random_bytes = require "util.random".bytes;
+
+local stanza_mt = st.stanza_mt;
+
+local fanout = {};
+
+-- new() -> empty recipient list (A8). All of its operations but `each` and `by_nick` take constant time; a recipient costs less than
+-- 100 bytes besides its strings. JIDs, nicks and groups are strings, compared byte by byte: give them normalised.
+--
+-- list:add(jid, nick, group) -> true; or nil, "exists" when the JID is there already (nothing changes then)
+--   group: name of the link over which the recipient is reached; nil for a local session
+-- list:remove(jid) -> its nick, its group; or nil
+-- list:get(jid) -> its nick, its group; or nil
+-- list:by_nick(nick) -> array of the JIDs with that nick, empty when there is none; linear in their number
+-- list:count() -> number of recipients
+-- list:count_group(group) -> number of recipients behind that link; with nil: of local sessions
+-- list:each([except_jid], [except_group]) -> iterator of jid, nick, group
+--   Each local session in the order of arrival, then each link once, represented by its longest-standing member. Leaves out
+--   one recipient (a link stays in while it has another member) and one link. While iterating, recipients may be removed, which are then
+--   not visited, and added, which are not visited either. Linear in the number of visits.
+function fanout.new()
+	return recipients.new(random_bytes(16));
+end
+
+local function check_stanza(stanza, name)
+	if not st.is_stanza(stanza) then
+		error(("bad argument #1 to '%s' (stanza expected, got %s)"):format(name, type(stanza)), 3);
+	end
+end
+
+-- template(stanza) -> template of its present state, for any number of recipients (A9)
+--
+-- template:render(to, [from], [extra]) -> bytes
+--   What tostring gives for the stanza with attribute `to` = to, and `from` = from if given, and the XML in string `extra` as its
+--   last child if given. With to = nil there is no attribute `to`.
+function fanout.template(stanza)
+	check_stanza(stanza, "template");
+	-- The serialiser writes attributes in the order of this very table, so absent ones have to be in it for a moment.
+	local attr = stanza.attr;
+	local to, from = attr.to, attr.from;
+	attr.to, attr.from = to or "", from or "";
+	local ok, text = pcall(stanza_mt.__tostring, stanza);
+	attr.to, attr.from = to, from;
+	if not ok then error(text, 0); end
+	return assert(templates.new(text, stanza.name, from ~= nil));
+end
+
+local TEMPLATE = {}; -- key of a view's template in the view: nothing that walks over a stanza's fields by name meets it
+
+-- Served by the template while nothing but `to` and `from` has changed, in the stanza or anywhere in its children; otherwise
+-- by Prosody, whose answer is the next template.
+local function view_tostring(view)
+	local template = view[TEMPLATE];
+	if template then
+		local text = template:render_known(view);
+		if text then return text; end
+	end
+	local text = stanza_mt.__tostring(view);
+	view[TEMPLATE] = templates.capture(text, view.name, view);
+	return text;
+end
+
+local view_mt = {
+	__name = stanza_mt.__name;
+	__index = stanza_mt;
+	__metatable = stanza_mt; -- so that util.stanza takes it for a stanza
+	__tostring = view_tostring;
+};
+
+-- view(stanza) -> a stanza to be routed to many recipients with its attributes `to` and `from` changed in between (design decision 5)
+-- A stanza in every respect: attributes and children of its own may be changed, st.clone gives an ordinary one. Its children are
+-- shared with the original. Only tostring differs: it serialises the first time and after other changes, and copies the bytes otherwise.
+function fanout.view(stanza)
+	check_stanza(stanza, "view");
+	local view = st.clone(stanza, true);
+	table.move(stanza, 1, #stanza, 1, view);
+	table.move(stanza.tags, 1, #stanza.tags, 1, view.tags);
+	return setmetatable(view, view_mt);
+end
+
+return fanout;

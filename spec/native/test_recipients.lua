@@ -1,0 +1,307 @@
+-- SPDX-License-Identifier: MIT
+-- prosody_relay.fanout, the recipient list: against a list in plain Lua as the oracle, and what an oracle cannot show.
+
+local lu = require "luaunit";
+local fanout = require "prosody_relay.fanout";
+local random = require "random_input";
+
+local TestRecipients = {};
+
+-- The same list in the simplest Lua: an array in order of arrival.
+local function new_oracle()
+	local oracle = { entries = {}; groups = {} };
+	local function find(jid)
+		for i, entry in ipairs(oracle.entries) do
+			if entry.jid == jid then return i, entry; end
+		end
+	end
+	function oracle:add(jid, nick, group)
+		if find(jid) then return nil, "exists"; end
+		table.insert(self.entries, { jid = jid; nick = nick; group = group });
+		if group and self:count_group(group) == 1 then table.insert(self.groups, group); end
+		return true;
+	end
+	function oracle:remove(jid)
+		local i, entry = find(jid);
+		if not i then return nil; end
+		table.remove(self.entries, i);
+		if entry.group and self:count_group(entry.group) == 0 then
+			for at, group in ipairs(self.groups) do
+				if group == entry.group then table.remove(self.groups, at); end
+			end
+		end
+		return entry.nick, entry.group;
+	end
+	function oracle.get(_, jid)
+		local _, entry = find(jid);
+		if entry then return entry.nick, entry.group; end
+	end
+	function oracle:by_nick(nick)
+		local jids = {};
+		for _, entry in ipairs(self.entries) do
+			if entry.nick == nick then table.insert(jids, entry.jid); end
+		end
+		return jids;
+	end
+	function oracle:count()
+		return #self.entries;
+	end
+	function oracle:count_group(group)
+		local count = 0;
+		for _, entry in ipairs(self.entries) do
+			if entry.group == group then count = count + 1; end
+		end
+		return count;
+	end
+	function oracle:visits(except_jid, except_group)
+		local visits = {};
+		local function visit(entry)
+			table.insert(visits, { entry.jid, entry.nick, entry.group });
+		end
+		for _, entry in ipairs(self.entries) do
+			if not entry.group and entry.jid ~= except_jid then visit(entry); end
+		end
+		for _, group in ipairs(self.groups) do
+			for _, entry in ipairs(self.entries) do
+				if group ~= except_group and entry.group == group and entry.jid ~= except_jid then
+					visit(entry);
+					break;
+				end
+			end
+		end
+		return visits;
+	end
+	return oracle;
+end
+
+local function visits(list, except_jid, except_group)
+	local result = {};
+	for jid, nick, group in list:each(except_jid, except_group) do
+		table.insert(result, { jid, nick, group });
+	end
+	return result;
+end
+
+local function sorted(list)
+	table.sort(list);
+	return list;
+end
+
+local function compare(list, oracle, jids, nicks, groups)
+	lu.assertEquals(list:count(), oracle:count());
+	lu.assertEquals(list:count_group(nil), oracle:count_group(nil));
+	for _, jid in ipairs(jids) do lu.assertEquals({ list:get(jid) }, { oracle:get(jid) }); end
+	for _, nick in ipairs(nicks) do lu.assertEquals(sorted(list:by_nick(nick)), sorted(oracle:by_nick(nick))); end
+	for _, group in ipairs(groups) do lu.assertEquals(list:count_group(group), oracle:count_group(group)); end
+	lu.assertEquals(visits(list), oracle:visits());
+	local jid, group = random.pick(jids), random.pick(groups);
+	lu.assertEquals(visits(list, jid), oracle:visits(jid));
+	lu.assertEquals(visits(list, nil, group), oracle:visits(nil, group));
+	lu.assertEquals(visits(list, jid, group), oracle:visits(jid, group));
+end
+
+local function names(prefix, count, padding)
+	local result = {};
+	for i = 1, count do result[i] = prefix .. i .. padding; end
+	return result;
+end
+
+function TestRecipients.test_A8_random_operations_agree_with_the_oracle()
+	for round = 1, 12 do
+		-- short strings are interned by Lua, long ones are not: equal ones are different objects
+		local padding = round % 2 == 0 and "" or ("x"):rep(60);
+		local jids, nicks = names("user@host/", round * 6, padding), names("nick", 5, padding);
+		local groups = names("link", 4, padding);
+		local list, oracle = fanout.new(), new_oracle();
+		for _ = 1, 400 do
+			local jid, nick = random.pick(jids) .. "", random.pick(nicks);
+			if random.integer(5) <= 3 then
+				local group = random.integer(2) == 1 and random.pick(groups) or nil;
+				lu.assertEquals({ list:add(jid, nick, group) }, { oracle:add(jid, nick, group) });
+			else
+				lu.assertEquals({ list:remove(jid) }, { oracle:remove(jid) });
+			end
+			if random.integer(10) == 1 then compare(list, oracle, jids, nicks, groups); end
+		end
+		compare(list, oracle, jids, nicks, groups);
+		for _, jid in ipairs(jids) do lu.assertEquals({ list:remove(jid) }, { oracle:remove(jid) }); end
+		compare(list, oracle, jids, nicks, groups);
+	end
+end
+
+function TestRecipients.test_A8_lookup_by_jid_and_nick()
+	local list = fanout.new();
+	lu.assertTrue(list:add("juliet@capulet.lit/balcony", "Juliet"));
+	lu.assertTrue(list:add("juliet@capulet.lit/chamber", "Juliet"));
+	lu.assertTrue(list:add("romeo@montague.lit/orchard", "Romeo", "mirror.montague.lit"));
+	lu.assertEquals({ list:get("juliet@capulet.lit/balcony") }, { "Juliet", nil });
+	lu.assertEquals({ list:get("romeo@montague.lit/orchard") }, { "Romeo", "mirror.montague.lit" });
+	lu.assertNil(list:get("nurse@capulet.lit/x"));
+	lu.assertEquals(sorted(list:by_nick("Juliet")), { "juliet@capulet.lit/balcony", "juliet@capulet.lit/chamber" });
+	lu.assertEquals(list:by_nick("Nurse"), {});
+	lu.assertEquals({ list:add("romeo@montague.lit/orchard", "Other") }, { nil, "exists" });
+	lu.assertEquals({ list:get("romeo@montague.lit/orchard") }, { "Romeo", "mirror.montague.lit" });
+	lu.assertEquals({ list:remove("romeo@montague.lit/orchard") }, { "Romeo", "mirror.montague.lit" });
+	lu.assertNil(list:remove("romeo@montague.lit/orchard"));
+	lu.assertEquals(list:count_group("mirror.montague.lit"), 0);
+end
+
+function TestRecipients.test_A8_a_string_is_jid_nick_and_link_at_once()
+	local list = fanout.new();
+	list:add("same", "same", "same");
+	list:add("other", "same");
+	lu.assertEquals({ list:get("same") }, { "same", "same" });
+	lu.assertEquals(#list:by_nick("same"), 2);
+	lu.assertEquals(list:count_group("same"), 1);
+end
+
+function TestRecipients.test_A8_one_copy_for_each_link()
+	local list = fanout.new();
+	list:add("r1@b/x", "r1", "b");
+	list:add("l1@a/x", "l1");
+	list:add("r2@b/x", "r2", "b");
+	list:add("r3@c/x", "r3", "c");
+	list:add("l2@a/x", "l2");
+	lu.assertEquals(visits(list), { { "l1@a/x", "l1" }, { "l2@a/x", "l2" }, { "r1@b/x", "r1", "b" }, { "r3@c/x", "r3", "c" } });
+	-- without the member who stood for a link the link is still served
+	lu.assertEquals(visits(list, "r1@b/x")[3], { "r2@b/x", "r2", "b" });
+	lu.assertEquals(#visits(list, "r3@c/x"), 3);
+	lu.assertEquals(visits(list, "l1@a/x", "b"), { { "l2@a/x", "l2" }, { "r3@c/x", "r3", "c" } });
+	lu.assertEquals(visits(list, "nobody@a/x", "nowhere"), visits(list));
+end
+
+-- Whatever is removed while iterating, everybody who stays is visited once, and nobody who is gone.
+function TestRecipients.test_A8_removal_while_iterating()
+	for _ = 1, 300 do
+		local list, present, jids = fanout.new(), {}, {};
+		for i = 1, 12 do
+			jids[i] = "jid" .. i;
+			present[jids[i]] = random.integer(2) == 1 and "link" .. random.integer(3) or "local";
+			list:add(jids[i], "nick", present[jids[i]] ~= "local" and present[jids[i]] or nil);
+		end
+		local visited = {};
+		for jid, _, group in list:each() do
+			lu.assertEquals(group or "local", present[jid], "visited after it was removed");
+			local key = group or jid;
+			lu.assertNil(visited[key], "visited twice");
+			visited[key] = true;
+			for _ = 1, random.integer(0, 2) do
+				local gone = random.pick(jids);
+				if present[gone] then
+					list:remove(gone);
+					present[gone] = nil;
+				end
+			end
+		end
+		for jid, group in pairs(present) do
+			lu.assertTrue(visited[group ~= "local" and group or jid], "left out");
+		end
+	end
+end
+
+function TestRecipients.test_A8_what_is_added_while_iterating_is_not_visited()
+	local list = fanout.new();
+	list:add("a", "a");
+	list:add("b", "b", "link");
+	local seen = {};
+	for jid in list:each() do
+		table.insert(seen, jid);
+		-- takes the place of the removed one in memory, but is not the one that was to be visited
+		list:remove(jid);
+		for i = 1, 50 do list:add(jid .. i .. #seen, "new", i % 2 == 0 and "link" .. i or nil); end
+	end
+	lu.assertEquals(seen, { "a", "b" });
+	lu.assertEquals(list:count(), 100);
+end
+
+function TestRecipients.test_A8_a_link_that_ends_and_comes_back_while_iterating_is_another_one()
+	local list = fanout.new();
+	list:add("a", "a");
+	list:add("b", "b", "link");
+	local seen = {};
+	for jid in list:each() do
+		table.insert(seen, jid);
+		list:remove("b");
+		list:add("c", "c", "link");
+	end
+	lu.assertEquals(seen, { "a" });
+end
+
+function TestRecipients.test_A8_the_iterator_keeps_the_list_alive()
+	local list = fanout.new();
+	for i = 1, 100 do list:add("jid" .. i, "nick" .. i); end
+	local iterator = list:each();
+	list = nil; -- luacheck: ignore 311
+	for i = 1, 100 do
+		collectgarbage();
+		lu.assertEquals(iterator(), "jid" .. i);
+	end
+	lu.assertNil(iterator());
+	lu.assertNil(iterator());
+end
+
+-- 10^5 recipients; the strings are the caller's.
+function TestRecipients.test_A8_memory_and_time_at_a_hundred_thousand()
+	local size = 100000;
+	local jids, nicks, links = names("user@example.net/", size, ""), names("nick", size, ""), names("link", 50, "");
+	local function memory()
+		collectgarbage();
+		collectgarbage();
+		return collectgarbage("count") * 1024;
+	end
+	local list, before = fanout.new(), memory();
+	for i = 1, size do list:add(jids[i], nicks[i], i % 3 == 0 and links[i % 50 + 1] or nil); end
+	local overhead = (memory() - before) / size;
+	lu.assertTrue(overhead < 100, overhead .. " bytes each");
+	lu.assertEquals(list:count(), size);
+	for i = 1, size, 97 do lu.assertEquals(list:get(jids[i]), nicks[i]); end
+	local count = 0;
+	for _ in list:each() do count = count + 1; end
+	lu.assertEquals(count, list:count_group(nil) + 50);
+	for i = 1, size do list:remove(jids[i]); end
+	lu.assertEquals(list:count(), 0);
+end
+
+-- Constant time: adding, finding and removing one of 40 000 costs about what one of 400 does (caches aside). Anything linear costs a
+-- hundred times as much; the sessions of one nick are the worst case of its chain.
+function TestRecipients.test_A8_constant_time()
+	local function cost(size, nick)
+		local jids = names("user@example.net/", size, "");
+		local best = math.huge;
+		for _ = 1, 3 do
+			local list = fanout.new();
+			local start = os.clock();
+			for i = 1, size do list:add(jids[i], nick or jids[i]); end
+			for i = 1, size do list:get(jids[i]); end
+			for i = 1, size do list:remove(jids[i]); end
+			best = math.min(best, (os.clock() - start) / size);
+		end
+		return best;
+	end
+	for _, nick in ipairs { false, "one nick for all" } do
+		local few, many = cost(400, nick), cost(40000, nick);
+		lu.assertTrue(many < few * 12, ("%g and %g seconds each"):format(few, many));
+	end
+end
+
+function TestRecipients.test_A10_wrong_arguments_are_named_and_change_nothing()
+	local list = fanout.new();
+	list:add("jid", "nick");
+	for position, arguments in ipairs { { nil, "nick", "link" }, { "jid2", 5, "link" }, { "jid2", "nick", true } } do
+		lu.assertErrorMsgContains("bad argument #" .. position + 1, list.add, list, table.unpack(arguments, 1, 3));
+	end
+	for _, method in ipairs { "remove", "get", "by_nick" } do
+		lu.assertErrorMsgContains("bad argument #2", list[method], list, nil);
+		lu.assertErrorMsgContains("string expected, got number", list[method], list, 5);
+	end
+	lu.assertErrorMsgContains("bad argument #2", list.count_group, list, 5);
+	lu.assertErrorMsgContains("bad argument #2", list.each, list, {});
+	lu.assertErrorMsgContains("bad argument #3", list.each, list, "jid", 1);
+	for _, method in ipairs { "add", "remove", "get", "by_nick", "count", "count_group", "each" } do
+		lu.assertErrorMsgContains("prosody_relay.recipients expected", list[method], io.stdout, "jid", "nick");
+		lu.assertErrorMsgContains("prosody_relay.recipients expected", list[method], nil, "jid", "nick");
+	end
+	lu.assertEquals(visits(list), { { "jid", "nick" } });
+end
+
+return TestRecipients;

@@ -29,6 +29,7 @@ build = {
 		lua = {
 			["prosody_relay.init"] = "lua/prosody_relay/init.lua",
 			["prosody_relay.compat"] = "lua/prosody_relay/compat.lua",
+			["prosody_relay.fanout"] = "lua/prosody_relay/fanout.lua",
 			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",
 			["prosody_relay.jid"] = "lua/prosody_relay/jid.lua",
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
@@ -38,6 +39,8 @@ build = {
 		lib = {
 			["prosody_relay.jat_c"] = "build/rock/prosody_relay/jat_c.so",
 			["prosody_relay.jid_c"] = "build/rock/prosody_relay/jid_c.so",
+			["prosody_relay.recipients_c"] = "build/rock/prosody_relay/recipients_c.so",
+			["prosody_relay.template_c"] = "build/rock/prosody_relay/template_c.so",
 		},
 	},
 }

@@ -1,0 +1,46 @@
+-- SPDX-License-Identifier: MIT
+-- Jabber Address Translation: the address under which the implementing client sees a user, `proxy/encoded` (design.md 3; P6 to P8).
+--
+-- Three forms of `encoded`, the first that can be used:
+-- 1. the user's JID as it is, when stringprep leaves `proxy/JID` alone and it fits: what clients such as Jicofo parse
+-- 2. a token of prosody_relay.jat: resources in Hebrew or Arabic are legal alone but not after a Latin `user@host/`
+-- 3. a handle, a keyed hash: a JID can have 3071 bytes, a resource 1023
+-- All are the same for the same user as long as the key lives. None is trusted: who gets a reply is in the pending table.
+
+local new_codec = require "prosody_relay.jat".new;
+local new_cache = require "util.cache".new;
+local hmac_sha256 = require "util.hashes".hmac_sha256;
+local prepped_split = require "util.jid".prepped_split;
+
+local max_resource = 1023; -- bytes, RFC 7622 section 3.4
+
+-- new(host, key, cache_size) -> encode(jid) -> "host/encoded"
+--   host: the proxy's; key: 16 bytes; cache_size: how many users' addresses to remember
+local function new(host, key, cache_size)
+	local codec = new_codec(key);
+	local prefix = host .. "/";
+	local known = new_cache(cache_size);
+
+	local function is_safe(jid)
+		if #jid > max_resource then return false; end
+		-- strict: code points that were unassigned in Unicode 3.2 may fare differently on the target's server
+		local node, prepped_host, resource = prepped_split(prefix .. jid, true);
+		return node == nil and prepped_host == host and resource == jid;
+	end
+
+	-- like a token it begins with "@", as no JID does, and then with what no token has
+	local function handle(jid)
+		return "@." .. hmac_sha256(key, "handle\0" .. jid, true);
+	end
+
+	return function (jid)
+		local address = known:get(jid);
+		if not address then
+			address = prefix .. (is_safe(jid) and jid or codec:encode(jid) or handle(jid));
+			known:set(jid, address);
+		end
+		return address;
+	end;
+end
+
+return { new = new };

@@ -1,0 +1,231 @@
+-- SPDX-License-Identifier: MIT
+-- mod_client_proxy: a component whose service is implemented by the resources of an ordinary account.
+-- Numbers (P5 ...) are those of the project's requirements; see README.markdown for what it does.
+--
+-- What reaches the component passes here; the parts know no more than their own job:
+--   subscriptions.lib  presence subscriptions to the target accounts
+--   pool.lib           their resources
+--   addresses.lib      address translation
+--   requests.lib       requests in flight
+
+local base64 = require "util.encodings".base64;
+local jid_bare = require "util.jid".bare;
+local jid_split = require "util.jid".split;
+local options = require "prosody_relay.options";
+local random_bytes = require "util.random".bytes;
+local st = require "util.stanza";
+
+if module:get_host_type() ~= "component" then
+	error("mod_client_proxy has to be loaded as a component, e.g. Component \"proxy.example.com\" \"client_proxy\"", 0);
+end
+
+local known_users = 1000; -- whose translated addresses are remembered
+
+local function check_target(text)
+	local jid = options.prepped_jid(text);
+	local node, host, resource = jid_split(jid);
+	if not node or resource or host == module.host then
+		return nil, "the address of an account, such as \"user@example.com\"";
+	end
+	return jid;
+end
+
+local function read_options()
+	local targets = options.list(module, "target_address", nil, check_target);
+	if not targets or #targets == 0 then
+		options.refuse("target_address", "the address of the account that implements the service", nil);
+	end
+	return targets, options.number(module, "client_proxy_timeout", 60, 1);
+end
+
+local targets, timeout = read_options();
+
+local replies_refused = module:metric("counter", "replies_refused", "",
+	"Results and errors that answered no request in flight", {}):with_labels();
+
+-- The key of the address translation lives as long as the data of the server, so that a user has the same address after a restart.
+local function address_key()
+	local store = module:open_store("client_proxy");
+	local saved = store:get();
+	local key = saved and base64.decode(saved.key);
+	if not key then
+		key = random_bytes(16);
+		local ok, err = store:set(nil, { key = base64.encode(key) });
+		if not ok then
+			module:log("warn", "The key of the address translation could not be saved, users will have other addresses after a restart: %s", err);
+		end
+	end
+	return key;
+end
+
+local saved = module.saved_state or {};
+local pool = module:require "pool".new(saved.pool);
+local encode = module:require "addresses".new(module.host, address_key(), known_users);
+local requests = module:require "requests".new(timeout, encode, saved.requests);
+local subscriptions = module:require "subscriptions".new(targets, saved.subscriptions);
+
+local function bounce(event, condition, text)
+	event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
+	return true;
+end
+
+-- IQs --
+
+local function is_reply(stanza)
+	return stanza.attr.type == "result" or stanza.attr.type == "error";
+end
+
+local function is_request(stanza)
+	local type = stanza.attr.type;
+	return (type == "get" or type == "set") and stanza.attr.id and #stanza.tags == 1;
+end
+
+-- Replies of the resources, and what is no IQ at all: Prosody checks those of its own clients only, and mod_iq relies on it.
+local function handle_reply(event)
+	local stanza = event.stanza;
+	if is_reply(stanza) then
+		return not stanza.attr.id or requests:answer(stanza) or nil;
+	elseif not is_request(stanza) then
+		return bounce(event, "bad-request", "An IQ needs an id, a type, and in a request one payload");
+	end
+end
+
+local function handle_request(event)
+	local stanza = event.stanza;
+	local from, to = stanza.attr.from, stanza.attr.to;
+	if is_reply(stanza) then
+		replies_refused:add(1);
+		module:log("debug", "Refused reply from %s to %s, id %s: it answers no request in flight", from, to, stanza.attr.id);
+		return true;
+	end
+	if pool:has(from) and to:sub(1, #module.host + 1) == module.host .. "/" then
+		return bounce(event, "feature-not-implemented", "The implementing client cannot send requests to users");
+	end
+	local resource = pool:pick();
+	if not resource then
+		return bounce(event, "service-unavailable", "No implementing client is online");
+	end
+	requests:forward(stanza, resource);
+	return true;
+end
+
+-- Presence --
+
+local function remove_resource(jid)
+	if pool:remove(jid) then
+		module:log("debug", "%s has gone, %d resources", jid, pool:count());
+		requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
+	end
+end
+
+local function remove_account(account)
+	for _, jid in ipairs(pool:of(account)) do remove_resource(jid); end
+end
+
+local function read_priority(stanza)
+	local priority = tonumber(stanza:get_child_text("priority"));
+	return priority and math.max(-128, math.min(127, priority)) or 0;
+end
+
+-- What each type of presence from a target means; of the other types there is nothing to learn
+local on_presence = {
+	available = function (from, account, stanza)
+		if from == account then return; end
+		if pool:update(from, account, read_priority(stanza), stanza:get_child_text("show")) then
+			module:log("debug", "%s has come, %d resources", from, pool:count());
+		end
+	end;
+
+	unavailable = function (from, account)
+		if from == account then remove_account(account); else remove_resource(from); end
+	end;
+
+	error = function (from, account, stanza)
+		-- from a full JID it concerns that resource only (P14); from the account, the subscription or the way there
+		if from ~= account then return remove_resource(from); end
+		local _, condition, text = stanza:get_error();
+		module:log("info", "The presence of %s cannot be seen: %s (%s)", account, condition, text or "no text");
+		subscriptions:lose(account);
+		remove_account(account);
+	end;
+
+	subscribed = function (_, account)
+		if subscriptions:approve(account) then
+			module:log("info", "%s has approved the subscription to its presence", account);
+		end
+	end;
+
+	unsubscribed = function (_, account)
+		if not subscriptions:lose(account) then
+			module:log("info", "%s has declined the subscription to its presence", account);
+			return;
+		end
+		module:log("warn", "%s has revoked the subscription to its presence, no requests can be relayed to it", account);
+		remove_account(account);
+	end;
+
+	subscribe = function (_, account)
+		module:send(st.presence({ type = "subscribed"; from = module.host; to = account }));
+	end;
+};
+
+local function handle_target_presence(event)
+	local stanza = event.stanza;
+	local from = stanza.attr.from;
+	local account = jid_bare(from);
+	if stanza.attr.to ~= module.host or not subscriptions:is_target(account) then return; end
+	local handler = on_presence[stanza.attr.type or "available"];
+	if handler then handler(from, account, stanza); end
+	return true;
+end
+
+-- One error each to what is not supported; none to an error, nor to the notifications that expect no answer (P16, P17).
+
+local function refuse_presence(event)
+	local type = event.stanza.attr.type;
+	if type == nil or type == "subscribe" or type == "probe" then
+		return bounce(event, "feature-not-implemented", "This service does not handle presence");
+	end
+	return true;
+end
+
+local function refuse_message(event)
+	if event.stanza.attr.type == "error" then return true; end
+	return bounce(event, "feature-not-implemented", "This service does not handle messages");
+end
+
+for _, recipient in ipairs({ "host", "bare", "full" }) do
+	-- before mod_iq, which would look for somebody who waits for this id
+	module:hook("iq/" .. recipient, handle_reply, 1);
+	-- after everybody: what a module loaded on the component handles is not for the implementing client
+	module:hook("iq/" .. recipient, handle_request, -1);
+	module:hook("presence/" .. recipient, handle_target_presence, 1);
+	module:hook("presence/" .. recipient, refuse_presence, -1);
+	module:hook("message/" .. recipient, refuse_message, -1);
+end
+
+-- Life --
+
+local function fail_requests()
+	requests:fail_all("cancel", "service-unavailable", "The service is shutting down");
+end
+
+-- before mod_c2s closes the users' streams
+module:hook_global("server-stopping", fail_requests, 1);
+
+function module.save()
+	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
+	read_options();
+	return { pool = pool:save(); requests = requests:save(); subscriptions = subscriptions:save() };
+end
+
+function module.unload()
+	if not module.reloading then fail_requests(); end
+end
+
+-- after a reload, accounts that are no targets any more
+for account in pairs(pool:accounts()) do
+	if not subscriptions:is_target(account) then remove_account(account); end
+end
+
+subscriptions:start();

@@ -1,0 +1,102 @@
+-- SPDX-License-Identifier: MIT
+-- The presence subscriptions to the target accounts, which tell the proxy what resources they have (P3, P4).
+--
+-- A request can get lost: the target's host may be activated later than the proxy's, its server may be down, its user may be slow
+-- to approve. So it is repeated, less and less often, until it is approved. Then a probe follows, for a server that confirms an old
+-- subscription without sending presence again (P21). Never before: Prosody takes a probe from a contact whose request waits for
+-- approval as a reason to drop that request.
+
+local jid_host = require "util.jid".host;
+local on_started = require "prosody_relay.compat".on_started;
+local st = require "util.stanza";
+
+local first_delay, last_delay = 5, 600; -- seconds
+
+local subscriptions = {};
+local subscriptions_mt = { __index = subscriptions };
+
+local schedule;
+
+local function ask(self, jid)
+	local approved = self.targets[jid].approved;
+	-- a target on this server answers at once, so the timer comes first
+	if not approved then schedule(self, jid); end
+	module:send(st.presence({ type = approved and "probe" or "subscribe"; from = module.host; to = jid }));
+end
+
+local function unschedule(target)
+	if target.timer then target.timer:stop(); end
+	target.timer = nil;
+end
+
+function schedule(self, jid)
+	local target = self.targets[jid];
+	unschedule(target);
+	target.timer = module:add_timer(target.delay, function ()
+		target.timer = nil;
+		ask(self, jid);
+	end);
+	target.delay = math.min(target.delay * 2, last_delay);
+end
+
+-- new(jids, [saved]) -> subscriptions
+--   jids: array of bare JIDs; saved: result of :save() of an earlier instance
+local function new(jids, saved)
+	local self = setmetatable({ targets = {} }, subscriptions_mt);
+	for _, jid in ipairs(jids) do
+		self.targets[jid] = { approved = saved and saved[jid] or false; delay = first_delay };
+	end
+	return self;
+end
+
+-- start(): asks as soon as the server has started; the handlers for the answers have to be in place
+function subscriptions:start()
+	on_started(module, function ()
+		for jid in pairs(self.targets) do ask(self, jid); end
+		-- low priority: after the presence module of that host was loaded
+		module:hook_global("host-activated", function (host) self:ask_host(host); end, -1);
+	end);
+end
+
+-- ask_host(host): asks the targets on a host that has just become reachable
+function subscriptions:ask_host(host)
+	for jid, target in pairs(self.targets) do
+		if jid_host(jid) == host then
+			target.delay = first_delay;
+			ask(self, jid);
+		end
+	end
+end
+
+-- is_target(bare JID) -> boolean
+function subscriptions:is_target(jid)
+	return self.targets[jid] ~= nil;
+end
+
+-- approve(jid) -> true when that is news: the target has approved the subscription
+function subscriptions:approve(jid)
+	local target = self.targets[jid];
+	if target.approved then return false; end
+	unschedule(target);
+	target.approved, target.delay = true, first_delay;
+	ask(self, jid);
+	return true;
+end
+
+-- lose(jid) -> true when there was an approved subscription, which is gone or cannot be relied on; it will be asked for again
+function subscriptions:lose(jid)
+	local target = self.targets[jid];
+	if not target.approved then return false; end
+	target.approved = false;
+	schedule(self, jid);
+	return true;
+end
+
+-- save() -> plain table for module.save()
+function subscriptions:save()
+	local saved = {};
+	for jid, target in pairs(self.targets) do saved[jid] = target.approved; end
+	return saved;
+end
+
+return { new = new };

@@ -1,0 +1,181 @@
+-- SPDX-License-Identifier: MIT
+-- The parts of mod_client_proxy without a server: what needs many tries, or much time.
+
+local function load_lib(name, module)
+	return assert(loadfile("lua/mod_client_proxy/" .. name .. ".lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
+end
+
+describe("pool of client_proxy", function ()
+	local new = load_lib("pool").new;
+
+	local function picked(pool, tries)
+		local count = {};
+		for _ = 1, tries do
+			local jid = pool:pick();
+			count[jid] = (count[jid] or 0) + 1;
+		end
+		return count;
+	end
+
+	it("picks among exactly those present, after any comings and goings (P5a)", function ()
+		math.randomseed(5);
+		local pool, present, size = new(), {}, 0;
+		for _ = 1, 5000 do
+			local jid = "impl@example/" .. math.random(12);
+			local joins = math.random(2) == 1;
+			if joins then
+				assert.equal(not present[jid], pool:update(jid, "impl@example", 0));
+			else
+				assert.equal(present[jid] == true, pool:remove(jid));
+			end
+			size = size + (joins and not present[jid] and 1 or not joins and present[jid] and -1 or 0);
+			present[jid] = joins or nil;
+			assert.equal(size, pool:count());
+			assert.equal(present[jid] == true, pool:has(jid));
+			if size == 0 then
+				assert.is_nil(pool:pick());
+			else
+				assert.is_true(present[pool:pick()]);
+			end
+		end
+	end);
+
+	it("picks each as often as the others, after some left (P5a, P5b)", function ()
+		math.randomseed(5);
+		local pool = new();
+		for i = 1, 10 do pool:update("impl@example/" .. i, "impl@example", 0); end
+		for _, i in ipairs { 1, 10, 5, 6 } do pool:remove("impl@example/" .. i); end
+		local count = picked(pool, 6000);
+		for _, i in ipairs { 2, 3, 4, 7, 8, 9 } do
+			-- six standard deviations
+			assert.is_true(math.abs(count["impl@example/" .. i] - 1000) < 6 * math.sqrt(6000 * 1/6 * 5/6));
+		end
+	end);
+
+	it("knows the resources of each account", function ()
+		local pool = new();
+		pool:update("a@example/1", "a@example", 5, "dnd");
+		pool:update("b@example/1", "b@example", 0);
+		pool:update("a@example/2", "a@example", 0);
+		local of_a = pool:of("a@example");
+		table.sort(of_a);
+		assert.same({ "a@example/1", "a@example/2" }, of_a);
+		assert.same({ ["a@example"] = true; ["b@example"] = true }, pool:accounts());
+	end);
+
+	it("lives on in what it saved (P21)", function ()
+		local pool = new();
+		for i = 1, 3 do pool:update("impl@example/" .. i, "impl@example", 0); end
+		pool:remove("impl@example/1");
+		pool = new(pool:save());
+		assert.is_true(pool:remove("impl@example/2"));
+		assert.is_false(pool:update("impl@example/3", "impl@example", 1));
+		assert.same({ ["impl@example/3"] = 9 }, picked(pool, 9));
+	end);
+end);
+
+describe("addresses of client_proxy", function ()
+	local prepped_split = require "util.jid".prepped_split;
+	local host, key = "proxy.example", ("k"):rep(16);
+	local new = load_lib("addresses").new;
+
+	local jids = {
+		"x", "a.b", "j@x", "juliet@capulet.lit/balcony", "juliet@capulet.lit/\u{5de}\u{5e8}\u{5e4}", "juliet@capulet.lit/\u{634}\u{631}",
+		"j@x/" .. ("r"):rep(1019), "j@x/" .. ("r"):rep(1020), "j@x/" .. ("\u{4e2d}"):rep(341),
+		("n"):rep(1023) .. "@" .. ("h"):rep(63) .. "/" .. ("r"):rep(1023), ("n"):rep(1023) .. "@" .. ("h"):rep(63) .. "/" .. ("s"):rep(1023),
+		("n"):rep(1023) .. "@" .. (("h"):rep(49) .. "."):rep(20) .. ("h"):rep(23) .. "/" .. ("r"):rep(1023),
+	};
+
+	it("are legal, different, and the same for the same user and key (P6, P7, P8)", function ()
+		local encode, again, other = new(host, key, 100), new(host, key, 1), new(host, ("o"):rep(16), 100);
+		local seen = {};
+		for _, jid in ipairs(jids) do
+			local address = encode(jid);
+			local node, prepped_host, resource = prepped_split(address, true);
+			assert.is_nil(node);
+			assert.equal(address, prepped_host .. "/" .. resource);
+			assert.is_true(#resource <= 1023);
+			assert.is_nil(seen[address]);
+			seen[address] = true;
+			assert.equal(address, encode(jid));
+			assert.equal(address, again(jid));
+			-- only the plain form needs no key
+			assert.equal(resource == jid, other(jid) == address);
+		end
+	end);
+
+	it("are the user's own JID where that is legal (P6)", function ()
+		local encode = new(host, key, 100);
+		for i, jid in ipairs(jids) do
+			local is_plain = i <= 4 or i == 7;
+			assert.equal(is_plain, encode(jid) == host .. "/" .. jid, jid);
+		end
+	end);
+end);
+
+describe("subscriptions of client_proxy", function ()
+	local target = "impl@example";
+	local sent, timers, module, subscriptions;
+
+	local new = function (saved)
+		sent, timers = {}, {};
+		module = { host = "proxy.example" };
+		function module.send(_, stanza) sent[#sent + 1] = stanza.attr.type; end
+		function module.hook_global() end
+		function module.add_timer(_, delay, callback)
+			local timer = { delay = delay; callback = callback };
+			function timer.stop() timers[timer] = nil; end
+			timers[timer] = true;
+			return timer;
+		end
+		_G.prosody = { start_time = 1 };
+		subscriptions = load_lib("subscriptions", module).new({ target }, saved);
+		subscriptions:start();
+	end;
+
+	after_each(function () _G.prosody = nil; end);
+
+	local function fire()
+		local timer = assert(next(timers), "no timer");
+		assert.is_nil(next(timers, timer), "more than one timer");
+		timers[timer] = nil;
+		timer.callback();
+		return timer.delay;
+	end
+
+	it("are asked for less and less often until they are approved (P3)", function ()
+		new();
+		local delays = {};
+		for i = 1, 9 do delays[i] = fire(); end
+		assert.same({ 5, 10, 20, 40, 80, 160, 320, 600, 600 }, delays);
+		assert.equal(("subscribe "):rep(10), table.concat(sent, " ") .. " ");
+		assert.is_true(subscriptions:approve(target));
+		assert.is_nil(next(timers));
+		-- the probe is for a server that sends no presence to an old subscriber
+		assert.equal("probe", sent[11]);
+		assert.is_false(subscriptions:approve(target));
+		assert.is_nil(sent[12]);
+	end);
+
+	it("are asked for again when they are lost (P3, P4)", function ()
+		new();
+		fire();
+		assert.is_false(subscriptions:lose(target));
+		subscriptions:approve(target);
+		assert.is_true(subscriptions:lose(target));
+		assert.equal(5, fire());
+		assert.equal("subscribe", sent[#sent]);
+		subscriptions:ask_host("example");
+		assert.equal(5, fire());
+		subscriptions:ask_host("other.example");
+		assert.equal(10, fire());
+	end);
+
+	it("are remembered over a reload, and only probed (P21)", function ()
+		new();
+		subscriptions:approve(target);
+		new(subscriptions:save());
+		assert.same({ "probe" }, sent);
+		assert.is_nil(next(timers));
+	end);
+end);

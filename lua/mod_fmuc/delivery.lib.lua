@@ -1,0 +1,69 @@
+-- SPDX-License-Identifier: MIT
+-- A room whose recipients lie in a fan-out list (design decisions 4 and 5). Some methods of that one room object are replaced, other
+-- rooms of the service are untouched; what mod_muc does on its own goes through the replaced methods as well.
+--
+-- room.fmuc, made by the role, has at least
+--   recipients          prosody_relay.fanout list: real JID, occupant JID, group
+--   group_of(jid)       name of the link behind which that session is; nil: a local session; false: no delivery at all
+--   send_to_link(room, link, stanza)   sends the one copy for a link
+
+local fanout = require "prosody_relay.fanout";
+
+local delivery = {};
+
+local methods = {};
+
+local function stock(room)
+	return getmetatable(room).__index;
+end
+
+-- Keeps the recipients of one occupant in step with its sessions
+function methods.save_occupant(room, occupant)
+	local recipients, group_of = room.fmuc.recipients, room.fmuc.group_of;
+	for _, jid in ipairs(recipients:by_nick(occupant.nick)) do recipients:remove(jid); end
+	local saved = stock(room).save_occupant(room, occupant);
+	if saved then
+		for jid, presence in saved:each_session() do
+			local group = group_of(jid);
+			if presence.attr.type == nil and group ~= false then recipients:add(jid, saved.nick, group or nil); end
+		end
+	end
+	return saved;
+end
+
+-- As mod_muc's, and one copy for each link. A condition selects single occupants, which a copy for a whole link cannot do: links get none.
+function methods.broadcast(room, stanza, condition)
+	local state = room.fmuc;
+	local view = fanout.view(stanza);
+	for jid, nick, link in state.recipients:each(nil, state.except_link) do
+		if link then
+			if not condition then state.send_to_link(room, link, stanza); end
+		elseif not condition or condition(nick, room._occupants[nick]) then
+			view.attr.to = jid;
+			room:route_stanza(view);
+		end
+	end
+end
+
+-- attach(room, state, more): makes `state` the room's and replaces the methods, those in table `more` too
+function delivery.attach(room, state, more)
+	room.fmuc = state;
+	state.recipients = fanout.new();
+	for name, method in pairs(methods) do room[name] = method; end
+	for name, method in pairs(more) do room[name] = method; end
+	for _, occupant in pairs(room._occupants) do
+		for jid, presence in occupant:each_session() do
+			local group = state.group_of(jid);
+			if presence.attr.type == nil and group ~= false then state.recipients:add(jid, occupant.nick, group or nil); end
+		end
+	end
+end
+
+-- detach(room, more): gives the room its own methods back
+function delivery.detach(room, more)
+	for name in pairs(methods) do room[name] = nil; end
+	for name in pairs(more) do room[name] = nil; end
+	room.fmuc = nil;
+end
+
+return delivery;

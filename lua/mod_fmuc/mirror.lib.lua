@@ -1,0 +1,298 @@
+-- SPDX-License-Identifier: MIT
+-- The mirror role: local users join rooms of other servers through rooms of this service. Requirements M1 to M27 and the client's side
+-- of XEP-0045. This file: what local users send. mirrored_room.lib.lua: what the master sends, and the room itself.
+
+local configmanager = require "core.configmanager";
+local options = require "prosody_relay.options";
+local relay_jid = require "prosody_relay.jid";
+local pending = require "prosody_relay.pending";
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local jid_resource = require "util.jid".resource;
+local new_id = require "util.id".medium;
+local st = require "util.stanza";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+-- ahead of mod_muc's -2, which sees only what a mirror may decide by itself
+local before_muc = 1;
+
+local parent_host = module.host:match("^[^.]+%.(.+)$");
+local allowed_users = options.list(module, "fmuc_allow_users", { parent_host }, options.prepped_jid);
+local allowed_masters = options.list(module, "fmuc_allow_masters", nil, options.prepped_domain);
+local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
+local echo_timeout = 60;
+
+local function read_nomirror()
+	local value = module:get_option("fmuc_nomirror");
+	if value == nil or type(value) == "boolean" then return function () return value; end; end
+	local rooms = {};
+	for _, room_jid in ipairs(options.list(module, "fmuc_nomirror", nil, options.prepped_jid)) do rooms[room_jid] = true; end
+	return function (room_jid) return rooms[room_jid]; end;
+end
+local is_nomirror = read_nomirror();
+
+-- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
+configmanager.set(module.host, "muc_occupant_id", false);
+local muc = module:depends "muc";
+
+local function is_allowed_user(jid)
+	local bare, host = jid_bare(jid), jid_host(jid);
+	for _, allowed in ipairs(allowed_users) do
+		if allowed == bare or allowed == host then return true; end
+	end
+	return false;
+end
+
+local function is_allowed_master(master)
+	local host = jid_host(master);
+	if not allowed_masters then return prosody.hosts[host] == nil; end
+	for _, allowed in ipairs(allowed_masters) do
+		if allowed == host then return true; end
+	end
+	return false;
+end
+
+local mirrored;
+
+-- Joins the master has not answered. Key: occupant JID; record: room_jid, and joins = join presence of each session of the user
+local joins;
+
+-- Groupchat messages whose copy has not come back. Key: occupant JID, NUL, id; record: real JID of the sender
+local echoes;
+
+-- The user's answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
+local function send_join_error(join, error_element)
+	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
+		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
+end
+
+local function refuse_join(join, ...)
+	send_join_error(join, st.error_reply(join, ...):get_child("error"));
+	return true;
+end
+
+local function send_part(room_jid, nick)
+	module:send(st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick })); -- M12
+end
+
+-- A presence of a local user as the master gets it (M4, M16)
+local function send_presence(stanza, fmuc_from)
+	local room_jid = jid_bare(stanza.attr.to);
+	local copy = st.clone(stanza);
+	copy:remove_children("x", xmlns_muc);
+	copy:remove_children("x", xmlns_muc_user);
+	copy:remove_children("fmuc", xmlns_fmuc);
+	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
+	if fmuc_from then
+		copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
+		local x = stanza:get_child("x", xmlns_muc);
+		local password = x:get_child_text("password");
+		if password then copy:text_tag("password", password); end -- G22
+		copy:up();
+	end
+	module:send(copy);
+end
+
+local function on_join_timeout(occupant_jid, record)
+	for _, join in pairs(record.joins) do
+		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
+	end
+	send_part(record.room_jid, jid_resource(occupant_jid));
+	mirrored.forget_if_unused(record.room_jid);
+end
+
+local function on_echo_timeout(key, real_jid)
+	local occupant_jid, id = key:match("^(.-)%z(.*)$");
+	module:send(st.error_reply(st.message({ from = real_jid; to = jid_bare(occupant_jid); type = "groupchat"; id = id }),
+		"wait", "remote-server-timeout", "The room's server did not return this message"));
+end
+
+-- Whether a session of another account has that nick on this mirror already
+local function nick_owner(room, record, occupant_jid)
+	local occupant = room and room.fmuc and room.fmuc.is_local(occupant_jid) and room:get_occupant_by_nick(occupant_jid);
+	if occupant then return occupant.bare_jid; end
+	return record and jid_bare((next(record.joins)));
+end
+
+local function handle_join(stanza, room)
+	local occupant_jid, user = stanza.attr.to, stanza.attr.from;
+	local room_jid = jid_bare(occupant_jid);
+	local master, reason = relay_jid.unmirror(room_jid);
+	if not master then
+		return refuse_join(stanza, "modify", "jid-malformed", "This is not the address of a mirrored room: " .. reason);
+	elseif not is_allowed_user(user) then
+		return refuse_join(stanza, "auth", "forbidden", "This mirror does not serve you");
+	elseif not is_allowed_master(master) then
+		return refuse_join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
+	end
+	local record = joins:get(occupant_jid);
+	local owner = nick_owner(room, record, occupant_jid);
+	if owner and owner ~= jid_bare(user) then
+		return refuse_join(stanza, "cancel", "conflict");
+	elseif record then
+		record.joins[user] = st.clone(stanza);
+		return true;
+	elseif owner then
+		return; -- a further session of an occupant concerns only this side (G23)
+	end
+	if not mirrored.open(room_jid, master) then
+		return refuse_join(stanza, "wait", "resource-constraint", "This mirror has no room for another room");
+	end
+	joins:add(occupant_jid, { room_jid = room_jid; joins = { [user] = st.clone(stanza) } }, join_timeout);
+	send_presence(stanza, user);
+	return true;
+end
+
+-- A user who goes before the master has answered
+local function cancel_join(occupant_jid, user)
+	local record = joins:get(occupant_jid);
+	if not record or not record.joins[user] then return false; end
+	record.joins[user] = nil;
+	if next(record.joins) == nil then
+		joins:remove(occupant_jid);
+		send_part(record.room_jid, jid_resource(occupant_jid));
+		mirrored.forget_if_unused(record.room_jid);
+	end
+	return true;
+end
+
+local function handle_user_presence(stanza, occupant_jid)
+	local user, type = stanza.attr.from, stanza.attr.type;
+	local room = muc.get_room_from_jid(jid_bare(occupant_jid));
+	local present_as = room and room:get_occupant_jid(user);
+	if type == "unavailable" then
+		return cancel_join(occupant_jid, user) or nil; -- mod_muc does the rest
+	elseif type ~= nil then
+		return;
+	elseif present_as and present_as ~= occupant_jid then
+		module:send(st.error_reply(stanza, "modify", "not-acceptable", "Nicknames cannot be changed through a mirror")); -- M27
+		return true;
+	elseif stanza:get_child("x", xmlns_muc) then
+		if present_as then return; end -- wants everything again, which is all here
+		return handle_join(stanza, room);
+	elseif present_as then
+		send_presence(stanza);
+		return true;
+	end
+end
+
+module:hook("presence/full", function (event)
+	local stanza = event.stanza;
+	local room_jid = jid_bare(stanza.attr.to);
+	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
+		return mirrored.handle_presence(room_jid, stanza);
+	end
+	return handle_user_presence(stanza, stanza.attr.to);
+end, before_muc);
+
+module:hook("presence/bare", function (event)
+	local stanza = event.stanza;
+	local room_jid = stanza.attr.to;
+	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
+		return mirrored.handle_presence(room_jid, stanza);
+	end
+	-- as mod_muc does for clients that send their updates to the room
+	local room = muc.get_room_from_jid(room_jid);
+	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
+	if not occupant_jid then return; end
+	local to = stanza.attr.to;
+	stanza.attr.to = occupant_jid;
+	local handled = handle_user_presence(stanza, occupant_jid);
+	stanza.attr.to = to;
+	return handled;
+end, before_muc);
+
+local function send_message(stanza, occupant_jid, master, nomirror)
+	local copy = st.clone(stanza);
+	copy:remove_children("nomirror", xmlns_fmuc);
+	copy:remove_children("x", xmlns_muc_user);
+	copy.attr.from, copy.attr.to = occupant_jid, master; -- M17
+	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
+	module:send(copy);
+end
+
+local function handle_user_groupchat(stanza, room)
+	local user = stanza.attr.from;
+	local occupant = room:get_occupant_by_real_jid(user);
+	if not occupant then return; end -- mod_muc refuses
+	local master = room.fmuc.master;
+	stanza.attr.id = stanza.attr.id or new_id();
+	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
+	if is_nomirror(master) and not changes_subject then
+		-- M21, M23; who has no voice is refused by mod_muc at once, and by nobody a second time
+		if occupant.role ~= "visitor" then send_message(stanza, occupant.nick, master, true); end
+		return;
+	end
+	local key = occupant.nick .. "\0" .. stanza.attr.id;
+	if echoes:get(key) then -- the second of two with the same id: nobody can tell their copies apart
+		module:send(st.error_reply(stanza, "modify", "bad-request", "A message with this id is on its way already"));
+		return true;
+	end
+	echoes:add(key, user, echo_timeout);
+	send_message(stanza, occupant.nick, master);
+	return true;
+end
+
+module:hook("message/bare", function (event)
+	local stanza = event.stanza;
+	local room_jid = stanza.attr.to;
+	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
+		return mirrored.handle_message(room_jid, stanza);
+	end
+	local room = muc.get_room_from_jid(room_jid);
+	if room and stanza.attr.type == "groupchat" then return handle_user_groupchat(stanza, room); end
+end, before_muc);
+
+-- Private stanzas stay on this side of the link
+local function handle_private(event)
+	local origin, stanza = event.origin, event.stanza;
+	local room_jid = jid_bare(stanza.attr.to);
+	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
+		if stanza.name == "message" then return mirrored.handle_message(room_jid, stanza); end
+		return true;
+	end
+	local room = muc.get_room_from_jid(room_jid);
+	local type = stanza.attr.type;
+	if not room or room.fmuc.is_local(stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
+	if type ~= "error" and type ~= "result" and type ~= "groupchat" then
+		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
+		return true;
+	end
+end
+module:hook("message/full", handle_private, before_muc);
+module:hook("iq/full", handle_private, before_muc);
+
+-- M25
+local function refuse_administration(event)
+	local stanza = event.stanza;
+	local master = relay_jid.unmirror(stanza.attr.to);
+	if not master then return; end
+	event.origin.send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. master));
+	return true;
+end
+for _, query in ipairs { "http://jabber.org/protocol/muc#admin", "http://jabber.org/protocol/muc#owner", "jabber:iq:register" } do
+	module:hook("iq/bare/" .. query .. ":query", refuse_administration, before_muc);
+	module:hook("iq-get/bare/" .. query .. ":query", refuse_administration, before_muc);
+	module:hook("iq-set/bare/" .. query .. ":query", refuse_administration, before_muc);
+end
+
+local saved = module.saved_state or {};
+joins = pending.new(module, on_join_timeout, saved.joins);
+echoes = pending.new(module, on_echo_timeout, saved.echoes);
+mirrored = module:require "mirrored_room" {
+	muc = muc; joins = joins; echoes = echoes; send_part = send_part; send_join_error = send_join_error; saved = saved.rooms;
+};
+
+function module.save()
+	return { rooms = mirrored.save(); joins = joins:save(); echoes = echoes:save() };
+end
+
+function module.unload()
+	if module.reloading then mirrored.release(); else mirrored.close_all(); end
+end
+
+-- while the links to other servers still stand
+module:hook_global("server-stopping", function () mirrored.close_all(); end);

@@ -122,7 +122,9 @@ function bed.scenario(run)
 		end, self);
 		local complaints = finish(self);
 		if not ok then
-			if type(err) == "string" then err = err .. "\nfiles in " .. self.dir; end
+			if type(err) == "string" then
+				err = err .. "\nfiles in " .. self.dir .. "\n" .. table.concat(complaints, "\n");
+			end
 			error(err, 0);
 		end
 		if #complaints > 0 then

@@ -168,17 +168,20 @@ local function finish_sync(room)
 	admit(room);
 end
 
-local function accept(room, record, copy)
-	record.accepted = true;
-	local x = copy:get_child("x", xmlns_muc_user);
-	local open = false;
-	x:maptags(function (child) -- codes for the subject alone; mod_muc tells the user
+-- Codes for the joining user alone leave the copy for everybody; mod_muc gives them to the user
+local function take_own_codes(room, copy)
+	local whois = "moderators";
+	copy:get_child("x", xmlns_muc_user):maptags(function (child)
 		local code = child.name == "status" and child.attr.code;
-		if code == "100" then open = true; end
+		if code == "100" then whois = "anyone"; end
 		if code == "100" or code == "170" then return nil; end
 		return child;
 	end);
-	room:set_whois(open and "anyone" or "moderators");
+	room:set_whois(whois);
+end
+
+local function accept(room, record)
+	record.accepted = true;
 	if room.fmuc.synced then return admit(room); end
 	local room_jid = room.jid;
 	module:add_timer(subject_timeout, function ()
@@ -200,13 +203,9 @@ end
 local function handle_available(room, occupant_jid, copy)
 	local state = room.fmuc;
 	local record = joins:get(occupant_jid);
-	if record then
-		accept(room, record, copy);
-		state.copies[occupant_jid] = fanout.view(copy);
-		if state.synced then admit(room); end
-		return;
-	end
+	if record then take_own_codes(room, copy); end
 	state.copies[occupant_jid] = fanout.view(copy);
+	if record then return accept(room, record); end
 	local sessions = state.recipients:by_nick(occupant_jid);
 	if #sessions == 0 then
 		set_occupant(room, occupant_jid, copy);

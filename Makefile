@@ -41,7 +41,7 @@ $(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	$(CC) $(C_FLAGS) $(CFLAGS) $(SO_FLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^)
 
 # The last line is "N passed, N failed" for each Prosody.
-test-native: all deps-test
+test-native: all deps-prosody deps-test
 	@status=0; for lib in $(PROSODY_LIBS); do \
 		BUILD=$(BUILD) PROSODY_LIB=$$lib $(RUNNER) $(LUA) spec/native/run.lua || status=1; \
 	done; exit $$status
@@ -62,7 +62,7 @@ install: rocks | deps-prosody
 	.ci/install
 
 # .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
-demo: all prosody13 | deps-prosody deps-test
+demo: all prosody13 | deps-prosody deps-prosody deps-test
 	@$(LUA) -e 'local paths = dofile(".busted").default; package.path = paths.lpath .. ";" .. package.path; \
 		package.cpath = paths.cpath .. ";" .. package.cpath' spec/demo.lua
 

@@ -1,0 +1,23 @@
+package = "mod_client_proxy"
+version = "0.1.0-1"
+source = {
+	url = "prosody-relay-0.1.0.tar.gz",
+}
+description = {
+	summary = "Prosody component whose service is implemented by the resources of an ordinary account",
+	license = "MIT",
+}
+dependencies = { "lua ~> 5.4", "prosody-relay ~> 0.1" }
+build = {
+	-- Nothing to compile. Not "builtin": that copies the source tree's whole lua/ folder into the rock.
+	type = "none",
+	install = {
+		lua = {
+			["mod_client_proxy"] = "lua/mod_client_proxy/mod_client_proxy.lua",
+			["mod_client_proxy.addresses"] = "lua/mod_client_proxy/addresses.lib.lua",
+			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
+			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",
+			["mod_client_proxy.subscriptions"] = "lua/mod_client_proxy/subscriptions.lib.lua",
+		},
+	},
+}

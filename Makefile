@@ -40,8 +40,13 @@ $(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) $(CFLAGS) $(SO_FLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^)
 
+# For the tests: a second Lua state in one process
+$(BUILD)/spec/other_state.so: spec/native/other_state.c Makefile | deps-build
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) -fvisibility=default $(CFLAGS) $(SO_FLAGS) $(LDFLAGS) -o $@ $<
+
 # The last line is "N passed, N failed" for each Prosody.
-test-native: all deps-prosody deps-test
+test-native: all $(BUILD)/spec/other_state.so deps-prosody deps-test
 	@status=0; for lib in $(PROSODY_LIBS); do \
 		BUILD=$(BUILD) PROSODY_LIB=$$lib $(RUNNER) $(LUA) spec/native/run.lua || status=1; \
 	done; exit $$status

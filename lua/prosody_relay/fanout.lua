@@ -35,6 +35,11 @@ local function check_stanza(stanza, name)
 	end
 end
 
+local function serialise_with(stanza, to, from)
+	stanza.attr.to, stanza.attr.from = to, from;
+	return stanza_mt.__tostring(stanza);
+end
+
 -- template(stanza) -> template of its present state, for any number of recipients (A9)
 --
 -- template:render(to, [from], [extra]) -> bytes
@@ -45,8 +50,7 @@ function fanout.template(stanza)
 	-- The serialiser writes attributes in the order of this very table, so absent ones have to be in it for a moment.
 	local attr = stanza.attr;
 	local to, from = attr.to, attr.from;
-	attr.to, attr.from = to or "", from or "";
-	local ok, text = pcall(stanza_mt.__tostring, stanza);
+	local ok, text = pcall(serialise_with, stanza, to or "", from or "");
 	attr.to, attr.from = to, from;
 	if not ok then error(text, 0); end
 	return assert(templates.new(text, stanza.name, from ~= nil));

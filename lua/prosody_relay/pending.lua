@@ -35,7 +35,9 @@ local function tick(self)
 	for _, key in ipairs(expired) do
 		-- an earlier callback may have removed the key, or used it for a new entry
 		if self.due[key] and self.due[key] <= current then
-			self.on_expire(key, self:remove(key));
+			-- an error would end the timer, and all others would wait for ever
+			local ok, err = pcall(self.on_expire, key, self:remove(key));
+			if not ok then self.module:log("error", "On expiry of a pending request: %s", tostring(err)); end
 		end
 	end
 	self.ticking = self.size > 0;

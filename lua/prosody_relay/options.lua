@@ -20,7 +20,8 @@ function options.number(module, name, default, min, max)
 	local value = module:get_option(name);
 	if value == nil then return default; end
 	if type(value) ~= "number" or value ~= value or (min and value < min) or (max and value > max) then
-		refuse(name, ("a number%s%s"):format(min and " of at least " .. min or "", max and " and at most " .. max or ""), value);
+		local least, most = min and " of at least " .. min or "", max and (min and " and" or " of") .. " at most " .. max or "";
+		refuse(name, "a number" .. least .. most, value);
 	end
 	return value;
 end
@@ -62,8 +63,9 @@ function options.list(module, name, default, check)
 	if value == nil then return default; end
 	if type(value) == "string" then value = { value }; end
 	if type(value) ~= "table" then refuse(name, "a string or a list of strings", value); end
-	local list = {};
+	local list, count = {}, 0;
 	for key in pairs(value) do
+		count = count + 1;
 		if math.type(key) ~= "integer" then refuse(name, "a list of strings without keys", key); end
 	end
 	for i, item in ipairs(value) do
@@ -75,6 +77,7 @@ function options.list(module, name, default, check)
 		end
 		list[i] = kept;
 	end
+	if #list ~= count then refuse(name, "a list of strings without gaps", value); end
 	return list;
 end
 

@@ -1,0 +1,167 @@
+-- SPDX-License-Identifier: MIT
+-- disco#info of the host and of accounts while namespaces are delegated (XEP-0355 section 7.2: D20 to D24, B9, B10): what the server's own
+-- modules announce for a delegated namespace is left out, what the managing entity announces is put in.
+--
+-- Nothing is taken from other modules: their answer is changed on its way out, as long as the entity is there. The host's answer has a hash
+-- in the stream features (XEP-0115), which is changed with it.
+
+local st = require "util.stanza";
+local calculate_hash = require "util.caps".calculate_hash;
+
+local capture = module:require "capture";
+
+local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+local xmlns_caps = "http://jabber.org/protocol/caps";
+
+-- Identities have no namespace: the category that goes with one. Other identities are replaced when the entity announces the same.
+local identity_categories = {
+	["http://jabber.org/protocol/pubsub"] = "pubsub";
+};
+
+local function form_type(form)
+	for _, field in ipairs(form.tags) do
+		if field.name == "field" and field.attr.var == "FORM_TYPE" then
+			-- a form built here has no xmlns on its fields, a received one has
+			return field.tags[1] and field.tags[1]:get_text();
+		end
+	end
+end
+
+local function belongs_to(tag, namespace)
+	local name;
+	if tag.name == "feature" then
+		name = tag.attr.var;
+	elseif tag.name == "x" then
+		name = form_type(tag);
+	elseif tag.name == "identity" then
+		return tag.attr.category ~= nil and tag.attr.category == identity_categories[namespace];
+	end
+	-- a part of the namespace has a '#': urn:xmpp:mam:1 has nothing to do with urn:xmpp:mam:10 (B9)
+	return name ~= nil and (name == namespace or name:sub(1, #namespace + 1) == namespace.."#");
+end
+
+-- What must not stand twice in one answer (XEP-0115 section 5.4)
+local function key_of(tag)
+	if tag.name == "identity" then
+		return ("identity\0%s\0%s\0%s"):format(tag.attr.category, tag.attr.type, tag.attr["xml:lang"]);
+	elseif tag.name == "feature" then
+		return "feature\0"..tostring(tag.attr.var);
+	elseif tag.name == "x" and form_type(tag) then
+		return "x\0"..form_type(tag);
+	end
+	return tag;
+end
+
+-- merge(tags, delegations, scope) -> list of the children that disco#info shows instead of tags; scope: "host" or "bare"
+local function merge(tags, delegations, scope)
+	local shown, merged = {}, {};
+	local function announce(tag)
+		local key = key_of(tag);
+		if not shown[key] then
+			shown[key] = true;
+			merged[#merged + 1] = tag;
+		end
+	end
+	local function is_replaced(tag)
+		for _, delegation in ipairs(delegations) do
+			if delegation.entity.address and belongs_to(tag, delegation.namespace) then return true; end
+		end
+	end
+	for _, delegation in ipairs(delegations) do
+		for _, tag in ipairs(delegation.nested and delegation.nested[scope] or {}) do
+			if tag.name == "identity" or tag.name == "feature" or tag.name == "x" then announce(tag); end
+		end
+	end
+	for _, tag in ipairs(tags) do
+		if not is_replaced(tag) then announce(tag); end
+	end
+	return merged;
+end
+
+local function is_any_active(delegations)
+	for _, delegation in ipairs(delegations) do
+		if delegation.entity.address then return true; end
+	end
+	return false;
+end
+
+local function new(delegations)
+	-- the host's answer, rebuilt when mod_disco gives another one or the delegations change
+	local base, merged_query, hash;
+
+	local function host_query(query)
+		if query ~= base then
+			base, merged_query = query, st.stanza("query", { xmlns = xmlns_disco_info });
+			for _, tag in ipairs(merge(query.tags, delegations, "host")) do
+				merged_query:add_direct_child(tag);
+			end
+			hash = calculate_hash(merged_query.tags);
+		end
+		return merged_query;
+	end
+
+	local event_name = "iq-get/host/"..xmlns_disco_info..":query";
+
+	local function current_hash()
+		-- mod_disco answers a request without node from its cache
+		module:fire_event(event_name, {
+			origin = { type = "local"; host = module.host; send = function () return true; end };
+			stanza = st.iq({ type = "get"; from = module.host; to = module.host; id = "caps" }):tag("query", { xmlns = xmlns_disco_info }):reset();
+		});
+		return hash;
+	end
+
+	module:wrap_event(event_name, function (handlers, name, event)
+		local origin, stanza = event.origin, event.stanza;
+		local node = stanza.tags[1].attr.node;
+		if not is_any_active(delegations) then return handlers(name, event); end
+		if node and node ~= "" then
+			if node:match("#([^#]*)$") ~= current_hash() then return handlers(name, event); end
+			stanza = st.clone(stanza);
+			stanza.tags[1].attr.node = nil;
+		end
+		local handled, answer = capture(handlers, name, { origin = origin; stanza = stanza; to_self = event.to_self });
+		local query = answer and answer:get_child("query", xmlns_disco_info);
+		if query then
+			local shown = st.clone(host_query(query));
+			shown.attr.node = node;
+			answer = st.reply(stanza):add_child(shown);
+		end
+		if answer then origin.send(answer); end
+		return handled;
+	end);
+
+	local function replace_hash(event)
+		if not is_any_active(delegations) then return; end
+		event.features:maptags(function (feature)
+			if feature.name ~= "c" or feature.attr.xmlns ~= xmlns_caps then return feature; end
+			-- mod_disco sends the same stanza to everybody
+			local caps = st.clone(feature);
+			caps.attr.ver = current_hash();
+			return caps;
+		end);
+	end
+	-- behind mod_disco (0), which adds the hash
+	module:hook("stream-features", replace_hash, -10);
+	module:hook("s2s-stream-features", replace_hash, -10);
+
+	module:wrap_event("account-disco-info", function (handlers, name, event)
+		local handled = handlers(name, event);
+		local query = event.reply:get_child("query", xmlns_disco_info);
+		if query and is_any_active(delegations) then
+			local tags = merge(query.tags, delegations, "bare");
+			query:maptags(function () return nil; end);
+			for _, tag in ipairs(tags) do
+				query:add_direct_child(tag);
+			end
+		end
+		return handled;
+	end);
+
+	return {
+		-- changed(): an entity came, went or announced something
+		changed = function () base = nil; end;
+	};
+end
+
+return { new = new };

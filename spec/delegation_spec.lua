@@ -1,0 +1,120 @@
+-- SPDX-License-Identifier: MIT
+-- mod_delegation without a server: reading the configuration, wrapping and unwrapping.
+
+local st = require "util.stanza";
+local config = dofile "lua/mod_delegation/config.lib.lua";
+local wrapper = dofile "lua/mod_delegation/wrapper.lib.lua";
+
+local function parse(option)
+	return config.parse(option, "capulet.lit", 30);
+end
+
+describe("delegation configuration", function ()
+	it("reads entries and leaves the option alone (R1, R2, B7)", function ()
+		local filtering = { "node" };
+		local option = {
+			["urn:xmpp:mam:2"] = { jid = "Pubsub.Capulet.LIT", filtering = filtering, timeout = 5 };
+			["urn:x:y"] = { jid = "bot@capulet.lit/r", protocol = 1 };
+		};
+		local delegations, problems = parse(option);
+		assert.same({}, problems);
+		assert.same({
+			{ namespace = "urn:x:y", advertised = "urn:x:y", jid = "bot@capulet.lit/r", filtering = {}, timeout = 30,
+				version = "urn:xmpp:delegation:1" },
+			{ namespace = "urn:xmpp:mam:2", advertised = "urn:xmpp:mam:2", jid = "pubsub.capulet.lit", filtering = { "node" }, timeout = 5,
+				version = "urn:xmpp:delegation:2" },
+		}, delegations);
+		assert.not_equal(filtering, delegations[2].filtering);
+		assert.same({ jid = "Pubsub.Capulet.LIT", filtering = { "node" }, timeout = 5 }, option["urn:xmpp:mam:2"]);
+		assert.same({ "urn:xmpp:delegation:2", "urn:xmpp:delegation:1" }, config.versions(delegations)); -- R9
+		assert.same({ "urn:xmpp:delegation:2" }, config.versions {});
+	end);
+
+	it("names the entry, the key and what was expected, for each bad entry (R1, B7)", function ()
+		for _, case in ipairs {
+			{ 1, { jid = "a.b" }, "entry 1: expected a namespace as key" },
+			{ "", { jid = "a.b" }, "entry \"\": expected a namespace as key" },
+			{ "n", "a.b", "entry \"n\": expected a table such as .*, got \"a.b\"" },
+			{ "n", {}, "entry \"n\": expected jid to be the JID of a managing entity other than this host, got nothing" },
+			{ "n", { jid = 5 }, "expected jid to be .*, got 5" },
+			{ "n", { jid = "" }, "expected jid to be .*, got \"\"" },
+			{ "n", { jid = "a@b@c" }, "expected jid to be .*, got \"a@b@c\"" },
+			{ "n", { jid = "CAPULET.lit" }, "expected jid to be .* other than this host, got \"CAPULET.lit\"" },
+			{ "n", { jid = "a.b", filtering = "node" }, "expected filtering to be a list of attribute names, got \"node\"" },
+			{ "n", { jid = "a.b", filtering = { node = true } }, "expected filtering to be .*, got a table" },
+			{ "n", { jid = "a.b", filtering = { 1 } }, "expected filtering" },
+			{ "n", { jid = "a.b", filtering = { "" } }, "expected filtering" },
+			{ "n", { jid = "a.b", protocol = 3 }, "expected protocol to be 1 or 2, got 3" },
+			{ "n", { jid = "a.b", protocol = "2" }, "expected protocol to be 1 or 2, got \"2\"" },
+			{ "n", { jid = "a.b", timeout = 0 }, "expected timeout to be a number of seconds, at least 1, got 0" },
+			{ "n", { jid = "a.b", timeout = "5" }, "expected timeout" },
+			{ "n", { jid = "a.b", timeout = 0 / 0 }, "expected timeout" },
+			{ "n", { jid = "a.b", timeout = math.huge }, "expected timeout" },
+			{ "n", { jid = "a.b", filter = {} }, "unknown key \"filter\", expected jid, filtering, protocol or timeout" },
+			{ "n", { jid = "a.b", [1] = "x" }, "unknown key 1" },
+		} do
+			local delegations, problems = parse { [case[1]] = case[2], ["urn:x:good"] = { jid = "a.b" } };
+			assert.equal(1, #problems);
+			assert.matches("^Option 'delegations', entry .*; this entry is skipped$", problems[1]);
+			assert.matches(case[3], problems[1]);
+			assert.equal(1, #delegations);
+			assert.equal("urn:x:good", delegations[1].namespace);
+		end
+	end);
+
+	it("protects the namespace of delegation, but not the remaining disco (D18, D25, D26)", function ()
+		for _, namespace in ipairs { "urn:xmpp:delegation:0", "urn:xmpp:delegation:1", "urn:xmpp:delegation:2", "urn:xmpp:delegation:3",
+				"urn:xmpp:delegation:2:bare:disco#info", "urn:xmpp:delegation:2#configure" } do
+			assert.is_true(config.is_protected(namespace));
+			local delegations, problems = parse { [namespace] = { jid = "a.b" } };
+			assert.same({ 0, 1 }, { #delegations, #problems });
+		end
+		for _, namespace in ipairs { "urn:xmpp:delegation:2:bare:disco#info:*", "urn:xmpp:delegation:2:bare:disco#items:*", "urn:x:y" } do
+			assert.is_false(config.is_protected(namespace));
+			assert.equal(1, #parse { [namespace] = { jid = "a.b" } });
+		end
+	end);
+
+	it("knows the older names of remaining disco (R3, B8)", function ()
+		for _, what in ipairs { "info", "items" } do
+			local old, name = "http://jabber.org/protocol/disco#"..what..":*", "urn:xmpp:delegation:2:bare:disco#"..what..":*";
+			local delegation = parse({ [old] = { jid = "a.b" } })[1];
+			assert.same({ name, name, what }, { delegation.namespace, delegation.advertised, delegation.pseudo });
+			assert.equal(old, parse({ [name] = { jid = "a.b", protocol = 1 } })[1].advertised);
+			local delegations, problems = parse { [old] = { jid = "a.b" }, [name] = { jid = "c.d" } };
+			assert.equal("a.b", delegations[1].jid);
+			assert.equal(1, #delegations);
+			assert.matches("means the same as \""..old:gsub("%p", "%%%0"), problems[1]);
+		end
+		assert.is_nil(parse({ ["http://jabber.org/protocol/disco#items"] = { jid = "a.b" } })[1].pseudo);
+	end);
+end);
+
+describe("delegation wrapper", function ()
+	local record = { from = "juliet@capulet.lit/b"; to = "romeo@capulet.lit"; id = "1"; inner_id = "x"; version = "urn:xmpp:delegation:2";
+		address = "ent.capulet.lit" };
+
+	it("keeps the stanza as it was and its namespace inside the wrapper (D6, D8)", function ()
+		local stanza = st.iq({ type = "set"; id = "1"; from = record.from }):tag("query", { xmlns = "urn:x:y" }):reset();
+		local before = tostring(stanza);
+		local outer = wrapper.wrap(stanza, record, "capulet.lit", "outer");
+		assert.equal(before, tostring(stanza));
+		assert.same({ type = "set"; id = "outer"; from = "capulet.lit"; to = "ent.capulet.lit" }, outer.attr);
+		local inner = outer:find "{urn:xmpp:delegation:2}delegation/{urn:xmpp:forward:0}forwarded/{jabber:client}iq";
+		assert.same({ type = "set"; id = "x"; from = record.from; to = record.to; xmlns = "jabber:client" }, inner.attr);
+	end);
+
+	it("gives the answer the namespace of any stream (R8)", function ()
+		local answer = st.iq({ type = "result"; id = "outer" }):tag("delegation", { xmlns = record.version })
+			:tag("forwarded", { xmlns = "urn:xmpp:forward:0" })
+				:tag("iq", { xmlns = "jabber:client"; type = "error"; id = "x"; to = record.from })
+					:tag("query", { xmlns = "urn:x:y" }):up()
+					:tag("error", { xmlns = "jabber:client"; type = "cancel" })
+						:tag("conflict", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }):reset();
+		local reply = wrapper.unwrap(answer, record);
+		assert.same({ type = "error"; id = "1"; to = record.from; from = record.to }, reply.attr);
+		assert.is_nil(reply:get_child("error").attr.xmlns);
+		assert.equal("urn:x:y", reply.tags[1].attr.xmlns);
+		assert.equal("conflict", (select(2, reply:get_error())));
+	end);
+end);

@@ -6,12 +6,25 @@ local installation = require "installation";
 local proxy = require "e2e.client_proxy";
 local shell = require "shell";
 
-local modules = { "mod_client_proxy" };
+local modules = { "mod_client_proxy", "mod_delegation", "mod_fmuc" };
 
 local capulet_config = [[
 	VirtualHost "capulet.lit"
+		modules_enabled = { "delegation" }
+		delegations = { ["urn:test:delegated"] = { jid = "entity.capulet.lit" } }
+	Component "entity.capulet.lit"
+		component_secret = "secret"
+		modules_enabled = { "delegation" }
 	Component "proxy.capulet.lit" "client_proxy"
 		target_address = "impl@capulet.lit"
+	Component "mirror.capulet.lit" "fmuc"
+]];
+
+local montague_config = [[
+	VirtualHost "montague.lit"
+	Component "talk.montague.lit" "muc"
+		modules_enabled = { "fmuc" }
+		muc_room_locking = false
 ]];
 
 local function relay_by_client_proxy(capulet, juliet)
@@ -25,24 +38,53 @@ local function relay_by_client_proxy(capulet, juliet)
 	assert.equal(impl.jid, proxy.expect_answer(juliet, "relayed", { from = proxy.host }));
 end
 
+local function relay_by_delegation(capulet, juliet)
+	local entity = capulet:component("entity.capulet.lit", "secret");
+	entity:expect { "message", has = "{urn:xmpp:delegation:2}delegation/delegated" };
+	juliet:send "<iq type='get' id='delegated'><question xmlns='urn:test:delegated'/></iq>";
+	local forwarded = entity:expect { "iq", type = "set", from = "capulet.lit",
+		has = "{urn:xmpp:delegation:2}delegation/{urn:xmpp:forward:0}forwarded/{jabber:client}iq/{urn:test:delegated}question" };
+	entity:send(([[<iq type='result' id='%s' from='entity.capulet.lit' to='capulet.lit'><delegation xmlns='urn:xmpp:delegation:2'>
+		<forwarded xmlns='urn:xmpp:forward:0'><iq xmlns='jabber:client' type='result' id='delegated' from='juliet@capulet.lit' to='%s'>
+		<answer xmlns='urn:test:delegated'/></iq></forwarded></delegation></iq>]]):format(forwarded.attr.id, juliet.jid));
+	juliet:expect { "iq", type = "result", id = "delegated", has = "{urn:test:delegated}answer" };
+end
+
+local function relay_by_fmuc(montague, juliet)
+	local romeo = montague:client("romeo@montague.lit/orchard");
+	romeo:send "<presence to='garden@talk.montague.lit/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
+	romeo:expect { "presence", from = "garden@talk.montague.lit/Romeo" };
+	juliet:send "<presence to='garden\\40talk.montague.lit@mirror.capulet.lit/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
+	romeo:expect { "presence", from = "garden@talk.montague.lit/Juliet" };
+	juliet:expect { "presence", from = "garden\\40talk.montague.lit@mirror.capulet.lit/Juliet" };
+	juliet:send "<message to='garden\\40talk.montague.lit@mirror.capulet.lit' type='groupchat'><body>Wherefore?</body></message>";
+	romeo:expect { "message", type = "groupchat", from = "garden@talk.montague.lit/Juliet", body = "Wherefore?" };
+end
+
 local workshop;
 setup(function () workshop = installation.workshop(); end);
 teardown(function () shell.run("rm -rf %s", workshop.directory); end);
+
+local function installed(version, user, rocks)
+	local place = installation.new { workshop = workshop; version = version; user = user; rocks = rocks };
+	for _, module in ipairs(modules) do place:install(module); end
+	return place;
+end
 
 for version in bed.versions() do
 for _, user in ipairs(installation.users()) do
 for _, rocks in ipairs { "binary", "source" } do
 describe(("prosodyctl install on Prosody %s as %s from %s rocks"):format(version, user, rocks), function ()
 	local place;
-	setup(function ()
-		place = installation.new { workshop = workshop; version = version; user = user; rocks = rocks };
-		for _, module in ipairs(modules) do place:install(module); end
-	end);
+	setup(function () place = installed(version, user, rocks); end);
 
 	it("gives modules that relay stanzas", bed.scenario(function (s)
 		local capulet = s:node { version = version; installed = place.tree; config = capulet_config };
+		local montague = s:node { version = version; installed = place.tree; config = montague_config };
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		relay_by_client_proxy(capulet, juliet);
+		relay_by_delegation(capulet, juliet);
+		relay_by_fmuc(montague, juliet);
 		assert.equal(place.tree .. "/share/lua/5.4/prosody_relay/jid.lua", capulet:eval [[return package.searchpath("prosody_relay.jid", package.path)]]);
 	end));
 
@@ -65,20 +107,17 @@ it("make install replaces what is installed, in Prosody " .. version, function (
 	for _ = 1, 2 do
 		shell.run("LUAROCKS_CONFIG=%s make -s install PROSODYCTL=%s CONFIG=%s", place.directory .. "/luarocks.lua",
 			workshop.prosodyctl[version], place.directory .. "/prosody.cfg.lua");
-		assert.same({ mod_client_proxy = true; ["prosody-relay"] = true }, place:list());
-		local installed = place.tree .. "/share/lua/5.4/prosody_relay/jid.lua";
-		shell.run("cmp lua/prosody_relay/jid.lua %s", installed);
+		assert.same({ mod_client_proxy = true; mod_delegation = true; mod_fmuc = true; ["prosody-relay"] = true }, place:list());
+		local file = place.tree .. "/share/lua/5.4/prosody_relay/jid.lua";
+		shell.run("cmp lua/prosody_relay/jid.lua %s", file);
 		-- what the second one is to replace
-		shell.run("echo damaged >%s", installed);
+		shell.run("echo damaged >%s", file);
 	end
 end);
 
 describe("a core that cannot work on Prosody " .. version, function ()
 	local place;
-	before_each(function ()
-		place = installation.new { workshop = workshop; version = version; user = installation.users()[1]; rocks = "binary" };
-		place:install("mod_client_proxy");
-	end);
+	before_each(function () place = installed(version, installation.users()[1], "binary"); end);
 
 	it("says in one line of the log what to do when a shared object is missing", bed.scenario(function (s)
 		shell.run("rm %s/lib/lua/5.4/prosody_relay/*.so", place.tree);

@@ -1,0 +1,27 @@
+package = "mod_delegation"
+version = "0.1.0-1"
+source = {
+	url = "prosody-relay-0.1.0.tar.gz",
+}
+description = {
+	summary = "Namespace delegation for Prosody (XEP-0355)",
+	license = "MIT",
+}
+dependencies = { "lua ~> 5.4", "prosody-relay ~> 0.1" }
+build = {
+	-- Nothing to compile. Not "builtin": that copies the source tree's whole lua/ folder into the rock.
+	type = "none",
+	install = {
+		lua = {
+			["mod_delegation"] = "lua/mod_delegation/mod_delegation.lua",
+			["mod_delegation.bare_disco"] = "lua/mod_delegation/bare_disco.lib.lua",
+			["mod_delegation.capture"] = "lua/mod_delegation/capture.lib.lua",
+			["mod_delegation.config"] = "lua/mod_delegation/config.lib.lua",
+			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",
+			["mod_delegation.nesting"] = "lua/mod_delegation/nesting.lib.lua",
+			["mod_delegation.watch"] = "lua/mod_delegation/watch.lib.lua",
+			["mod_delegation.wrapper"] = "lua/mod_delegation/wrapper.lib.lua",
+			["mod_delegation.written_to"] = "lua/mod_delegation/written_to.lib.lua",
+		},
+	},
+}

@@ -1,0 +1,24 @@
+package = "mod_fmuc"
+version = "0.1.0-1"
+source = {
+	url = "prosody-relay-0.1.0.tar.gz",
+}
+description = {
+	summary = "Federated MUC for Prosody (XEP-0289): one copy of each stanza per server on the link",
+	license = "MIT",
+}
+dependencies = { "lua ~> 5.4", "prosody-relay ~> 0.1" }
+build = {
+	-- Nothing to compile. Not "builtin": that copies the source tree's whole lua/ folder into the rock.
+	type = "none",
+	install = {
+		lua = {
+			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
+			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
+			["mod_fmuc.master"] = "lua/mod_fmuc/master.lib.lua",
+			["mod_fmuc.mirror"] = "lua/mod_fmuc/mirror.lib.lua",
+			["mod_fmuc.mirrored_room"] = "lua/mod_fmuc/mirrored_room.lib.lua",
+			["mod_fmuc.trust"] = "lua/mod_fmuc/trust.lib.lua",
+		},
+	},
+}

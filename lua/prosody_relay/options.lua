@@ -91,7 +91,7 @@ end
 -- For options.list: a domain, normalised by stringprep.
 function options.prepped_domain(item)
 	local node, host, resource = jid_split(item);
-	if not host or node or resource then return nil, "a domain name"; end
+	if not host or node or resource or host:find("%s") then return nil, "a domain name"; end
 	return host;
 end
 

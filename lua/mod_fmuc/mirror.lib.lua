@@ -28,6 +28,7 @@ local echo_timeout = 60;
 local function read_nomirror()
 	local value = module:get_option("fmuc_nomirror");
 	if value == nil or type(value) == "boolean" then return function () return value; end; end
+	if type(value) ~= "table" then options.refuse("fmuc_nomirror", "true, false or a list of room JIDs", value); end
 	local rooms = {};
 	for _, room_jid in ipairs(options.list(module, "fmuc_nomirror", nil, options.prepped_jid)) do rooms[room_jid] = true; end
 	return function (room_jid) return rooms[room_jid]; end;
@@ -217,7 +218,7 @@ end
 local function handle_user_groupchat(stanza, room)
 	local user = stanza.attr.from;
 	local occupant = room:get_occupant_by_real_jid(user);
-	if not occupant then return; end -- mod_muc refuses
+	if not occupant or not room.fmuc then return; end -- mod_muc refuses
 	local master = room.fmuc.master;
 	stanza.attr.id = stanza.attr.id or new_id();
 	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
@@ -256,7 +257,7 @@ local function handle_private(event)
 	end
 	local room = muc.get_room_from_jid(room_jid);
 	local type = stanza.attr.type;
-	if not room or room.fmuc.is_local(stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
+	if not room or not room.fmuc or room.fmuc.is_local(stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
 	if type ~= "error" and type ~= "result" and type ~= "groupchat" then
 		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
 		return true;

@@ -120,12 +120,18 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	local copy = occupant.role ~= nil and not force_unavailable and state.copies[occupant.nick]
 		or unavailable_presence(state, occupant, x.base or x);
 	if recipient then return room:route_to_occupant(recipient, copy); end
-	route_to_all(room, copy, occupant.nick);
 	local own = self_presence(copy, x.self);
-	for jid in occupant:each_session() do
+	for jid, presence in occupant:each_session() do
+		if occupant.role ~= nil and presence.attr.type == "unavailable" then
+			-- one of several sessions leaves, which nobody else needs to know
+			local left = self_presence(unavailable_presence(state, occupant, x.base or x));
+			left.attr.to = jid;
+			return room:route_stanza(left);
+		end
 		own.attr.to = jid;
 		room:route_stanza(own);
 	end
+	route_to_all(room, copy, occupant.nick);
 end
 
 function methods.send_occupant_list(room, to, filter)
@@ -240,16 +246,32 @@ local function handle_unavailable(room, occupant_jid, copy)
 	state.removing = nil;
 end
 
--- M8, M9: the master refuses a join, or does not know a user any more
+-- The master does not know this mirror any more, after a restart or because a stanza could not reach it. All local users have to join
+-- again; their clients know what to do with status 333.
+local function lose(room, stanza)
+	module:log("info", "%s does not know %s any more: %s", room.fmuc.master, room.jid, select(2, stanza:get_error()) or "error");
+	for occupant_jid in room:each_occupant() do
+		if is_local(room.fmuc, occupant_jid) then
+			handle_unavailable(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid })
+				:tag("x", { xmlns = xmlns_muc_user })
+					:tag("item", { affiliation = "none"; role = "none" }):up()
+					:tag("status", { code = "333" }):up():up());
+		end
+	end
+end
+
+-- Errors that say something about the way, not about the room
+local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
+
+-- M8, M9: the master refuses a join; or does not know a user
 local function handle_error(room, occupant_jid, stanza)
 	local record = joins:remove(occupant_jid);
 	if record then
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(stanza:get_child("error"))); end
 		return mirrored.forget_if_unused(room.jid);
 	end
-	local copy = st.presence({ type = "unavailable"; from = occupant_jid }):tag("x", { xmlns = xmlns_muc_user })
-		:tag("item", { affiliation = "none"; role = "none" }):up():tag("status", { code = "333" }):up():up();
-	handle_unavailable(room, occupant_jid, copy);
+	local _, condition = stanza:get_error();
+	if is_local(room.fmuc, occupant_jid) and not delivery_failures[condition] then lose(room, stanza); end
 end
 
 -- handle_presence(room_jid, stanza): from the master, to the bare JID of the mirrored room or, for one user only, to the occupant
@@ -319,6 +341,8 @@ local function handle_message_error(room, stanza)
 	local copy = st.clone(stanza);
 	copy.attr.from, copy.attr.to = room.jid, sender;
 	module:send(copy);
+	local _, condition = stanza:get_error();
+	if condition == "not-acceptable" or condition == "item-not-found" then lose(room, stanza); end
 end
 
 -- handle_message(room_jid, stanza): from the master, to the mirrored room or to one of its occupants

@@ -3,7 +3,6 @@
 
 local options = require "prosody_relay.options";
 local jid_split = require "util.jid".split;
-local nameprep = require "util.encodings".stringprep.nameprep;
 
 local trust = {};
 
@@ -13,15 +12,14 @@ local function read_trust()
 	if value == nil then return {}; end
 	if type(value) ~= "table" then options.refuse("fmuc_trust", expected, value); end
 	local trusted = {};
+	local function domain(text)
+		return type(text) == "string" and options.prepped_domain(text) or options.refuse("fmuc_trust", expected, text);
+	end
 	for peer, domains in pairs(value) do
-		local host = type(peer) == "string" and nameprep(peer);
-		if not host or type(domains) ~= "table" then options.refuse("fmuc_trust", expected, peer); end
+		local host = domain(peer);
+		if type(domains) ~= "table" then options.refuse("fmuc_trust", expected, domains); end
 		trusted[host] = {};
-		for _, domain in ipairs(domains) do
-			local prepped = type(domain) == "string" and nameprep(domain);
-			if not prepped then options.refuse("fmuc_trust", expected, domain); end
-			trusted[host][prepped] = true;
-		end
+		for _, user_domain in ipairs(domains) do trusted[host][domain(user_domain)] = true; end
 	end
 	return trusted;
 end

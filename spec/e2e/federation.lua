@@ -1,0 +1,121 @@
+-- SPDX-License-Identifier: MIT
+-- What the specs of mod_fmuc share: the servers, the room and the users of ProtoXEP 0.0.1, and short ways to say what they do.
+
+local bed = require "bed";
+local st = require "util.stanza";
+
+local federation = {
+	master_room = "jabberchat@talk.example.com";
+	mirror_room = "jabberchat\\40talk.example.com@mirror.remote.example.com";
+	-- paths for stanza:find
+	muc_user = "{http://jabber.org/protocol/muc#user}x";
+	fmuc = "{http://isode.com/protocol/fmuc}fmuc";
+	nomirror = "{http://isode.com/protocol/fmuc}nomirror";
+	master_config = [[
+VirtualHost "example.com"
+Component "talk.example.com" "muc"
+	modules_enabled = { "fmuc" }
+]];
+	mirror_config = [[
+VirtualHost "remote.example.com"
+Component "mirror.remote.example.com" "fmuc"
+]];
+};
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
+
+-- pairings() -> list of { master = version, mirror = version }, every combination of the versions under test
+function federation.pairings()
+	local pairings = {};
+	for version in bed.versions() do
+		for other in bed.versions() do pairings[#pairings + 1] = { master = version; mirror = other }; end
+	end
+	return pairings;
+end
+
+-- join(room_jid, nick) -> join presence with id join-NICK
+function federation.join(room_jid, nick)
+	return st.presence({ to = room_jid .. "/" .. nick; id = "join-" .. nick }):tag("x", { xmlns = xmlns_muc }):up();
+end
+
+function federation.say(client, room_jid, text, id)
+	client:send(st.message({ type = "groupchat"; to = room_jid; id = id or "id-" .. text }):text_tag("body", text));
+end
+
+-- new(s, versions, [configs]) -> two servers (talk, remote), the link between them, the client curtis in his room, the client kev
+-- configs: { master = …, mirror = … } in place of the usual ones
+function federation.new(s, versions, configs)
+	configs = configs or {};
+	local f = {};
+	f.talk = s:node { version = versions.master; config = configs.master or federation.master_config };
+	f.remote = s:node { version = versions.mirror; config = configs.mirror or federation.mirror_config };
+	f.link = s:link(f.talk, f.remote);
+	f.curtis = f.talk:client("curtis@example.com/Swift");
+	federation.open_room(f, federation.master_room);
+	f.kev = f.remote:client("kev@remote.example.com/Swift");
+	return f;
+end
+
+-- open_room(f, room_jid): Curtis makes a room
+function federation.open_room(f, room_jid)
+	f.curtis:send(federation.join(room_jid, "Curtis"));
+	f.curtis:expect { "presence", from = room_jid .. "/Curtis" };
+	f.curtis:send(("<iq type='set' id='config' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'>"
+		.. "<x xmlns='jabber:x:data' type='submit'/></query></iq>"):format(room_jid));
+	f.curtis:expect { "iq", type = "result", id = "config" };
+	f.curtis:sync();
+	f.curtis:drain();
+end
+
+-- enter(client, nick, [room_jid]) -> self-presence of the client, which joined the mirrored room
+function federation.enter(client, nick, room_jid)
+	room_jid = room_jid or federation.mirror_room;
+	client:send(federation.join(room_jid, nick));
+	return client:expect { "presence", type = false; from = room_jid .. "/" .. nick; has = federation.muc_user .. "/status@code" };
+end
+
+-- topic(f, text): Curtis sets the subject
+function federation.topic(f, text)
+	f.curtis:send(("<message type='groupchat' to='%s'><subject>%s</subject></message>"):format(federation.master_room, text));
+	f.curtis:expect { "message", has = "subject" };
+end
+
+-- configure(f, code): runs code on the master, where `room` is the room
+function federation.configure(f, code)
+	return f.talk:eval(([[
+		local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid(%q);
+		%s
+		return true;
+	]]):format(federation.master_room, code));
+end
+
+-- words(client, room_jid) -> what the client got since the last look, as short words: "presence R/Kev 110", "message R/Kev hello"
+function federation.words(client, room_jid)
+	local list = {};
+	for _, stanza in ipairs(client:drain()) do
+		local parts = { stanza.name };
+		if stanza.attr.type and stanza.attr.type ~= "groupchat" then parts[#parts + 1] = stanza.attr.type; end
+		parts[#parts + 1] = (stanza.attr.from:gsub(room_jid:gsub("%p", "%%%0"), "R"));
+		local codes = {};
+		local x = stanza:get_child("x", "http://jabber.org/protocol/muc#user");
+		for status in (x or st.stanza("x")):childtags("status") do codes[#codes + 1] = status.attr.code; end
+		table.sort(codes);
+		table.move(codes, 1, #codes, #parts + 1, parts);
+		local text = stanza:get_child_text("body") or stanza:get_child_text("subject");
+		if text then parts[#parts + 1] = text; end
+		list[#list + 1] = table.concat(parts, " ");
+	end
+	return list;
+end
+
+-- error_condition(stanza) -> its defined condition
+function federation.error_condition(stanza)
+	return (select(2, stanza:get_error()));
+end
+
+-- is_empty(node, host) -> whether that MUC service has no room in memory
+function federation.is_empty(node, host)
+	return node:eval(([[return prosody.hosts[%q].modules.muc.live_rooms()() == nil]]):format(host));
+end
+
+return federation;

@@ -1,0 +1,281 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc when something fails: silent, lost and restarted servers, lost clients, reloads. Everybody gets an answer, nothing stays behind.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+
+local join, say, enter, error_condition = federation.join, federation.say, federation.enter, federation.error_condition;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+local muc_user = federation.muc_user;
+
+local persistent_master = federation.master_config .. "\tmuc_room_default_persistent = true\n";
+
+local function was_lost(client, nick)
+	local lost = client:expect { "presence", type = "unavailable"; from = mirror_room .. "/" .. nick; has = muc_user .. "/status" };
+	local codes = {};
+	for status in lost:get_child("x", "http://jabber.org/protocol/muc#user"):childtags("status") do codes[status.attr.code] = true; end
+	assert.is_true(codes["333"] and codes["110"]);
+end
+
+for version in bed.versions() do
+describe("fmuc under faults, Prosody " .. version, function ()
+	local versions = { master = version; mirror = version };
+
+	it("answers a join that the master does not (M9)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tfmuc_join_timeout = 1" });
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(bob, "Bob");
+		f.link:stall();
+		f.kev:send(join(mirror_room, "Kev"));
+		local refusal = f.kev:expect { "presence", type = "error", id = "join-Kev", from = mirror_room .. "/Kev" };
+		assert.equal("remote-server-timeout", error_condition(refusal));
+		f.link:restore();
+		-- the master, which heard the join after all, hears of its end too
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		say(f.curtis, master_room, "anyone");
+		bob:expect { "message", body = "anyone" };
+		f.kev:expect_none({ "message" }, 0);
+		enter(f.kev, "Kev");
+	end));
+
+	it("says at once that a master cannot be reached (M9)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local nowhere = "room\\40nowhere.example.org@mirror.remote.example.com";
+		f.kev:send(join(nowhere, "Kev"));
+		local refusal = f.kev:expect { "presence", type = "error", from = nowhere .. "/Kev" };
+		assert.equal("remote-server-not-found", error_condition(refusal));
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("does not bring in a user who left before the answer (M11 M12)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		f.link:stall();
+		f.kev:send(join(mirror_room, "Kev"));
+		f.kev:sync();
+		f.kev:send(("<presence type='unavailable' to='%s/Kev'/>"):format(mirror_room));
+		f.kev:sync();
+		f.link:restore();
+		f.curtis:expect { "presence", from = master_room .. "/Kev", type = false };
+		f.curtis:expect { "presence", from = master_room .. "/Kev", type = "unavailable" };
+		s:wait(0.2);
+		f.kev:expect_none({ "presence" }, 0);
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("tells the author of a message that could not cross (M17)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.link:cut();
+		s:wait(0.2);
+		say(f.kev, mirror_room, "hello?", "m1");
+		local refusal = f.kev:expect({ "message", type = "error", id = "m1", from = mirror_room }, 15);
+		assert.matches("^remote%-server%-", error_condition(refusal));
+		f.link:restore();
+		say(f.kev, mirror_room, "hello again", "m2");
+		f.curtis:expect { "message", body = "hello again" };
+		f.kev:expect { "message", body = "hello again" };
+	end));
+
+	it("loses all users of a mirror at once when it is gone, and takes them back (M15)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(f.kev, "Kev");
+		enter(bob, "Bob");
+		f.curtis:expect { "presence", from = master_room .. "/Bob" };
+		f.curtis:drain();
+		f.remote:kill();
+		s:wait(0.2);
+		say(f.curtis, master_room, "lost?");
+		for _, nick in ipairs { "Kev", "Bob" } do
+			local gone = f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/" .. nick }, 15);
+			assert.equal("333", gone:find(muc_user .. "/status@code"));
+		end
+		federation.configure(f, [[assert(room.fmuc == nil and room._data.fmuc_links == nil)]]);
+		f.remote:start();
+		local kev = f.remote:client("kev@remote.example.com/Swift");
+		enter(kev, "Kev");
+		say(kev, mirror_room, "back");
+		f.curtis:expect { "message", body = "back", from = master_room .. "/Kev" };
+	end));
+
+	it("starts afresh with a mirror that restarted before anybody noticed (M15)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.curtis:expect { "presence", from = master_room .. "/Kev" };
+		f.remote:kill();
+		f.remote:start();
+		local kev = f.remote:client("kev@remote.example.com/Swift");
+		enter(kev, "Kev");
+		kev:expect { "presence", from = mirror_room .. "/Curtis" };
+		kev:expect { "message", has = "subject" };
+		say(f.curtis, master_room, "welcome back");
+		kev:expect { "message", body = "welcome back" };
+		kev:sync();
+		kev:expect_none({ "message" }, 0);
+	end));
+
+	it("leaves the master's rooms when the mirror is stopped (M12)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.curtis:expect { "presence", from = master_room .. "/Kev" };
+		f.remote:stop();
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+	end));
+
+	for _, case in ipairs {
+		{ what = "forgot its rooms", config = federation.master_config, kill = true };
+		{ what = "forgot its occupants", config = persistent_master, kill = true };
+	} do
+		it("sends local users back to join when the master restarted and " .. case.what .. " (M17)", bed.scenario(function (s)
+			local f = federation.new(s, versions, { master = case.config });
+			local bob = f.remote:client("bob@remote.example.com/Gajim");
+			enter(f.kev, "Kev");
+			enter(bob, "Bob");
+			f.kev:expect { "presence", from = mirror_room .. "/Bob" };
+			f.talk:kill();
+			f.talk:start();
+			f.curtis = f.talk:client("curtis@example.com/Swift");
+			s:wait(0.2);
+			-- the old connections are dead, which the first stanza may find out by being lost
+			say(f.kev, mirror_room, "still there?", "m1");
+			f.kev:expect({ "message", type = "error", id = "m1" }, 15);
+			if #f.kev.inbox == 0 then say(f.kev, mirror_room, "and now?", "m2"); end
+			was_lost(f.kev, "Kev");
+			was_lost(bob, "Bob");
+			assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+			federation.open_room(f, master_room);
+			enter(f.kev, "Kev");
+		end));
+	end
+
+	it("keeps mirrored users in a room that mod_muc puts aside, on both sides (M5)", bed.scenario(function (s)
+		local f = federation.new(s, versions, {
+			master = federation.master_config .. "\tmuc_room_cache_size = 1\n";
+			mirror = federation.mirror_config .. "\tmuc_room_cache_size = 1\n";
+		});
+		enter(f.kev, "Kev");
+		local other, other_mirror = "other@talk.example.com", "other\\40talk.example.com@mirror.remote.example.com";
+		federation.open_room(f, other);
+		enter(f.kev, "Kev", other_mirror);
+		f.kev:sync();
+		f.kev:drain();
+		for _, room in ipairs { { master_room, mirror_room }, { other, other_mirror } } do
+			say(f.curtis, room[1], "to " .. room[1]);
+			f.kev:expect { "message", body = "to " .. room[1], from = room[2] .. "/Curtis" };
+			say(f.kev, room[2], "from " .. room[2]);
+			f.curtis:expect { "message", body = "from " .. room[2], from = room[1] .. "/Kev" };
+			f.kev:expect { "message", body = "from " .. room[2], from = room[2] .. "/Kev" };
+		end
+	end));
+
+	it("goes on after a reload of the module on either side (M5 M17)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(f.kev, "Kev");
+		f.link:stall();
+		bob:send(join(mirror_room, "Bob")); -- its answer crosses the reload
+		bob:sync();
+		f.remote:reload("fmuc", "mirror.remote.example.com");
+		f.talk:reload("fmuc", "talk.example.com");
+		f.link:restore();
+		bob:expect { "presence", from = mirror_room .. "/Bob", has = muc_user .. "/status" };
+		f.link:forget();
+		say(f.curtis, master_room, "anyone");
+		f.kev:expect { "message", body = "anyone" };
+		bob:expect { "message", body = "anyone" };
+		assert.equal(1, #f.link:sent(f.talk));
+		say(f.kev, mirror_room, "yes");
+		f.curtis:expect { "message", body = "yes", from = master_room .. "/Kev" };
+		bob:expect { "message", body = "yes" };
+		for _, client in ipairs { f.kev, bob } do
+			client:send(("<presence type='unavailable' to='%s/x'/>"):format(mirror_room));
+		end
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Bob" };
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		federation.configure(f, [[assert(room.fmuc == nil)]]);
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("ends the stay of mirrored users when the module is unloaded (M13)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.curtis:drain();
+		f.talk:eval [[assert(require "core.modulemanager".unload("talk.example.com", "fmuc"))]];
+		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		say(f.curtis, master_room, "alone");
+		f.curtis:expect { "message", body = "alone" };
+		f.talk:eval [[assert(require "core.modulemanager".load("talk.example.com", "fmuc"))]];
+		enter(f.kev, "Kev");
+		f.curtis:expect { "presence", from = master_room .. "/Kev" };
+		f.remote:eval [[assert(require "core.modulemanager".unload("mirror.remote.example.com", "fmuc"))]];
+		local told = f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+		assert.equal("332", told:find(muc_user .. "/status@code"));
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+	end));
+
+	it("serves a user with two clients as one occupant (M4 M12)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.kev:sync();
+		f.link:forget();
+		local phone = f.remote:client("kev@remote.example.com/phone");
+		enter(phone, "Kev");
+		phone:expect { "message", has = "subject" };
+		assert.same({}, f.link:sent(f.remote));
+		say(f.curtis, master_room, "both");
+		phone:expect { "message", body = "both" };
+		f.kev:expect { "message", body = "both" };
+		phone:send(("<presence type='unavailable' to='%s/Kev'/>"):format(mirror_room));
+		phone:expect { "presence", type = "unavailable" };
+		say(f.kev, mirror_room, "one");
+		f.curtis:expect { "message", body = "one" };
+		f.kev:kill();
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+	end));
+
+	it("keeps private stanzas on this side and answers the others (M8)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(f.kev, "Kev");
+		enter(bob, "Bob");
+		f.kev:send(("<message type='chat' id='p1' to='%s/Bob'><body>psst</body></message>"):format(mirror_room));
+		bob:expect { "message", type = "chat", from = mirror_room .. "/Kev", body = "psst" };
+		f.link:forget();
+		f.kev:send(("<iq type='get' id='self' to='%s/Kev'><ping xmlns='urn:xmpp:ping'/></iq>"):format(mirror_room));
+		f.kev:expect { "iq", type = "result", id = "self" };
+		f.kev:send(("<message type='chat' id='p2' to='%s/Curtis'><body>psst</body></message>"):format(mirror_room));
+		assert.equal("service-unavailable", error_condition(f.kev:expect { "message", type = "error", id = "p2" }));
+		f.kev:send(("<iq type='get' id='p3' to='%s/Curtis'><query xmlns='jabber:iq:version'/></iq>"):format(mirror_room));
+		assert.equal("service-unavailable", error_condition(f.kev:expect { "iq", type = "error", id = "p3" }));
+		assert.same({}, f.link:sent(f.remote));
+		f.curtis:send(("<message type='chat' id='p4' to='%s/Kev'><body>psst</body></message>"):format(master_room));
+		assert.equal("service-unavailable", error_condition(f.curtis:expect { "message", type = "error", id = "p4" }));
+		f.curtis:send(("<iq type='get' id='p5' to='%s/Kev'><query xmlns='jabber:iq:version'/></iq>"):format(master_room));
+		assert.equal("service-unavailable", error_condition(f.curtis:expect { "iq", type = "error", id = "p5" }));
+	end));
+
+	it("takes rooms and nicks with any characters (M1)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		for room, mirror in pairs {
+			["d\\27artagnan@talk.example.com"] = "d\\5c27artagnan\\40talk.example.com@mirror.remote.example.com";
+			["þing@talk.example.com"] = "þing\\40talk.example.com@mirror.remote.example.com";
+		} do
+			federation.open_room(f, room);
+			for _, nick in ipairs { "Kev & Co <\"'>", "יוסי", "K" } do
+				enter(f.kev, nick, mirror);
+				say(f.kev, mirror, "from " .. nick);
+				f.curtis:expect { "message", body = "from " .. nick, from = room .. "/" .. nick };
+				f.kev:expect { "message", body = "from " .. nick, from = mirror .. "/" .. nick };
+				f.kev:send(require "util.stanza".presence { type = "unavailable"; to = mirror .. "/" .. nick });
+				f.kev:expect { "presence", type = "unavailable", from = mirror .. "/" .. nick };
+				f.curtis:expect { "presence", type = "unavailable", from = room .. "/" .. nick };
+			end
+		end
+		f.kev:send(join("plain@mirror.remote.example.com", "Kev"));
+		assert.equal("jid-malformed", error_condition(f.kev:expect { "presence", type = "error" }));
+		f.kev:send(join("room\\40mirror.remote.example.com@mirror.remote.example.com", "Kev"));
+		assert.equal("jid-malformed", error_condition(f.kev:expect { "presence", type = "error" }));
+	end));
+end);
+end

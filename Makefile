@@ -66,10 +66,12 @@ rocks: | deps-build deps-rocks
 install: rocks | deps-prosody
 	.ci/install
 
+BUSTED_PATHS = local paths = dofile(".busted").default; \
+	package.path = paths.lpath .. ";" .. package.path; package.cpath = paths.cpath .. ";" .. package.cpath
+
 # .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
-demo: all prosody13 | deps-prosody deps-prosody deps-test
-	@$(LUA) -e 'local paths = dofile(".busted").default; package.path = paths.lpath .. ";" .. package.path; \
-		package.cpath = paths.cpath .. ";" .. package.cpath' spec/demo.lua
+demo: all prosody13 | deps-prosody deps-test
+	@$(LUA) -e '$(BUSTED_PATHS)' spec/demo.lua
 
 # Prosody 13.0 in build/prosody13, beside the installed 0.12
 prosody13:

@@ -70,7 +70,7 @@ BUSTED_PATHS = local paths = dofile(".busted").default; \
 	package.path = paths.lpath .. ";" .. package.path; package.cpath = paths.cpath .. ";" .. package.cpath
 
 # .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
-demo: all prosody13 | deps-prosody deps-test
+demo: all prosody13 | deps-prosody
 	@$(LUA) -e '$(BUSTED_PATHS)' spec/demo.lua
 
 # Prosody 13.0 in build/prosody13, beside the installed 0.12

@@ -6,7 +6,7 @@ local federation = require "e2e.federation";
 local st = require "util.stanza";
 
 local join, say, enter, error_condition = federation.join, federation.say, federation.enter, federation.error_condition;
-local master_room, mirror_room, muc_user = federation.master_room, federation.mirror_room, federation.muc_user;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 

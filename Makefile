@@ -2,6 +2,9 @@
 # make all            the shared objects, build/prosody_relay/*.so
 # make test           every test; the last line is "N passed, N failed"
 # make test-native    the tests of the C cores, their bindings and the shared Lua, with every Prosody found
+# make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
+# make valgrind       the native tests under valgrind
+# make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
@@ -51,6 +54,33 @@ test-native: all $(BUILD)/spec/other_state.so deps-prosody deps-test
 		BUILD=$(BUILD) PROSODY_LIB=$$lib $(RUNNER) $(LUA) spec/native/run.lua || status=1; \
 	done; exit $$status
 
+# The interpreter is not instrumented, so the runtimes have to be loaded before it.
+asan: | deps-build
+	@$(MAKE) -s test-native BUILD=build/asan CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+		-fno-sanitize-recover=undefined -U_FORTIFY_SOURCE" \
+		RUNNER='env ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		LD_PRELOAD="$(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)"'
+
+# Lua refers to its state by a pointer into the block, not to its start, so all of the interpreter's memory is "possibly lost" at the end.
+valgrind: | deps-build deps-tools
+	@$(MAKE) -s test-native RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+
+FUZZ_RUNS ?= 200000
+FUZZERS = $(addprefix build/fuzz/,jid jat recipients template)
+build/fuzz/jat: csrc/siphash.c
+
+$(FUZZERS): build/fuzz/%: fuzz/fuzz_%.c csrc/%.c fuzz/fuzz.h $(wildcard csrc/*.h) Makefile | deps-tools
+	@mkdir -p $(@D)
+	clang -std=c99 -O2 -g $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $(filter %.c,$^)
+
+fuzz: $(FUZZERS)
+	@for fuzzer in $(FUZZERS); do \
+		mkdir -p $$fuzzer.corpus; \
+		$$fuzzer -runs=$(FUZZ_RUNS) -max_len=1200 -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.corpus >$$fuzzer.log 2>&1 \
+			|| { tail -n 50 $$fuzzer.log; exit 1; }; \
+		echo "$$fuzzer: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$fuzzer.log) runs, no finding"; \
+	done
+
 test:
 	@.ci/test
 
@@ -87,4 +117,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all test test-native lint rocks install demo prosody13 deps clean
+.PHONY: all asan fuzz test test-native valgrind lint rocks install demo prosody13 deps clean

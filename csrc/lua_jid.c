@@ -12,52 +12,61 @@
 
 typedef size_t (*transform)(const char *in, size_t length, char *out);
 
-/* Pushes transform(in) where only in[span..length) needs work. `expansion` = octets out for an octet in, at most. */
-static void push_transformed(lua_State *L, transform f, const char *in, size_t length, size_t span, size_t expansion) {
-	if(length <= SHORT_MAX) {
-		char out[PROSODY_RELAY_JID_ESCAPED_MAX(SHORT_MAX)];
-		memcpy(out, in, span);
-		lua_pushlstring(L, out, span + f(in + span, length - span, out + span));
-	} else {
-		luaL_Buffer buffer;
-		char *out;
-		if(length > ((size_t)-1) / 2 / expansion) {
-			luaL_error(L, "string too long");
-		}
-		out = luaL_buffinitsize(L, &buffer, length * expansion);
-		memcpy(out, in, span);
-		luaL_pushresultsize(&buffer, span + f(in + span, length - span, out + span));
+/* Pushes the result for a string that is too long for the stack and not all of which stays as it is. `expansion` = octets out for an
+ * octet in, at most. */
+static void push_long(lua_State *L, transform f, const char *in, size_t length, size_t expansion) {
+	luaL_Buffer buffer;
+	char *out;
+	if(length > ((size_t)-1) / 2 / expansion) {
+		luaL_error(L, "string too long");
 	}
+	out = luaL_buffinitsize(L, &buffer, length * expansion);
+	luaL_pushresultsize(&buffer, f(in, length, out));
 }
 
+/* The argument: a string, or nil (returns NULL). Compared with a general check this leaves out a call or two, which shows here. */
+static const char *string_or_nil(lua_State *L, size_t *length) {
+	const int type = lua_type(L, 1);
+	if(type == LUA_TSTRING) {
+		return lua_tolstring(L, 1, length);
+	}
+	if(type != LUA_TNIL) {
+		luaL_checktype(L, 1, LUA_TSTRING);
+	}
+	return NULL;
+}
+
+/* A changed string has another length, in both directions: what keeps its length is returned as it came (A4). */
 static int Ljid_escape(lua_State *L) {
-	size_t length, span;
-	const char *in;
-	if(lua_isnil(L, 1)) {
-		lua_settop(L, 1);
-		return 1;
+	size_t length = 0;
+	const char *in = string_or_nil(L, &length);
+	if(length > SHORT_MAX) {
+		if(prosody_relay_jid_escape_span(in, length) < length) {
+			push_long(L, prosody_relay_jid_escape, in, length, 3);
+			return 1;
+		}
+	} else if(in) {
+		char out[PROSODY_RELAY_JID_ESCAPED_MAX(SHORT_MAX)];
+		const size_t escaped = prosody_relay_jid_escape(in, length, out);
+		if(escaped != length) {
+			lua_pushlstring(L, out, escaped);
+			return 1;
+		}
 	}
-	in = check_string(L, 1, &length);
 	lua_settop(L, 1);
-	span = prosody_relay_jid_escape_span(in, length);
-	if(span < length) {
-		push_transformed(L, prosody_relay_jid_escape, in, length, span, 3);
-	}
 	return 1;
 }
 
 static int Ljid_unescape(lua_State *L) {
-	size_t length, span;
-	const char *in;
-	if(lua_isnil(L, 1)) {
+	size_t length = 0, span;
+	const char *in = string_or_nil(L, &length);
+	if(!in || (span = prosody_relay_jid_unescape_span(in, length)) == length) {
 		lua_settop(L, 1);
-		return 1;
-	}
-	in = check_string(L, 1, &length);
-	lua_settop(L, 1);
-	span = prosody_relay_jid_unescape_span(in, length);
-	if(span < length) {
-		push_transformed(L, prosody_relay_jid_unescape, in, length, span, 1);
+	} else if(length > SHORT_MAX) {
+		push_long(L, prosody_relay_jid_unescape, in, length, 1);
+	} else {
+		char out[SHORT_MAX];
+		lua_pushlstring(L, out, prosody_relay_jid_unescape(in, length, out));
 	}
 	return 1;
 }

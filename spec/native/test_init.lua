@@ -38,7 +38,7 @@ local function run(code, interpreter)
 			local ok, err = pcall(require, name);
 			io.write(ok and "loaded" or tostring(err));
 		end
-	]]):format(tree, tree, prosody_lib, prosody_lib), code);
+	]]):format(tree, tree, prosody_lib, prosody_lib), code, " os.exit(0);"); -- as in run.lua
 	file:close();
 	return shell(("%s %s"):format(interpreter or "lua5.4", script));
 end

@@ -11,6 +11,11 @@ local function new_state()
 	lu.assertTrue(state:run(([[
 		package.path, package.cpath = %q, %q;
 		local _ = pcall(require, "prosody.loader") or pcall(require, "loader");
+		-- Prosody's own keeps ICU's tables in a static of the process, and loses them when the next state opens its own
+		local function same(s) return s; end
+		package.loaded["util.encodings"] = {
+			utf8 = { valid = utf8.len }; stringprep = { nodeprep = same; nameprep = same; resourceprep = same };
+		};
 		jid, jat, fanout = require "prosody_relay.jid", require "prosody_relay.jat", require "prosody_relay.fanout";
 		st = require "util.stanza";
 	]]):format(package.path, package.cpath)));

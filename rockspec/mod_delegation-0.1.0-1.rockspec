@@ -11,6 +11,7 @@ dependencies = { "lua ~> 5.4", "prosody-relay ~> 0.1" }
 build = {
 	-- Nothing to compile. Not "builtin": that copies the source tree's whole lua/ folder into the rock.
 	type = "none",
+	copy_directories = {}, -- not doc/, which is for developers
 	install = {
 		lua = {
 			["mod_delegation"] = "lua/mod_delegation/mod_delegation.lua",

@@ -25,6 +25,7 @@ build = {
 		LUA_CFLAGS = "-I$(LUA_INCDIR)",
 	},
 	install_pass = false,
+	copy_directories = {}, -- not doc/, which is for developers
 	install = {
 		lua = {
 			["prosody_relay.init"] = "lua/prosody_relay/init.lua",

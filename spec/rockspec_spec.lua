@@ -95,6 +95,8 @@ describe("luarocks make", function ()
 			end
 			table.sort(expected);
 			local manifest = load_rockspec(("%s/lib/luarocks/rocks-5.4/%s/%s-1/rock_manifest"):format(tree, name, version)).rock_manifest;
+			-- the licence, and none of the developers' documents
+			assert.same({ "COPYING", "README.markdown" }, shell.lines("ls %s/lib/luarocks/rocks-5.4/%s/%s-1/doc", tree, name, version));
 			local installed = {};
 			local function collect(prefix, entries)
 				for entry, content in pairs(entries or {}) do

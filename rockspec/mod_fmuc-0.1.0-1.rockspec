@@ -16,9 +16,12 @@ build = {
 		lua = {
 			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
+			["mod_fmuc.from_master"] = "lua/mod_fmuc/from_master.lib.lua",
+			["mod_fmuc.links"] = "lua/mod_fmuc/links.lib.lua",
 			["mod_fmuc.master"] = "lua/mod_fmuc/master.lib.lua",
 			["mod_fmuc.mirror"] = "lua/mod_fmuc/mirror.lib.lua",
 			["mod_fmuc.mirrored_room"] = "lua/mod_fmuc/mirrored_room.lib.lua",
+			["mod_fmuc.policy"] = "lua/mod_fmuc/policy.lib.lua",
 			["mod_fmuc.trust"] = "lua/mod_fmuc/trust.lib.lua",
 		},
 	},

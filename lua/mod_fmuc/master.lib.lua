@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The master role: rooms of this MUC service may be mirrored by other services. Requirements M4 to M26.
 --
--- A mirrored user is an occupant like any other, under the real JID that the mirror vouches for; the delivery goes to the mirror room,
--- one copy for all its users. What each mirror room contributed is kept in the room's data, so that it survives what the room survives.
+-- A mirrored user is an occupant like any other, under the real JID that the mirror vouches for. This file: what mirrors send;
+-- links.lib.lua: what they get.
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
@@ -11,12 +11,11 @@ local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 
 local trust = module:require "trust";
-local delivery = module:require "delivery";
+local links = module:require "links";
 local muc = module:depends "muc";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
-local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 -- ahead of mod_muc's -2: a stanza of a mirror is translated before the room sees it
 local before_muc = 1;
@@ -25,114 +24,6 @@ module:add_feature(xmlns_fmuc);
 module:hook("muc-disco#info", function (event)
 	event.reply:tag("feature", { var = xmlns_fmuc }):up();
 end);
-
--- Links of a room: state.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, dumping, gone }
-
-local methods = {};
-
-local function stock(room)
-	return getmetatable(room).__index;
-end
-
-local function send_to_link(room, link_jid, stanza)
-	local link = room.fmuc.links[link_jid];
-	if link.gone then return; end
-	local copy = st.clone(stanza);
-	copy.attr.to = link_jid;
-	stock(room).route_stanza(room, copy);
-end
-
-local function attach(room)
-	local state = { links = {}; link_of = {}; send_to_link = send_to_link };
-	function state.group_of(jid)
-		local link = state.link_of[jid];
-		return link and link.jid;
-	end
-	delivery.attach(room, state, methods);
-	return state;
-end
-
-local function get_link(room, link_jid)
-	return room and room.fmuc and room.fmuc.links[link_jid];
-end
-
-local function add_user(room, link_jid, nick, real_jid)
-	local state = room.fmuc or attach(room);
-	local link = state.links[link_jid];
-	if not link then
-		link = { jid = link_jid; nicks = {} };
-		state.links[link_jid] = link;
-		room._data.fmuc_links = room._data.fmuc_links or {};
-		room._data.fmuc_links[link_jid] = link.nicks;
-	end
-	link.nicks[nick] = real_jid;
-	state.link_of[real_jid] = link;
-	return link;
-end
-
-local function remove_user(room, link, nick)
-	local state = room.fmuc;
-	if not link.nicks[nick] then return; end
-	state.link_of[link.nicks[nick]] = nil;
-	link.nicks[nick] = nil;
-	if next(link.nicks) then return; end
-	-- the mirror itself has left (M15)
-	state.links[link.jid] = nil;
-	room._data.fmuc_links[link.jid] = nil;
-	if next(state.links) then return; end
-	room._data.fmuc_links = nil;
-	delivery.detach(room, methods);
-end
-
--- What mod_muc sends to one session becomes what a whole mirror may see: no mark of a self-presence, no JID that only some may know
-local function presence_for_link(room, stanza)
-	local copy = st.clone(stanza);
-	local reveal = room:get_whois() == "anyone";
-	local x = copy:get_child("x", xmlns_muc_user);
-	if x then
-		x:maptags(function (child)
-			local code = child.name == "status" and child.attr.code;
-			if code == "110" or code == "201" or code == "210" then return nil; end
-			if child.name == "item" and not reveal then child.attr.jid = nil; end
-			return child;
-		end);
-	end
-	return copy;
-end
-
--- One copy for each link while an occupant's status is made public: the one addressed to the occupant itself on its own link, since that
--- has all status codes; the first of the others elsewhere.
-local function wanted_by_link(state, link, to)
-	local public = state.publicising;
-	if not public then return link.dumping; end
-	if public.own == link then return link.nicks[public.nick] == to; end
-	if public.sent[link] then return false; end
-	public.sent[link] = true;
-	return true;
-end
-
-function methods.route_stanza(room, stanza)
-	local state = room.fmuc;
-	local link = state.link_of[stanza.attr.to];
-	if not link then return stock(room).route_stanza(room, stanza); end
-	if stanza.name == "presence" then
-		if wanted_by_link(state, link, stanza.attr.to) then
-			send_to_link(room, link.jid, presence_for_link(room, stanza));
-		end
-	elseif stanza.attr.type == "groupchat" and link.dumping then -- history and subject
-		send_to_link(room, link.jid, stanza);
-	end
-end
-
-function methods.publicise_occupant_status(room, occupant, ...)
-	local state = room.fmuc;
-	local own;
-	for jid in occupant:each_session() do own = own or state.link_of[jid]; end
-	local outer = state.publicising;
-	state.publicising = { nick = jid_resource(occupant.nick); own = own; sent = {} };
-	stock(room).publicise_occupant_status(room, occupant, ...);
-	state.publicising = outer;
-end
 
 -- Answers of mod_muc to one mirrored user go to that user's full JID on the mirror (M8)
 local function origin_for(origin, room_jid, user_on_mirror)
@@ -190,7 +81,7 @@ local function handle_join(event, fmuc)
 	if not room or room._data.destroyed then
 		return refuse(origin, stanza, user_on_mirror, "cancel", "item-not-found", "There is no such room");
 	end
-	local link = get_link(room, link_jid);
+	local link = links.get(room, link_jid);
 	local held = link and link.nicks[nick];
 	local present_as = room:get_occupant_jid(real_jid);
 	if present_as and present_as ~= occupant_jid and link and link == room.fmuc.link_of[real_jid] then
@@ -201,14 +92,14 @@ local function handle_join(event, fmuc)
 	end
 
 	local newcomer = not link;
-	link = add_user(room, link_jid, nick, real_jid);
+	link = links.add_user(room, link_jid, nick, real_jid);
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
 	link.dumping = newcomer or held ~= nil;
 	room.fmuc.joining = occupant_jid;
 	room:handle_normal_presence(origin_for(origin, room_jid, user_on_mirror), direct_join(stanza, fmuc, real_jid));
 	link.dumping = false;
 	if room.fmuc then room.fmuc.joining = nil; end
-	if room:get_occupant_jid(real_jid) ~= occupant_jid then remove_user(room, link, nick); end
+	if room:get_occupant_jid(real_jid) ~= occupant_jid then links.remove_user(room, link, nick); end
 	return true;
 end
 
@@ -229,7 +120,7 @@ local function drop_link(room, link, origin, stanza)
 		local failure = st.clone(stanza);
 		failure.attr.from = real_jid;
 		room:handle_kickable(origin, failure);
-		remove_user(room, link, nick); -- a nick shared with a direct session stays in the room
+		links.remove_user(room, link, nick); -- a nick shared with a direct session stays in the room
 	end
 end
 
@@ -246,7 +137,7 @@ local function handle_update(event, room, link)
 	else
 		stanza.attr.from = real_jid;
 		room:handle_presence_to_occupant(origin_for(origin, room.jid, link.jid .. "/" .. nick), stanza);
-		if stanza.attr.type == "unavailable" then remove_user(room, link, nick); end
+		if stanza.attr.type == "unavailable" then links.remove_user(room, link, nick); end
 	end
 	return true;
 end
@@ -258,7 +149,7 @@ module:hook("presence/full", function (event)
 	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
 	if fmuc and fmuc.attr.from and stanza.attr.type == nil then return handle_join(event, fmuc); end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	local link = get_link(room, from);
+	local link = links.get(room, from);
 	if link then return handle_update(event, room, link); end
 end, before_muc);
 
@@ -278,7 +169,7 @@ module:hook("message/bare", function (event)
 	local origin, stanza = event.origin, event.stanza;
 	local from = stanza.attr.from;
 	local room = muc.get_room_from_jid(stanza.attr.to);
-	local link = get_link(room, jid_bare(from));
+	local link = links.get(room, jid_bare(from));
 	if not link then return; end
 	if stanza.attr.type == "error" then return handle_message_error(event, room, link); end
 	local nick = jid_resource(from);
@@ -302,7 +193,7 @@ local function handle_private(event)
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	local state = room and room.fmuc;
 	if not state then return; end
-	local link = get_link(room, jid_bare(stanza.attr.from));
+	local link = links.get(room, jid_bare(stanza.attr.from));
 	if link and stanza.name == "message" and stanza.attr.type == "error" then return handle_message_error(event, room, link); end
 	local occupant = room:get_occupant_by_nick(stanza.attr.to);
 	local mirrored = occupant and state.link_of[occupant.jid];
@@ -320,26 +211,13 @@ module:hook("muc-occupant-left", function (event)
 	local room, nick = event.room, jid_resource(event.nick);
 	if not room.fmuc then return; end
 	for _, link in pairs(room.fmuc.links) do
-		if link.nicks[nick] then return remove_user(room, link, nick); end
+		if link.nicks[nick] then return links.remove_user(room, link, nick); end
 	end
 end);
 
--- A room that comes back from storage, after a restart or because mod_muc had put it aside, brings its mirrored users along
-local function revive(room)
-	local saved = room._data.fmuc_links;
-	room._data.fmuc_links = nil;
-	for link_jid, nicks in pairs(saved or {}) do
-		for nick, real_jid in pairs(nicks) do
-			if room:get_occupant_jid(real_jid) == room.jid .. "/" .. nick then add_user(room, link_jid, nick, real_jid); end
-		end
-	end
-	if not room.fmuc then return; end
-	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- which puts them behind their links
-end
+module:hook("muc-room-restored", function (event) links.revive(event.room); end);
 
-module:hook("muc-room-restored", function (event) revive(event.room); end);
-
-for room in muc.live_rooms() do revive(room); end
+for room in muc.live_rooms() do links.revive(room); end
 
 -- What is known of the mirrors lies in the data of the rooms; there is nothing else to save
 function module.save()
@@ -350,7 +228,7 @@ function module.unload()
 	for room in muc.live_rooms() do
 		local state = room.fmuc;
 		if state and module.reloading then
-			delivery.detach(room, methods);
+			links.release(room);
 		elseif state then
 			for _, link in pairs(state.links) do
 				for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end

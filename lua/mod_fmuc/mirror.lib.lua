@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- The mirror role: local users join rooms of other servers through rooms of this service. Requirements M1 to M27 and the client's side
--- of XEP-0045. This file: what local users send. mirrored_room.lib.lua: what the master sends, and the room itself.
+-- of XEP-0045. This file: what local users send; from_master.lib.lua: what the master sends; mirrored_room.lib.lua: the rooms.
 
 local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
 local pending = require "prosody_relay.pending";
+local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
@@ -19,50 +20,30 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 -- ahead of mod_muc's -2, which sees only what a mirror may decide by itself
 local before_muc = 1;
 
-local parent_host = module.host:match("^[^.]+%.(.+)$");
-local allowed_users = options.list(module, "fmuc_allow_users", { parent_host }, options.prepped_jid);
-local allowed_masters = options.list(module, "fmuc_allow_masters", nil, options.prepped_domain);
 local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 local echo_timeout = 60;
-
-local function read_nomirror()
-	local value = module:get_option("fmuc_nomirror");
-	if value == nil or type(value) == "boolean" then return function () return value; end; end
-	if type(value) ~= "table" then options.refuse("fmuc_nomirror", "true, false or a list of room JIDs", value); end
-	local rooms = {};
-	for _, room_jid in ipairs(options.list(module, "fmuc_nomirror", nil, options.prepped_jid)) do rooms[room_jid] = true; end
-	return function (room_jid) return rooms[room_jid]; end;
-end
-local is_nomirror = read_nomirror();
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local function is_allowed_user(jid)
-	local bare, host = jid_bare(jid), jid_host(jid);
-	for _, allowed in ipairs(allowed_users) do
-		if allowed == bare or allowed == host then return true; end
-	end
-	return false;
-end
+local mirrored, from_master;
 
-local function is_allowed_master(master)
-	local host = jid_host(master);
-	if not allowed_masters then return prosody.hosts[host] == nil; end
-	for _, allowed in ipairs(allowed_masters) do
-		if allowed == host then return true; end
-	end
-	return false;
-end
-
-local mirrored;
-
--- Joins the master has not answered. Key: occupant JID; record: room_jid, and joins = join presence of each session of the user
+-- Joins the master has not answered. Key: occupant JID; record: room_jid, and joins = join presence of each session of the user. The
+-- record is in room.fmuc.waiting as well.
 local joins;
 
 -- Groupchat messages whose copy has not come back. Key: occupant JID, NUL, id; record: real JID of the sender
 local echoes;
+
+local function take_join(room, occupant_jid)
+	room.fmuc.waiting[occupant_jid] = nil;
+	return joins:remove(occupant_jid);
+end
+
+local function echo_key(occupant_jid, id)
+	return occupant_jid .. "\0" .. (id or "");
+end
 
 -- The user's answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
 local function send_join_error(join, error_element)
@@ -101,6 +82,8 @@ local function on_join_timeout(occupant_jid, record)
 	for _, join in pairs(record.joins) do
 		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
+	local room = mirrored.get(record.room_jid);
+	if room then room.fmuc.waiting[occupant_jid] = nil; end
 	send_part(record.room_jid, jid_resource(occupant_jid));
 	mirrored.forget_if_unused(record.room_jid);
 end
@@ -113,7 +96,7 @@ end
 
 -- Whether a session of another account has that nick on this mirror already
 local function nick_owner(room, record, occupant_jid)
-	local occupant = room and room.fmuc and room.fmuc.is_local(occupant_jid) and room:get_occupant_by_nick(occupant_jid);
+	local occupant = room and room.fmuc and mirrored.is_local(room, occupant_jid) and room:get_occupant_by_nick(occupant_jid);
 	if occupant then return occupant.bare_jid; end
 	return record and jid_bare((next(record.joins)));
 end
@@ -124,9 +107,9 @@ local function handle_join(stanza, room)
 	local master, reason = relay_jid.unmirror(room_jid);
 	if not master then
 		return refuse_join(stanza, "modify", "jid-malformed", "This is not the address of a mirrored room: " .. reason);
-	elseif not is_allowed_user(user) then
+	elseif not policy.may_use(user) then
 		return refuse_join(stanza, "auth", "forbidden", "This mirror does not serve you");
-	elseif not is_allowed_master(master) then
+	elseif not policy.may_be_mirrored(master) then
 		return refuse_join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
 	end
 	local record = joins:get(occupant_jid);
@@ -139,10 +122,11 @@ local function handle_join(stanza, room)
 	elseif owner then
 		return; -- a further session of an occupant concerns only this side (G23)
 	end
-	if not mirrored.open(room_jid, master) then
-		return refuse_join(stanza, "wait", "resource-constraint", "This mirror has no room for another room");
-	end
-	joins:add(occupant_jid, { room_jid = room_jid; joins = { [user] = st.clone(stanza) } }, join_timeout);
+	room = mirrored.open(room_jid, master);
+	if not room then return refuse_join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
+	record = { room_jid = room_jid; joins = { [user] = st.clone(stanza) } };
+	room.fmuc.waiting[occupant_jid] = record;
+	joins:add(occupant_jid, record, join_timeout);
 	send_presence(stanza, user);
 	return true;
 end
@@ -153,7 +137,7 @@ local function cancel_join(occupant_jid, user)
 	if not record or not record.joins[user] then return false; end
 	record.joins[user] = nil;
 	if next(record.joins) == nil then
-		joins:remove(occupant_jid);
+		take_join(mirrored.get(record.room_jid), occupant_jid);
 		send_part(record.room_jid, jid_resource(occupant_jid));
 		mirrored.forget_if_unused(record.room_jid);
 	end
@@ -184,7 +168,7 @@ module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	local room_jid = jid_bare(stanza.attr.to);
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return mirrored.handle_presence(room_jid, stanza);
+		return from_master.handle_presence(room_jid, stanza);
 	end
 	return handle_user_presence(stanza, stanza.attr.to);
 end, before_muc);
@@ -193,7 +177,7 @@ module:hook("presence/bare", function (event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return mirrored.handle_presence(room_jid, stanza);
+		return from_master.handle_presence(room_jid, stanza);
 	end
 	-- as mod_muc does for clients that send their updates to the room
 	local room = muc.get_room_from_jid(room_jid);
@@ -222,12 +206,12 @@ local function handle_user_groupchat(stanza, room)
 	local master = room.fmuc.master;
 	stanza.attr.id = stanza.attr.id or new_id();
 	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
-	if is_nomirror(master) and not changes_subject then
+	if policy.is_nomirror(master) and not changes_subject then
 		-- M21, M23; who has no voice is refused by mod_muc at once, and by nobody a second time
 		if occupant.role ~= "visitor" then send_message(stanza, occupant.nick, master, true); end
 		return;
 	end
-	local key = occupant.nick .. "\0" .. stanza.attr.id;
+	local key = echo_key(occupant.nick, stanza.attr.id);
 	if echoes:get(key) then -- the second of two with the same id: nobody can tell their copies apart
 		module:send(st.error_reply(stanza, "modify", "bad-request", "A message with this id is on its way already"));
 		return true;
@@ -241,7 +225,7 @@ module:hook("message/bare", function (event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return mirrored.handle_message(room_jid, stanza);
+		return from_master.handle_message(room_jid, stanza);
 	end
 	local room = muc.get_room_from_jid(room_jid);
 	if room and stanza.attr.type == "groupchat" then return handle_user_groupchat(stanza, room); end
@@ -252,12 +236,12 @@ local function handle_private(event)
 	local origin, stanza = event.origin, event.stanza;
 	local room_jid = jid_bare(stanza.attr.to);
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		if stanza.name == "message" then return mirrored.handle_message(room_jid, stanza); end
+		if stanza.name == "message" then return from_master.handle_message(room_jid, stanza); end
 		return true;
 	end
 	local room = muc.get_room_from_jid(room_jid);
 	local type = stanza.attr.type;
-	if not room or not room.fmuc or room.fmuc.is_local(stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
+	if not room or not room.fmuc or mirrored.is_local(room, stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
 	if type ~= "error" and type ~= "result" and type ~= "groupchat" then
 		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
 		return true;
@@ -283,8 +267,10 @@ end
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
 echoes = pending.new(module, on_echo_timeout, saved.echoes);
-mirrored = module:require "mirrored_room" {
-	muc = muc; joins = joins; echoes = echoes; send_part = send_part; send_join_error = send_join_error; saved = saved.rooms;
+mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
+from_master = module:require "from_master" {
+	mirrored = mirrored; take_join = take_join; send_join_error = send_join_error; send_part = send_part;
+	take_echo = function (occupant_jid, id) return echoes:remove(echo_key(occupant_jid, id)); end;
 };
 
 function module.save()

@@ -1,0 +1,201 @@
+-- SPDX-License-Identifier: MIT
+-- What the master sends to a mirrored room, and what it does there (M5 to M10, M13, M19, M20; sections 4 and 2b of the requirements).
+--
+-- A local join enters the room when the master has accepted it and the occupants, history and subject are here, so that mod_muc greets
+-- the user in the order of XEP-0045.
+
+local datetime = require "util.datetime";
+local fanout = require "prosody_relay.fanout";
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local xmlns_delay = "urn:xmpp:delay";
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+-- The subject ends what a joining room is sent. A master that sends none is given this long after it has accepted the join.
+local subject_timeout = 3;
+
+-- Errors that say something about the way, not about the room
+local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
+
+local mirrored, take_join, take_echo, send_join_error, send_part;
+
+local from_master = {};
+
+-- Lets the accepted joins in, in the order of XEP-0045
+local function admit(room)
+	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+	for occupant_jid, record in pairs(room.fmuc.waiting) do
+		if record.accepted then
+			take_join(room, occupant_jid);
+			for _, join in pairs(record.joins) do
+				-- what the master made of the presence counts; the history limits are the user's
+				local stanza = st.clone(room.fmuc.copies[occupant_jid]);
+				stanza:remove_children("x", xmlns_muc_user);
+				stanza:add_child(join:get_child("x", xmlns_muc));
+				stanza.attr.from, stanza.attr.to, stanza.attr.id = join.attr.from, occupant_jid, join.attr.id;
+				room:handle_normal_presence(origin, stanza);
+			end
+			if not mirrored.is_local(room, occupant_jid) then -- another module here kept the user out
+				room.fmuc.copies[occupant_jid] = nil;
+				send_part(room.jid, jid_resource(occupant_jid));
+			end
+		end
+	end
+	mirrored.forget_if_unused(room.jid);
+end
+
+local function finish_sync(room)
+	if room.fmuc.synced then return; end
+	room.fmuc.synced = true;
+	admit(room);
+end
+
+-- Codes for the joining user alone leave the copy for everybody; mod_muc gives them to the user
+local function take_own_codes(room, copy)
+	local whois = "moderators";
+	copy:get_child("x", xmlns_muc_user):maptags(function (child)
+		local code = child.name == "status" and child.attr.code;
+		if code == "100" then whois = "anyone"; end
+		if code == "100" or code == "170" then return nil; end
+		return child;
+	end);
+	room:set_whois(whois);
+end
+
+local function accept(room, record)
+	record.accepted = true;
+	if room.fmuc.synced then return admit(room); end
+	local room_jid = room.jid;
+	module:add_timer(subject_timeout, function ()
+		local current = mirrored.get(room_jid);
+		if current then finish_sync(current); end
+	end);
+end
+
+local function handle_available(room, occupant_jid, copy)
+	local state = room.fmuc;
+	local record = state.waiting[occupant_jid];
+	if record then take_own_codes(room, copy); end
+	state.copies[occupant_jid] = fanout.view(copy);
+	if record then return accept(room, record); end
+	local sessions = state.recipients:by_nick(occupant_jid);
+	mirrored.set_occupant(room, occupant_jid, copy, sessions);
+	mirrored.show(room, occupant_jid, copy, sessions);
+end
+
+-- The master does not know this mirror any more, after a restart or because a stanza could not reach it. All local users have to join
+-- again; their clients know what to do with status 333.
+local function lose(room, stanza)
+	module:log("info", "%s does not know %s any more: %s", room.fmuc.master, room.jid, select(2, stanza:get_error()) or "error");
+	mirrored.evict_all(room, "333");
+end
+
+-- M8, M9: the master refuses a join; or does not know a user
+local function handle_error(room, occupant_jid, stanza)
+	local record = take_join(room, occupant_jid);
+	if record then
+		for _, join in pairs(record.joins) do send_join_error(join, st.clone(stanza:get_child("error"))); end
+		return mirrored.forget_if_unused(room.jid);
+	end
+	local _, condition = stanza:get_error();
+	if mirrored.is_local(room, occupant_jid) and not delivery_failures[condition] then lose(room, stanza); end
+end
+
+-- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
+function from_master.handle_presence(room_jid, stanza)
+	local room = mirrored.get(room_jid);
+	local type = stanza.attr.type;
+	if not room then
+		-- the master believes that this mirror is in its room
+		if type == nil then module:send(st.error_reply(stanza, "cancel", "item-not-found")); end
+		return true;
+	end
+	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
+	if not nick then return true; end
+	local occupant_jid = room_jid .. "/" .. nick;
+	if type == "error" then
+		handle_error(room, occupant_jid, stanza);
+	elseif (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
+		local copy = st.clone(stanza);
+		copy:remove_children("fmuc", xmlns_fmuc);
+		copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
+		if type == nil then
+			handle_available(room, occupant_jid, copy);
+		elseif not room.fmuc.waiting[occupant_jid] then -- else it is the end of the user's previous stay
+			mirrored.remove_occupant(room, occupant_jid, copy);
+		end
+	end
+	return true;
+end
+
+local function master_delay(stanza, master)
+	for delay in stanza:childtags("delay", xmlns_delay) do
+		if delay.attr.from == master then return delay; end
+	end
+end
+
+-- The room's history as the master keeps it, with the master's stamps
+local function add_history(room, stanza, delay)
+	delay.attr.from = room.jid;
+	room._history = room._history or {};
+	table.insert(room._history, { stanza = stanza; timestamp = datetime.parse(delay.attr.stamp) or os.time() });
+	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
+end
+
+local function handle_groupchat(room, stanza)
+	local state = room.fmuc;
+	local copy = st.clone(stanza);
+	local nick = jid_resource(stanza.attr.from);
+	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
+	copy:remove_children("nomirror", xmlns_fmuc);
+	local delay = master_delay(copy, state.master);
+	local subject = copy:get_child("subject");
+	if subject and not copy:get_child("body") and not copy:get_child("thread") then
+		room._data.subject, room._data.subject_from = subject:get_text(), copy.attr.from;
+		room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
+		if not state.synced then return finish_sync(room); end
+	elseif delay then
+		if not state.synced then add_history(room, copy, delay); end
+		return;
+	end
+	finish_sync(room); -- live messages come after the subject
+	if nick then take_echo(copy.attr.from, copy.attr.id); end
+	room:broadcast_message(copy);
+end
+
+-- G15: the master refused a message; its sender is told
+local function handle_message_error(room, stanza)
+	local occupant_jid = stanza.attr.to;
+	if not mirrored.is_local(room, occupant_jid) then return; end
+	local sender = take_echo(occupant_jid, stanza.attr.id) or room:get_occupant_by_nick(occupant_jid).jid;
+	local copy = st.clone(stanza);
+	copy.attr.from, copy.attr.to = room.jid, sender;
+	module:send(copy);
+	local _, condition = stanza:get_error();
+	if condition == "not-acceptable" or condition == "item-not-found" then lose(room, stanza); end
+end
+
+-- handle_message(room_jid, stanza): to the mirrored room or to one of its occupants
+function from_master.handle_message(room_jid, stanza)
+	local room = mirrored.get(room_jid);
+	local type = stanza.attr.type;
+	if not room then
+		if type ~= "error" then module:send(st.error_reply(stanza, "cancel", "item-not-found")); end
+	elseif type == "error" then
+		handle_message_error(room, stanza);
+	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
+		handle_groupchat(room, stanza);
+	end
+	return true;
+end
+
+-- shared: mirrored (mirrored_room.lib.lua); take_join(room, occupant_jid) -> record or nil; take_echo(occupant_jid, id) -> real JID of the
+-- sender whose message has come back, or nil; send_join_error(join, error element); send_part(room_jid, nick)
+return function (shared)
+	mirrored, take_join, take_echo = shared.mirrored, shared.take_join, shared.take_echo;
+	send_join_error, send_part = shared.send_join_error, shared.send_part;
+	return from_master;
+end;

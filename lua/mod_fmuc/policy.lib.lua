@@ -1,0 +1,48 @@
+-- SPDX-License-Identifier: MIT
+-- The options that say what a mirror does for whom (requirements section 5, M21, M28, G20).
+
+local options = require "prosody_relay.options";
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+
+local policy = {};
+
+local parent_host = module.host:match("^[^.]+%.(.+)$");
+local allowed_users = options.list(module, "fmuc_allow_users", { parent_host }, options.prepped_jid);
+local allowed_masters = options.list(module, "fmuc_allow_masters", nil, options.prepped_domain);
+
+-- may_use(jid) -> boolean: whether that user may use the mirror; by default those of the parent host, so that no mirror is an open relay
+function policy.may_use(jid)
+	local bare, host = jid_bare(jid), jid_host(jid);
+	for _, allowed in ipairs(allowed_users) do
+		if allowed == bare or allowed == host then return true; end
+	end
+	return false;
+end
+
+-- may_be_mirrored(room_jid) -> boolean: by default all rooms but those served here
+function policy.may_be_mirrored(room_jid)
+	local host = jid_host(room_jid);
+	if not allowed_masters then return prosody.hosts[host] == nil; end
+	for _, allowed in ipairs(allowed_masters) do
+		if allowed == host then return true; end
+	end
+	return false;
+end
+
+local nomirror = module:get_option("fmuc_nomirror");
+if type(nomirror) == "table" then
+	local rooms = {};
+	for _, room_jid in ipairs(options.list(module, "fmuc_nomirror", nil, options.prepped_jid)) do rooms[room_jid] = true; end
+	nomirror = rooms;
+elseif nomirror ~= nil and type(nomirror) ~= "boolean" then
+	options.refuse("fmuc_nomirror", "true, false or a list of room JIDs", nomirror);
+end
+
+-- is_nomirror(room_jid) -> whether messages to that room are fired and forgotten (M21)
+function policy.is_nomirror(room_jid)
+	if type(nomirror) == "table" then return nomirror[room_jid] == true; end
+	return nomirror == true;
+end
+
+return policy;

@@ -78,13 +78,6 @@ local function merge(tags, delegations, scope)
 	return merged;
 end
 
-local function is_any_active(delegations)
-	for _, delegation in ipairs(delegations) do
-		if delegation.entity.address then return true; end
-	end
-	return false;
-end
-
 local function new(delegations)
 	-- the host's answer, rebuilt when mod_disco gives another one or the delegations change
 	local base, merged_query, hash;
@@ -114,7 +107,6 @@ local function new(delegations)
 	module:wrap_event(event_name, function (handlers, name, event)
 		local origin, stanza = event.origin, event.stanza;
 		local node = stanza.tags[1].attr.node;
-		if not is_any_active(delegations) then return handlers(name, event); end
 		if node and node ~= "" then
 			if node:match("#([^#]*)$") ~= current_hash() then return handlers(name, event); end
 			stanza = st.clone(stanza);
@@ -132,7 +124,6 @@ local function new(delegations)
 	end);
 
 	local function replace_hash(event)
-		if not is_any_active(delegations) then return; end
 		event.features:maptags(function (feature)
 			if feature.name ~= "c" or feature.attr.xmlns ~= xmlns_caps then return feature; end
 			-- mod_disco sends the same stanza to everybody
@@ -148,7 +139,7 @@ local function new(delegations)
 	module:wrap_event("account-disco-info", function (handlers, name, event)
 		local handled = handlers(name, event);
 		local query = event.reply:get_child("query", xmlns_disco_info);
-		if query and is_any_active(delegations) then
+		if query then
 			local tags = merge(query.tags, delegations, "bare");
 			query:maptags(function () return nil; end);
 			for _, tag in ipairs(tags) do

@@ -169,6 +169,8 @@ describe("delegation on Prosody "..version, function ()
 		local capulet = delegation.server(s, version, delegated);
 		local entity = delegation.entity(capulet);
 		local users, asked, seen = {}, {}, {};
+		delegation.request(capulet:client("patient@capulet.lit/r"), ns, { id = "0" });
+		delegation.forwarded(entity);
 		for i = 1, 4 do
 			users[i] = capulet:client("user"..i.."@capulet.lit/r");
 			delegation.request(users[i], ns, { id = "1" });

@@ -121,8 +121,11 @@ describe("delegation on Prosody "..version, function ()
 			["jabber:iq:version"] = { jid = "ent.capulet.lit", filtering = { "node" } },
 			["urn:x:mam:1"] = { jid = "ent.capulet.lit" },
 			["http://jabber.org/protocol/disco#items:*"] = { jid = "ent.capulet.lit" },
-		]], { modules = { "version", "time" } });
+			["urn:x:other"] = { jid = "other.capulet.lit" },
+		]], { modules = { "version", "time" }, hosts = [[Component "other.capulet.lit" component_secret = "hush"]] });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		-- another entity that is there all the time
+		delegation.announce(capulet:component("other.capulet.lit", "hush"));
 		capulet:eval [[
 			local host = hosts["capulet.lit"].modules.disco.module;
 			for _, name in ipairs { "urn:x:mam:1", "urn:x:mam:1#extended", "urn:x:mam:10", "urn:x:mam:1/x" } do host:add_feature(name); end
@@ -248,6 +251,9 @@ describe("delegation on Prosody "..version, function ()
 			for _, name in ipairs { "account-disco-info-node", "account-disco-items-node" } do
 				module:context("capulet.lit"):hook(name, function (event)
 					if event.node == "urn:x:known" then return event.origin.send(event.reply); end
+					if event.node == "urn:x:refused" then
+						return event.origin.send(require "util.stanza".error_reply(event.stanza, "auth", "forbidden"));
+					end
 				end, 20);
 			end
 		]];
@@ -288,6 +294,10 @@ describe("delegation on Prosody "..version, function ()
 		assert.equal("result", known.reply.attr.type);
 		local id = delegation.request(juliet, xmlns_items, { node = "urn:x:known" });
 		juliet:expect { "iq", type = "result", id = id };
+		for _, xmlns in ipairs { xmlns_info, xmlns_items } do
+			id = delegation.request(juliet, xmlns, { node = "urn:x:refused" });
+			juliet:expect { "iq", type = "error", id = id, has = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}forbidden" };
+		end
 		assert.equal(1, info(juliet).identities["account/registered"]);
 		-- and what is not on an account
 		id = delegation.request(juliet, xmlns_items, { to = "capulet.lit" });

@@ -23,7 +23,8 @@ describe("delegation on Prosody "..version, function ()
 	it("answers at once while the entity is not there, before, between and after (D13)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, delegated.." , "..[[
 			["urn:xmpp:delegation:2:bare:disco#items:*"] = { jid = "ent.capulet.lit" },
-		]]);
+			["jabber:iq:version"] = { jid = "ent.capulet.lit" },
+		]], { modules = { "version" } });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local function expect_unavailable()
 			for _, to in ipairs { false, "capulet.lit", "romeo@capulet.lit" } do
@@ -31,6 +32,9 @@ describe("delegation on Prosody "..version, function ()
 				juliet:expect { "iq", type = "error", id = id, from = to, has = unavailable };
 			end
 			local id = delegation.request(juliet, "http://jabber.org/protocol/disco#items", { to = "juliet@capulet.lit" });
+			juliet:expect { "iq", type = "error", id = id, has = unavailable };
+			-- the server's own module does not answer instead
+			id = delegation.request(juliet, "jabber:iq:version", { to = "capulet.lit" });
 			juliet:expect { "iq", type = "error", id = id, has = unavailable };
 		end
 		expect_unavailable();
@@ -77,6 +81,18 @@ describe("delegation on Prosody "..version, function ()
 		entity:expect_none(advert, 0);
 	end));
 
+	it("goes on with a connection that replaces the old one (D13)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated, { global = [[component_conflict_resolve = "kick_old"]] });
+		local old = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local id = delegation.request(juliet, ns);
+		delegation.forwarded(old);
+		local entity = delegation.entity(capulet);
+		juliet:expect { "iq", type = "error", id = id, has = unavailable };
+		entity:expect(advert);
+		exchange(juliet, entity);
+	end));
+
 	it("notices a component that is there before the module (B5)", bed.scenario(function (s)
 		local capulet = s:node { version = version, config = ([[
 			VirtualHost "capulet.lit"
@@ -121,10 +137,12 @@ describe("delegation on Prosody "..version, function ()
 
 	it("delegates to an account: the first resource manages, then the next one (R5, B3)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, [[ ["urn:x:delegated"] = { jid = "bot@capulet.lit" } ]]);
-		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local first = capulet:client("bot@capulet.lit/first");
 		local given = first:expect(advert);
 		assert.equal("bot@capulet.lit/first", given.attr.to);
+		local log = assert(io.open(capulet.dir.."/prosody.log")):read("a");
+		assert(log:find("Sending%[c2s%]: <iq [^\n]*id='bind'") < log:find("Sending%[c2s%]: <message"), "the advert came before the resource");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local second = capulet:client("bot@capulet.lit/second");
 		assert.equal("bot@capulet.lit/first", exchange(juliet, first).attr.to);
 		second:expect_none({ "message" }, 0.2);
@@ -254,19 +272,13 @@ describe("delegation on Prosody "..version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local first = capulet:client("bot@capulet.lit/first");
 		first:expect(advert);
-		capulet:client("bot@capulet.lit/second");
-		local third = capulet:client("bot@capulet.lit/third");
-		-- whichever of the two takes over now goes on after the reload
-		first:close();
-		local id = delegation.request(juliet, ns);
-		local before = capulet:eval [[ return hosts["capulet.lit"].modules.delegation.module.save().entities["bot@capulet.lit"].address ]];
-		capulet:client("bot@capulet.lit/first");
+		-- one that connected earlier and has bound its resource later
+		local second = capulet:client("bot@capulet.lit/second");
+		capulet:eval [[ prosody.full_sessions["bot@capulet.lit/second"].conntime = 0 ]];
 		capulet:reload("delegation", "capulet.lit");
-		local after = capulet:eval [[ return hosts["capulet.lit"].modules.delegation.module.save().entities["bot@capulet.lit"].address ]];
-		assert.equal(before, after);
-		assert.equal("bot@capulet.lit/second", before);
-		third:expect_none({ "message" }, 0);
-		juliet:expect_none({ "iq", id = id }, 0.1);
+		first:expect(advert);
+		exchange(juliet, first);
+		second:expect_none({ "message" }, 0.1);
 	end));
 
 	it("answers what is in flight when the module unloads, or comes back without the entity (D1, D13)", bed.scenario(function (s)

@@ -74,6 +74,15 @@ describe("delegation on Prosody "..version, function ()
 		delegation.request(juliet, ns);
 		_, inner = delegation.forwarded(entity);
 		assert.is_nil(inner.attr.to);
+		-- mod_smacks gives a resumed session the filters of the new stream
+		capulet:eval [[
+			local session = prosody.full_sessions["juliet@capulet.lit/balcony"];
+			for i in pairs(session.filters["stanzas/in"]) do session.filters["stanzas/in"][i] = nil; end
+			module:context("capulet.lit"):fire_event("smacks-hibernation-end", { origin = session; resumed = session });
+		]];
+		delegation.request(juliet, ns, { to = "juliet@capulet.lit" });
+		_, inner = delegation.forwarded(entity);
+		assert.equal("juliet@capulet.lit", inner.attr.to);
 	end));
 
 	it("forwards pretty-printed requests (D4)", bed.scenario(function (s)

@@ -92,6 +92,56 @@ describe("faults around client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "iq" }, 0.2);
 	end));
 
+	it("answers each request once while resources come and go (P5a, P12)", bed.scenario(function (s)
+		local capulet, first = proxy.start(s, version, { "a" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		math.randomseed(12);
+		local online = { first };
+		local function serve_half(impl)
+			-- the other half is in flight when the resource leaves
+			impl.on_stanza = function (stanza)
+				if stanza.attr.type == "get" and math.random(2) == 1 then proxy.answer(impl, stanza); end
+			end;
+		end
+		serve_half(first);
+		local leave = {
+			function (impl) impl:close(); end;
+			function (impl) impl:kill(); end;
+			function (impl) proxy.available(impl, "<presence type='unavailable'/>"); impl:close(); end;
+		};
+		local sent = 0;
+		for step = 1, 100 do
+			if #online > 0 and (#online == 4 or math.random(2) == 1) then
+				leave[math.random(#leave)](table.remove(online, math.random(#online)));
+			else
+				local impl = capulet:client("impl@capulet.lit/r" .. step);
+				serve_half(impl);
+				proxy.available(impl);
+				online[#online + 1] = impl;
+			end
+			for _ = 1, 5 do
+				sent = sent + 1;
+				juliet:send(proxy.request("r" .. sent));
+			end
+			juliet:sync();
+		end
+		for _, impl in ipairs(online) do impl:close(); end
+		local answered, failed = {}, 0;
+		for _ = 1, sent do
+			local reply = juliet:expect { "iq", from = "proxy.capulet.lit" };
+			assert.is_nil(answered[reply.attr.id]);
+			answered[reply.attr.id] = true;
+			if reply.attr.type == "error" then
+				failed = failed + 1;
+				assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}service-unavailable"));
+				-- the server's bounce of a request to a resource that has already left has no text
+				assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}text#"), tostring(reply));
+			end
+		end
+		juliet:expect_none({ "iq" }, 0.2);
+		assert.is_true(failed > 50 and failed < sent, failed .. " of " .. sent .. " failed");
+	end));
+
 	it("drops only the resource that a presence error comes from (P14)", bed.scenario(function (s)
 		local capulet, a, b = proxy.start(s, version, { "a", "b" });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

@@ -198,6 +198,34 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		end));
 	end
 
+	it("tells users that the way to the target is cut, and goes on when it is not (P12, P13)", bed.scenario(function (s)
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
+		local capulet = s:node { version = version; config = [[
+			VirtualHost "capulet.lit"
+			Component "proxy.capulet.lit" "client_proxy"
+				target_address = "impl@montague.lit"
+				client_proxy_timeout = 2
+		]]; start = false };
+		local link = s:link(capulet, montague);
+		capulet:start();
+		local impl = montague:client("impl@montague.lit/a");
+		proxy.approve(impl);
+		link:expect(montague, { "presence", from = impl.jid, type = false });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(proxy.request("flight"));
+		local request = impl:expect { "iq", id = "flight" };
+		link:cut();
+		proxy.expect_error(juliet, "flight", "remote-server-timeout", "proxy.capulet.lit");
+		juliet:send(proxy.request("cut"));
+		juliet:expect({ "iq", type = "error", id = "cut", from = "proxy.capulet.lit", has = "error" }, 10);
+		link:restore();
+		proxy.answer(impl, request);
+		juliet:send(proxy.request("restored"));
+		proxy.answer(impl, impl:expect({ "iq", id = "restored" }, 10));
+		proxy.expect_answer(juliet, "restored");
+		juliet:expect_none({ "iq" }, 0.2);
+	end));
+
 	it("gets over a target server that is down at its start (P3)", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]]; start = false };
 		local capulet = s:node { version = version; config = [[

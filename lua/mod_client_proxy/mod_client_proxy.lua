@@ -48,7 +48,7 @@ local function address_key()
 	local store = module:open_store("client_proxy");
 	local saved = store:get();
 	local key = saved and base64.decode(saved.key);
-	if not key then
+	if not key or #key ~= 16 then
 		key = random_bytes(16);
 		local ok, err = store:set(nil, { key = base64.encode(key) });
 		if not ok then

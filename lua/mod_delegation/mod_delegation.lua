@@ -9,7 +9,7 @@
 if module:get_host_type() ~= "local" then return; end
 
 local st = require "util.stanza";
-local jid_split = require "util.jid".split;
+local jid_bare = require "util.jid".bare;
 
 local options = require "prosody_relay.options";
 
@@ -93,9 +93,9 @@ local function handle_answer(event)
 	local stanza = event.stanza;
 	local type, from = stanza.attr.type, stanza.attr.from;
 	if (type ~= "result" and type ~= "error") or not from then return; end
-	local node, host = jid_split(from);
-	local sender = entities[from] or entities[node and node.."@"..host or host];
-	return sender and sender:answer(stanza);
+	local asked, account = entities[from], entities[jid_bare(from)];
+	-- an account and one of its resources can both be configured
+	return asked and asked:answer(stanza) or account and account ~= asked and account:answer(stanza) or nil;
 end
 
 -- Ahead of mod_iq (0), which fires the events that the server's own handlers hook; behind what filters stanzas (mod_blocklist: 100).

@@ -174,6 +174,18 @@ describe("delegation on Prosody "..version, function ()
 		juliet:expect { "iq", type = "error", id = id, has = unavailable };
 	end));
 
+	it("keeps an account and one of its resources apart (R5, R7)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, [[
+			["urn:x:delegated"] = { jid = "bot@capulet.lit" }, ["urn:x:other"] = { jid = "bot@capulet.lit/manager" },
+		]]);
+		local manager = capulet:client("bot@capulet.lit/manager");
+		manager:expect(advert);
+		manager:expect(advert);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		exchange(juliet, manager);
+		exchange(juliet, manager, "urn:x:other");
+	end));
+
 	it("delegates to an account of another host of the server, and to one that is there before the module (R5, B3, B5)",
 			bed.scenario(function (s)
 		local capulet = s:node { version = version, config = [[

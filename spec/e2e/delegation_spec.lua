@@ -220,6 +220,32 @@ describe("delegation on Prosody "..version, function ()
 		delegation.forwarded(entity);
 	end));
 
+	it("loads the configuration of its README, with and without mod_pep (R1, R2, R3, R6)", bed.scenario(function (s)
+		local file = assert(io.open("lua/mod_delegation/README.markdown"));
+		local config = file:read("a"):match("``` lua\n(.-)```"):gsub("change me", "hush");
+		file:close();
+		for _, modules in ipairs { { "pep", "mam" }, { "mam" } } do
+			local capulet = s:node { version = version, config = config, modules = modules };
+			local entity = capulet:component("pubsub.capulet.lit", "hush");
+			delegation.announce(entity);
+			assert.equal(5, #entity:expect({ "message" }).tags[1].tags);
+			local juliet = capulet:client("juliet@capulet.lit/balcony");
+			for _, request in ipairs {
+				"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:microblog:0'/></pubsub>",
+				"<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='urn:xmpp:microblog:0'/></pubsub>",
+				"<query xmlns='urn:xmpp:mam:2' node='urn:xmpp:microblog:0'/>",
+				"<query xmlns='http://jabber.org/protocol/disco#info' node='urn:xmpp:microblog:0'/>",
+				"<query xmlns='http://jabber.org/protocol/disco#items'/>",
+			} do
+				juliet:send(("<iq type='get' id='r' to='juliet@capulet.lit'>%s</iq>"):format(request));
+				local outer, inner = delegation.forwarded(entity);
+				delegation.answer(entity, outer, inner);
+				juliet:expect { "iq", type = "result", id = "r", has = "{urn:x:done}done" };
+			end
+			capulet:stop();
+		end
+	end));
+
 	it("reports bad entries and uses the others (R1, B7)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, [[
 			["urn:x:1"] = "ent.capulet.lit",

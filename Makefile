@@ -5,6 +5,7 @@
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
+# make bench          measures against Prosody's own functions; one JSON object a line
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
@@ -58,12 +59,12 @@ test-native: all $(BUILD)/spec/other_state.so deps-prosody deps-test
 asan: | deps-build
 	@$(MAKE) -s test-native BUILD=build/asan CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 		-fno-sanitize-recover=undefined -U_FORTIFY_SOURCE" \
-		RUNNER='env ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		RUNNER='env INSTRUMENTED=yes ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)"'
 
 # Lua refers to its state by a pointer into the block, not to its start, so all of the interpreter's memory is "possibly lost" at the end.
 valgrind: | deps-build deps-tools
-	@$(MAKE) -s test-native RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+	@$(MAKE) -s test-native RUNNER="env INSTRUMENTED=yes valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
 
 FUZZ_RUNS ?= 200000
 FUZZERS = $(addprefix build/fuzz/,jid jat recipients template)
@@ -79,6 +80,14 @@ fuzz: $(FUZZERS)
 		$$fuzzer -runs=$(FUZZ_RUNS) -max_len=1200 -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.corpus >$$fuzzer.log 2>&1 \
 			|| { tail -n 50 $$fuzzer.log; exit 1; }; \
 		echo "$$fuzzer: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$fuzzer.log) runs, no finding"; \
+	done
+
+# One JSON object a line; PROSODY_LIB=build/prosody13/usr/lib/prosody compares with that one
+PROSODY_LIB ?= /usr/lib/prosody
+bench: all | deps-prosody
+	@for bench in bench/bench_*.lua; do \
+		LUA_PATH="lua/?.lua;lua/?/init.lua;bench/?.lua;$(PROSODY_LIB)/?.lua;;" LUA_CPATH="$(BUILD)/?.so;$(PROSODY_LIB)/?.so;;" \
+			$(LUA) $$bench || exit 1; \
 	done
 
 test:
@@ -117,4 +126,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all asan fuzz test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: all asan bench fuzz test test-native valgrind lint rocks install demo prosody13 deps clean

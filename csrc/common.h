@@ -25,6 +25,13 @@ static inline const char *check_string(lua_State *L, int arg, size_t *length) {
 	return lua_tolstring(L, arg, length);
 }
 
+/* The same for an argument that may be left out. */
+static inline void check_optional_string(lua_State *L, int arg) {
+	if(!lua_isnoneornil(L, arg)) {
+		luaL_checktype(L, arg, LUA_TSTRING);
+	}
+}
+
 /* Expected failure, caused by a peer's data: nil and a short reason for the caller to act on. */
 static inline int push_failure(lua_State *L, const char *reason) {
 	luaL_pushfail(L);

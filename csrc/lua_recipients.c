@@ -77,13 +77,6 @@ static uint32_t group_of(lua_State *L, int names, int arg) {
 	return group;
 }
 
-/* nil or a string: the name of a link, or none. */
-static void check_optional_string(lua_State *L, int arg) {
-	if(!lua_isnoneornil(L, arg)) {
-		luaL_checktype(L, arg, LUA_TSTRING);
-	}
-}
-
 /* Pushes the name of a slot's link, nil for a local session. */
 static void push_group(lua_State *L, const recipient_list *self, int names, uint32_t slot) {
 	const uint32_t group = prosody_relay_recipients_group_of(self->core, slot);

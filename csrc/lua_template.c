@@ -25,24 +25,25 @@ typedef struct {
 	prosody_relay_template layout;
 	const char *text;
 	prosody_relay_template_mode own_from; /* what stands for `from` when the caller names none */
+	const void *known_to, *known_from; /* addresses of the values in the text, NULL for none */
 	size_t known_count;
 	const void *known[1]; /* really known_count of them */
 } stanza_template;
+
+/* Strings that a walk needs, upvalues of the functions that make one. */
+enum { NAME = 1, ATTR, TO, FROM, UPVALUES = FROM };
 
 typedef struct {
 	const stanza_template *expected; /* NULL: record */
 	int record; /* stack index of the table the walk is recorded in */
 	size_t count;
+	const void *to_key, *from_key; /* equal short strings have one address */
+	const void *to_value, *from_value;
 	prosody_relay_template_attribute to, from; /* found in the top element */
 } walk;
 
 static const stanza_template *check_template(lua_State *L, int arg) {
 	return luaL_checkudata(L, arg, METATABLE);
-}
-
-static prosody_relay_template_attribute omitted(void) {
-	const prosody_relay_template_attribute result = {PROSODY_RELAY_OMIT, NULL, 0};
-	return result;
 }
 
 /* The attribute value at `index`; absent stands for anything but a string. */
@@ -71,6 +72,7 @@ static stanza_template *push_template(lua_State *L, size_t count) {
 	self->layout = layout;
 	self->text = text;
 	self->own_from = PROSODY_RELAY_OMIT;
+	self->known_to = self->known_from = NULL;
 	self->known_count = count;
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, TEXT);
@@ -108,12 +110,6 @@ static int Ltemplate_new(lua_State *L) {
 	return 1;
 }
 
-static void check_optional_string(lua_State *L, int arg) {
-	if(!lua_isnoneornil(L, arg)) {
-		luaL_checktype(L, arg, LUA_TSTRING);
-	}
-}
-
 static int Ltemplate_render(lua_State *L) {
 	const stanza_template *self = check_template(L, 1);
 	prosody_relay_template_attribute to, from;
@@ -129,33 +125,52 @@ static int Ltemplate_render(lua_State *L) {
 	return 1;
 }
 
-/* One step of a walk: the value on top of the stack (nil for the end of a list), which is left there. Returns 0 when the walk
- * has left the known stanza. */
-static int step(lua_State *L, walk *w) {
-	if(w->expected) {
-		return w->count < w->expected->known_count && w->expected->known[w->count++] == lua_topointer(L, -1);
+static walk new_walk(lua_State *L, const stanza_template *expected, int record) {
+	walk result = {NULL, 0, 0, NULL, NULL, NULL, NULL, {PROSODY_RELAY_OMIT, NULL, 0}, {PROSODY_RELAY_OMIT, NULL, 0}};
+	result.expected = expected;
+	result.record = record;
+	result.to_key = lua_topointer(L, lua_upvalueindex(TO));
+	result.from_key = lua_topointer(L, lua_upvalueindex(FROM));
+	return result;
+}
+
+/* One step of a walk: the table or string at `index`, or for index 0 the end of a list. Returns 0 when the walk has left the known
+ * stanza, and for a value without an address. */
+static int step(lua_State *L, walk *w, int index) {
+	const void *const address = index ? lua_topointer(L, index) : NULL;
+	if(index && !address) {
+		return 0;
 	}
-	if(lua_isnil(L, -1)) {
-		lua_pushboolean(L, 0); /* nil cannot be filed; neither has an address */
+	if(w->expected) {
+		return w->count < w->expected->known_count && w->expected->known[w->count++] == address;
+	}
+	if(index) {
+		lua_pushvalue(L, index);
 	} else {
-		lua_pushvalue(L, -1);
+		lua_pushboolean(L, 0); /* nil cannot be filed; neither has an address */
 	}
 	lua_rawseti(L, w->record, (lua_Integer)++w->count);
 	return 1;
 }
 
-static int step_end(lua_State *L, walk *w) {
-	int same;
-	lua_pushnil(L);
-	same = step(L, w);
-	lua_pop(L, 1);
-	return same;
-}
-
-static int key_is(lua_State *L, int index, const char *name, size_t name_length) {
-	size_t length;
-	const char *key = lua_tolstring(L, index, &length);
-	return length == name_length && memcmp(key, name, length) == 0;
+/* Notes the value on top of the stack, of attribute `to` or `from`, whose key is below it. It becomes part of the text when that is
+ * recorded; later the same value can be copied with the text, another one is set. */
+static int note(lua_State *L, const walk *w, const void *in_text, const void **address, prosody_relay_template_attribute *value) {
+	*address = lua_topointer(L, -1);
+	if(lua_type(L, -1) != LUA_TSTRING) {
+		return 0;
+	}
+	if(!w->expected) {
+		/* kept alive like the others, under its own name */
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, w->record);
+	} else if(*address == in_text) {
+		value->mode = PROSODY_RELAY_KEEP;
+	} else {
+		*value = attribute_at(L, -1, PROSODY_RELAY_OMIT);
+	}
+	return 1;
 }
 
 /* The attributes in the table on top of the stack, in their present order, which is that of the text. Of the top element's `to` and `from`
@@ -164,22 +179,30 @@ static int walk_attributes(lua_State *L, walk *w, int is_top) {
 	const int attributes = lua_gettop(L);
 	lua_pushnil(L);
 	while(lua_next(L, attributes)) {
-		if(lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+		const void *const key = lua_topointer(L, -2);
+		int same;
+		if(!w->expected && lua_type(L, -2) != LUA_TSTRING) {
 			return 0;
 		}
-		if(is_top && key_is(L, -2, "to", 2)) {
-			w->to = attribute_at(L, -1, PROSODY_RELAY_OMIT);
-		} else if(is_top && key_is(L, -2, "from", 4)) {
-			w->from = attribute_at(L, -1, PROSODY_RELAY_OMIT);
-		} else if(!step(L, w)) {
+		if(is_top && key == w->to_key) {
+			same = note(L, w, w->expected ? w->expected->known_to : NULL, &w->to_value, &w->to);
+		} else if(is_top && key == w->from_key) {
+			same = note(L, w, w->expected ? w->expected->known_from : NULL, &w->from_value, &w->from);
+		} else {
+			same = (w->expected || lua_type(L, -1) == LUA_TSTRING) && step(L, w, -1);
+		}
+		if(!same || !step(L, w, -2)) {
 			return 0;
 		}
 		lua_pop(L, 1);
-		if(!step(L, w)) {
-			return 0;
-		}
 	}
-	return step_end(L, w);
+	return step(L, w, 0);
+}
+
+/* Pushes the field of the table at `index` that the upvalue names. Returns 0 when it is not the known one or not of this type. */
+static int walk_field(lua_State *L, walk *w, int index, int upvalue, int type) {
+	lua_pushvalue(L, lua_upvalueindex(upvalue));
+	return lua_rawget(L, index) == type && step(L, w, -1);
 }
 
 /* The element on top of the stack: its name, attributes and children, everything Prosody's serialiser looks at. Returns 0 when it is not
@@ -187,30 +210,28 @@ static int walk_attributes(lua_State *L, walk *w, int is_top) {
 static int walk_element(lua_State *L, walk *w, int depth) {
 	const int element = lua_gettop(L);
 	lua_Integer i, count;
-	if(depth > MAX_DEPTH || !lua_checkstack(L, 8) || !step(L, w)) {
+	if(depth > MAX_DEPTH || !lua_checkstack(L, 8) || !step(L, w, element)) {
 		return 0;
 	}
-	if(lua_getfield(L, element, "name") != LUA_TSTRING || !step(L, w)) {
+	if(!walk_field(L, w, element, NAME, LUA_TSTRING) || !walk_field(L, w, element, ATTR, LUA_TTABLE)
+		|| !walk_attributes(L, w, depth == 0)) {
 		return 0;
 	}
-	if(lua_getfield(L, element, "attr") != LUA_TTABLE || !step(L, w) || !walk_attributes(L, w, depth == 0)) {
-		return 0;
-	}
-	lua_pop(L, 2);
+	lua_settop(L, element);
 	count = (lua_Integer)lua_rawlen(L, element);
 	for(i = 1; i <= count; i++) {
 		const int type = lua_rawgeti(L, element, i);
-		if(!(type == LUA_TSTRING ? step(L, w) : type == LUA_TTABLE && walk_element(L, w, depth + 1))) {
+		if(!(type == LUA_TSTRING ? step(L, w, -1) : type == LUA_TTABLE && walk_element(L, w, depth + 1))) {
 			return 0;
 		}
-		lua_pop(L, 1);
+		lua_settop(L, element);
 	}
-	return step_end(L, w);
+	return step(L, w, 0);
 }
 
 static int Ltemplate_capture(lua_State *L) {
 	stanza_template *self;
-	walk w = {NULL, 4, 0, omitted(), omitted()};
+	walk w = new_walk(L, NULL, 4);
 	size_t i;
 	luaL_checktype(L, 1, LUA_TSTRING);
 	luaL_checktype(L, 2, LUA_TSTRING);
@@ -226,6 +247,8 @@ static int Ltemplate_capture(lua_State *L) {
 	if(!self) {
 		return push_failure(L, "unsupported");
 	}
+	self->known_to = w.to_value;
+	self->known_from = w.from_value;
 	for(i = 0; i < w.count; i++) {
 		lua_rawgeti(L, 4, (lua_Integer)i + 1);
 		self->known[i] = lua_topointer(L, -1);
@@ -238,10 +261,9 @@ static int Ltemplate_capture(lua_State *L) {
 
 static int Ltemplate_render_known(lua_State *L) {
 	const stanza_template *self = check_template(L, 1);
-	walk w = {NULL, 0, 0, omitted(), omitted()};
+	walk w = new_walk(L, self, 0);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
-	w.expected = self;
 	if(!walk_element(L, &w, 0) || w.count != self->known_count) {
 		luaL_pushfail(L);
 		return 1;
@@ -253,12 +275,15 @@ static int Ltemplate_render_known(lua_State *L) {
 PROSODY_RELAY_MODULE(template_c) {
 	static const luaL_Reg functions[] = {
 		{"new", Ltemplate_new},
+		{NULL, NULL},
+	};
+	static const luaL_Reg walking_functions[] = {
 		{"capture", Ltemplate_capture},
+		{"render_known", Ltemplate_render_known},
 		{NULL, NULL},
 	};
 	static const luaL_Reg methods[] = {
 		{"render", Ltemplate_render},
-		{"render_known", Ltemplate_render_known},
 		{NULL, NULL},
 	};
 	luaL_checkversion(L);
@@ -266,5 +291,10 @@ PROSODY_RELAY_MODULE(template_c) {
 	luaL_newlib(L, methods);
 	lua_setfield(L, -2, "__index");
 	luaL_newlib(L, functions);
+	lua_pushliteral(L, "name");
+	lua_pushliteral(L, "attr");
+	lua_pushliteral(L, "to");
+	lua_pushliteral(L, "from");
+	luaL_setfuncs(L, walking_functions, UPVALUES);
 	return 1;
 }

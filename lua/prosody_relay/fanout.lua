@@ -8,6 +8,7 @@ local st = require "util.stanza";
 local random_bytes = require "util.random".bytes;
 
 local stanza_mt = st.stanza_mt;
+local render_known = templates.render_known;
 
 local fanout = {};
 
@@ -63,7 +64,7 @@ local TEMPLATE = {}; -- key of a view's template in the view: nothing that walks
 local function view_tostring(view)
 	local template = view[TEMPLATE];
 	if template then
-		local text = template:render_known(view);
+		local text = render_known(template, view);
 		if text then return text; end
 	end
 	local text = stanza_mt.__tostring(view);

@@ -1,0 +1,44 @@
+-- SPDX-License-Identifier: MIT
+-- Measuring two ways to do the same in one run, and printing one JSON object a line.
+
+local measure = {};
+
+-- Seconds of processor time that one call of f(n) takes.
+local function time(f, n)
+	collectgarbage();
+	local start = os.clock();
+	f(n);
+	return os.clock() - start;
+end
+
+local function median(list)
+	table.sort(list);
+	return list[(#list + 1) // 2];
+end
+
+-- How many repetitions take about as long as `seconds`.
+local function repetitions(f, seconds)
+	local n = 1;
+	while time(f, n) < seconds / 4 do n = n * 2; end
+	return n * 4;
+end
+
+-- compare(ours, peer, [rounds=15], [seconds=0.02]) -> median nanoseconds per repetition of either
+-- ours, peer: functions that repeat their work n times. The rounds alternate, so that a slow moment of the machine hits both.
+function measure.compare(ours, peer, rounds, seconds)
+	local n_ours, n_peer = repetitions(ours, seconds or 0.02), repetitions(peer, seconds or 0.02);
+	local times_ours, times_peer = {}, {};
+	for round = 1, rounds or 15 do
+		times_ours[round] = time(ours, n_ours) / n_ours * 1e9;
+		times_peer[round] = time(peer, n_peer) / n_peer * 1e9;
+	end
+	return median(times_ours), median(times_peer);
+end
+
+-- report(bench, unit, ours, peer, peer_name): less is better; ratio = peer / ours
+function measure.report(bench, unit, ours, peer, peer_name)
+	print(([[{"bench": "%s", "unit": "%s", "ours": %.1f, "peer": %.1f, "peer_name": "%s", "ratio": %.2f}]])
+		:format(bench, unit, ours, peer, peer_name, peer / ours));
+end
+
+return measure;

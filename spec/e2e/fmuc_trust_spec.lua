@@ -118,12 +118,14 @@ describe("fmuc trust, Prosody " .. version, function ()
 
 	it("trusts, admits and refuses peers by configuration (G19 M28)", bed.scenario(function (s)
 		local f = federation.new(s, versions, { mirror = liar_config; master = federation.master_config .. [[
-	fmuc_trust = { ["Liar.Remote.Example.com"] = { "Montague.example" } }
+	fmuc_trust = { ["Liar.Remote.Example.com"] = { "Montague.example", "example.com" } }
 	fmuc_allow_peers = { "liar.remote.example.com" }
 ]] });
 		local liar = f.remote:component("liar.remote.example.com", "hush");
 		liar:send(claim("romeo@montague.example/orchard", "Romeo"));
 		f.curtis:expect { "presence", from = master_room .. "/Romeo" };
+		liar:send(claim("curtis@example.com/phone", "Curtis2")); -- of this server: never, whatever is configured
+		assert.equal("forbidden", error_condition(liar:expect { "presence", type = "error", to = lair .. "/Curtis2" }));
 		f.kev:send(join(mirror_room, "Kev"));
 		assert.equal("forbidden", error_condition(f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" }));
 		f.talk:reload_config(federation.master_config .. "\tfmuc_deny_peers = { \"mirror.remote.example.com\" }");

@@ -28,11 +28,16 @@ function bed.entity(node, features)
 	return entity;
 end
 
--- announce(entity, [features]): from now on answers the server's disco#info queries: node -> text of the children (none by default)
+-- announce(entity, [features]): from now on answers the server's disco#info queries: node -> text of the children (none by default), or
+-- false for an error
 function bed.announce(entity, features)
 	local function answer(stanza)
 		local query = stanza.name == "iq" and stanza.attr.type == "get" and stanza:get_child("query", "http://jabber.org/protocol/disco#info");
 		if not query then return; end
+		if features and features[query.attr.node] == false then
+			entity:send(st.error_reply(stanza, "cancel", "item-not-found"));
+			return;
+		end
 		entity:send(("<iq type='result' from='%s' to='%s' id='%s'><query xmlns='%s' node='%s'>%s</query></iq>"):format(stanza.attr.to,
 			stanza.attr.from, stanza.attr.id, query.attr.xmlns, query.attr.node, features and features[query.attr.node] or ""));
 	end

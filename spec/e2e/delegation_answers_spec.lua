@@ -92,6 +92,9 @@ describe("delegation on Prosody "..version, function ()
 			delegation.reply(entity, (delegation.forwarded(entity)), content);
 			expect_refusal(juliet, id);
 		end
+		-- the log is not the entity's to fill
+		local _, warnings = assert(io.open(capulet.dir.."/prosody.log")):read("a"):gsub("\twarn\t[^\n]*no forwarded stanza", "");
+		assert.equal(1, warnings);
 	end));
 
 	it("takes pretty-printed answers, empty ones, and a delay beside them (D7, D11)", bed.scenario(function (s)

@@ -58,6 +58,10 @@ describe("addresses of client_proxy on Prosody " .. version, function ()
 		impl = capulet:client(impl.jid);
 		proxy.available(impl);
 		assert.same(before, { address_of(hebrew), address_of(very_long) });
+		-- a damaged key is replaced
+		capulet:eval [[assert(require "core.storagemanager".open("proxy.capulet.lit", "client_proxy"):set(nil, { key = "AAAA" }))]];
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		assert.not_equal(before[1], address_of(hebrew));
 	end));
 
 	it("serves users with addresses of any length (P7)", bed.scenario(function (s)

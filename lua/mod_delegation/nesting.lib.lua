@@ -108,7 +108,8 @@ local function new(delegations)
 		local origin, stanza = event.origin, event.stanza;
 		local node = stanza.tags[1].attr.node;
 		if node and node ~= "" then
-			if node:match("#([^#]*)$") ~= current_hash() then return handlers(name, event); end
+			local asked_hash = node:match("#([^#]*)$");
+			if not asked_hash or asked_hash ~= current_hash() then return handlers(name, event); end
 			stanza = st.clone(stanza);
 			stanza.tags[1].attr.node = nil;
 		end

@@ -25,8 +25,8 @@ local separators = { host = "::", bare = ":bare:" };
 local entity_methods = {};
 local entity_mt = { __index = entity_methods };
 
-local function refuse(record, type, condition)
-	module:send(wrapper.refusal(record, type, condition));
+local function refuse(record)
+	module:send(wrapper.refusal(record));
 end
 
 -- new(jid, max_pending, on_change, [saved]) -> managing entity, not connected yet
@@ -101,7 +101,7 @@ function entity_methods:down()
 	for id in self.requests:each() do waiting[#waiting + 1] = id; end
 	for _, id in ipairs(waiting) do
 		local record = self:take(id);
-		if record then refuse(record, "cancel", "service-unavailable"); end
+		if record then refuse(record); end
 	end
 end
 
@@ -190,7 +190,7 @@ function entity_methods:expired(record)
 	self:release(record);
 	self:complain("no answer in time");
 	self.forgotten = self.remote;
-	refuse(record, "cancel", "service-unavailable");
+	refuse(record);
 end
 
 -- answer(stanza) -> true if it was the answer to one of our requests. Only the JID that was asked can answer (B2).
@@ -211,7 +211,7 @@ function entity_methods:answer(stanza)
 	else
 		self:complain("answers a request with "..fault);
 		self.forgotten = self.remote;
-		refuse(record, "cancel", "service-unavailable");
+		refuse(record);
 	end
 	return true;
 end
@@ -224,7 +224,7 @@ end
 -- refuse_saved(saved): answers the requests of a saved entity that does not come back
 local function refuse_saved(saved)
 	for _, record in pairs(saved.requests.records) do
-		refuse(record, "cancel", "service-unavailable");
+		refuse(record);
 	end
 end
 

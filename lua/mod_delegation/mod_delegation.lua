@@ -65,7 +65,8 @@ end
 -- what is left in it belongs to entities that the new configuration does not know
 answer_saved_requests();
 
--- Whether the server treats this request itself: not delegated, a filtering attribute missing (D15), or sent by the entity (D16).
+-- The delegation that a request falls under; nil if the server treats it itself, because the namespace is not delegated, a filtering
+-- attribute is missing (D15), or the managing entity sends it (D16).
 local function delegation_for(stanza, namespace)
 	local delegation, from = by_namespace[namespace], stanza.attr.from;
 	if not delegation or not from then return nil; end

@@ -74,9 +74,9 @@ local function unwrap(answer, record)
 	return iq;
 end
 
--- refusal(record, type, condition) -> the error that the user gets instead of an answer
-local function refusal(record, type, condition)
-	return st.error_reply(st.iq({ type = "get"; from = record.from; to = record.to; id = record.id }), type, condition);
+-- refusal(record) -> what the user gets instead of an answer (XEP-0355 section 4.3, NB1 and NB2)
+local function refusal(record)
+	return st.error_reply(st.iq({ type = "get"; from = record.from; to = record.to; id = record.id }), "cancel", "service-unavailable");
 end
 
 return { wrap = wrap; unwrap = unwrap; refusal = refusal };

@@ -71,9 +71,8 @@ function jid.unmirror(mirror_jid)
 	if not host then return nil, "invalid-jid"; end
 	if not node then return nil, "no-node"; end
 	if resource then return nil, "resource"; end
-	local unescaped = native.unescape(node);
-	local room, room_host = prepped_room(unescaped);
-	if not room or room ~= unescaped or native.escape(room) ~= node then return nil, "no-mirror"; end
+	local room, room_host = prepped_room(native.unescape(node));
+	if not room or native.escape(room) ~= node then return nil, "no-mirror"; end
 	if room_host == host then return nil, "nested"; end
 	return room, host;
 end

@@ -95,9 +95,10 @@ function TestJat.test_A6_every_flipped_bit_is_refused()
 end
 
 function TestJat.test_A6_every_other_octet_in_every_place_is_refused()
-	for length = 20, 22 do -- the three shapes of the last group
-		local codec = jat.new(KEY);
-		local token = codec:encode(("j"):rep(length));
+	local codec = jat.new(KEY);
+	-- the three shapes of the last group; zero is what a decoder may take a wrong character for
+	for _, jid in ipairs { ("j"):rep(20), ("j"):rep(21), ("j"):rep(22), ("\0"):rep(20), ("\0"):rep(21), ("\0"):rep(22) } do
+		local token = codec:encode(jid);
 		for at = 2, #token do
 			for octet = 0, 255 do
 				local altered = token:sub(1, at - 1) .. string.char(octet) .. token:sub(at + 1);

@@ -11,6 +11,7 @@ local new_codec = require "prosody_relay.jat".new;
 local new_cache = require "util.cache".new;
 local hmac_sha256 = require "util.hashes".hmac_sha256;
 local prepped_split = require "util.jid".prepped_split;
+local st = require "util.stanza";
 
 local max_resource = 1023; -- bytes, RFC 7622 section 3.4
 
@@ -43,4 +44,16 @@ local function new(host, key, cache_size)
 	end;
 end
 
-return { new = new };
+-- readdress(stanza, from, to, id) -> the stanza with another envelope
+-- The payload is shared: a module that sent the stanza itself may go on using its own envelope, as module:send_iq does, but not
+-- change what is inside.
+local function readdress(stanza, from, to, id)
+	local copy = st.clone(stanza, true);
+	table.move(stanza, 1, #stanza, 1, copy);
+	table.move(stanza.tags, 1, #stanza.tags, 1, copy.tags);
+	local attr = copy.attr;
+	attr.from, attr.to, attr.id = from, to, id;
+	return copy;
+end
+
+return { new = new; readdress = readdress };

@@ -6,6 +6,7 @@
 
 local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".short;
+local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
 
 local requests = {};
@@ -14,17 +15,6 @@ local requests_mt = { __index = requests };
 -- NUL occurs in no XML, hence in none of the three
 local function key_of(resource, address, id)
 	return resource .. "\0" .. address .. "\0" .. id;
-end
-
--- The stanza with another envelope. The payload is shared: a module that sent the stanza itself may go on using its own envelope,
--- as module:send_iq does, but not change what is inside.
-local function readdress(stanza, from, to, id)
-	local copy = st.clone(stanza, true);
-	table.move(stanza, 1, #stanza, 1, copy);
-	table.move(stanza.tags, 1, #stanza.tags, 1, copy.tags);
-	local attr = copy.attr;
-	attr.from, attr.to, attr.id = from, to, id;
-	return copy;
 end
 
 local function fail(record, ...)

@@ -45,7 +45,8 @@ end
 --
 -- template:render(to, [from], [extra]) -> bytes
 --   What tostring gives for the stanza with attribute `to` = to, and `from` = from if given, and the XML in string `extra` as its
---   last child if given. With to = nil there is no attribute `to`.
+--   last child if given (serialised alone, so with its xmlns even where that is the stanza's own). With to = nil there is no
+--   attribute `to`.
 function fanout.template(stanza)
 	check_stanza(stanza, "template");
 	-- The serialiser writes attributes in the order of this very table, so absent ones have to be in it for a moment.

@@ -262,6 +262,23 @@ function TestRecipients.test_A8_memory_and_time_at_a_hundred_thousand()
 	lu.assertEquals(list:count(), 0);
 end
 
+-- A room whose occupants come and go for weeks takes no more than one with as many who stay.
+function TestRecipients.test_A8_memory_does_not_grow_with_those_who_left()
+	local list, jids, links = fanout.new(), names("user@example.net/", 20, ""), names("link", 20, "");
+	local function come_and_go(times)
+		for i = 1, times do
+			local jid = jids[i % 20 + 1];
+			list:add(jid, "nick", i % 3 == 0 and links[i % 20 + 1] or nil);
+			if i % 20 > 3 then list:remove(jid); end
+		end
+		collectgarbage();
+		collectgarbage();
+		return collectgarbage("count");
+	end
+	local before = come_and_go(1000);
+	lu.assertTrue(come_and_go(20000) - before < 1);
+end
+
 -- Constant time: adding, finding and removing one of 40 000 costs about what one of 400 does (caches aside). Anything linear costs a
 -- hundred times as much; the sessions of one nick are the worst case of its chain.
 function TestRecipients.test_A8_constant_time()

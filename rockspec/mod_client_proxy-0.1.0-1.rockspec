@@ -16,9 +16,11 @@ build = {
 		lua = {
 			["mod_client_proxy"] = "lua/mod_client_proxy/mod_client_proxy.lua",
 			["mod_client_proxy.addresses"] = "lua/mod_client_proxy/addresses.lib.lua",
+			["mod_client_proxy.messages"] = "lua/mod_client_proxy/messages.lib.lua",
 			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",
 			["mod_client_proxy.subscriptions"] = "lua/mod_client_proxy/subscriptions.lib.lua",
+			["mod_client_proxy.users"] = "lua/mod_client_proxy/users.lib.lua",
 		},
 	},
 }

@@ -179,3 +179,63 @@ describe("subscriptions of client_proxy", function ()
 		assert.is_nil(next(timers));
 	end);
 end);
+
+describe("recent users of client_proxy", function ()
+	local time = require "util.time";
+	local monotonic, clock = time.monotonic, 0;
+	local new;
+
+	setup(function ()
+		time.monotonic = function () return clock; end;
+		new = load_lib("users").new;
+	end);
+	teardown(function () time.monotonic = monotonic; end);
+	before_each(function () clock = 1000; end);
+
+	local function encode(jid) return "proxy.example/" .. jid; end
+
+	it("are known by the address they last wrote to (X1, X3)", function ()
+		local users = new(10, 60, encode);
+		assert.is_nil(users:at("proxy.example/a@x"));
+		users:wrote("a@x", "proxy.example");
+		users:wrote("b@x", "b@proxy.example");
+		local user, address = users:wrote("a@x", "node@proxy.example");
+		assert.equal("proxy.example/a@x", address);
+		assert.equal(user, users:at(address));
+		assert.same({ user, address }, { users:known("a@x") });
+		assert.same({ "a@x", "node@proxy.example" }, { user.jid, user.to });
+		assert.equal("b@proxy.example", users:at("proxy.example/b@x").to);
+	end);
+
+	it("are forgotten when they have been silent for too long (X1, X3)", function ()
+		local users = new(10, 60, encode);
+		users:wrote("a@x", "proxy.example");
+		users:wrote("b@x", "proxy.example");
+		clock = 1059;
+		users:wrote("b@x", "proxy.example");
+		clock = 1060;
+		assert.is_nil(users:at("proxy.example/a@x"));
+		assert.is_nil((users:known("a@x")));
+		assert.truthy(users:at("proxy.example/b@x"));
+		assert.equal(2, #users:save());
+		-- their memory is given back with the next one who writes
+		users:wrote("c@x", "proxy.example");
+		assert.equal(2, #users:save());
+		clock = 2000;
+		users:wrote("d@x", "proxy.example");
+		assert.equal(1, #users:save());
+	end);
+
+	it("are limited in number, the last to write stay, also over a reload (X1, X3, P21)", function ()
+		local users = new(3, 60, encode);
+		for _, jid in ipairs { "a@x", "b@x", "c@x", "a@x", "d@x" } do users:wrote(jid, "proxy.example"); end
+		assert.is_nil(users:at("proxy.example/b@x"));
+		users = new(3, 60, encode, users:save());
+		users:wrote("e@x", "proxy.example");
+		local left = {};
+		for _, jid in ipairs { "a@x", "b@x", "c@x", "d@x", "e@x" } do
+			if users:at("proxy.example/" .. jid) then left[#left + 1] = jid; end
+		end
+		assert.same({ "a@x", "d@x", "e@x" }, left);
+	end);
+end);

@@ -7,6 +7,8 @@
 --   pool.lib           their resources
 --   addresses.lib      address translation
 --   requests.lib       requests in flight
+--   users.lib          users who wrote of late
+--   messages.lib       messages in both directions (option)
 
 local base64 = require "util.encodings".base64;
 local jid_bare = require "util.jid".bare;
@@ -20,6 +22,7 @@ if module:get_host_type() ~= "component" then
 end
 
 local known_users = 1000; -- whose translated addresses are remembered
+local recent_users = 10000; -- whom the implementing client may write to
 
 local function check_target(text)
 	local jid = options.prepped_jid(text);
@@ -35,10 +38,13 @@ local function read_options()
 	if not targets or #targets == 0 then
 		options.refuse("target_address", "the address of the account that implements the service", nil);
 	end
-	return targets, options.number(module, "client_proxy_timeout", 60, 1);
+	return targets, options.number(module, "client_proxy_timeout", 60, 1), {
+		messages = options.boolean(module, "client_proxy_messages", false);
+		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
+	};
 end
 
-local targets, timeout = read_options();
+local targets, timeout, beyond = read_options();
 
 local replies_refused = module:metric("counter", "replies_refused", "",
 	"Results and errors that answered no request in flight", {}):with_labels();
@@ -63,6 +69,14 @@ local pool = module:require "pool".new(saved.pool);
 local encode = module:require "addresses".new(module.host, address_key(), known_users);
 local requests = module:require "requests".new(timeout, encode, saved.requests);
 local subscriptions = module:require "subscriptions".new(targets, saved.subscriptions);
+local users = module:require "users".new(recent_users, beyond.user_ttl, encode, saved.users);
+local messages = module:require "messages".new(users, pool);
+
+-- Does a resource of a target account write to a user's translated address?
+local function is_to_user(stanza)
+	local prefix = module.host .. "/";
+	return stanza.attr.to:sub(1, #prefix) == prefix and subscriptions:is_target(jid_bare(stanza.attr.from));
+end
 
 local function bounce(event, condition, text)
 	event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
@@ -105,8 +119,16 @@ local function handle_request(event)
 	if not resource then
 		return bounce(event, "service-unavailable", "No implementing client is online");
 	end
+	if beyond.messages then users:wrote(from, to); end
 	requests:forward(stanza, resource);
 	return true;
+end
+
+-- Messages --
+
+local function handle_message(event)
+	if is_to_user(event.stanza) then return messages:from_client(event); end
+	return messages:from_user(event);
 end
 
 -- Presence --
@@ -201,7 +223,7 @@ for _, recipient in ipairs({ "host", "bare", "full" }) do
 	module:hook("iq/" .. recipient, handle_request, -1);
 	module:hook("presence/" .. recipient, handle_target_presence, 1);
 	module:hook("presence/" .. recipient, refuse_presence, -1);
-	module:hook("message/" .. recipient, refuse_message, -1);
+	module:hook("message/" .. recipient, beyond.messages and handle_message or refuse_message, -1);
 end
 
 -- Life --
@@ -216,7 +238,7 @@ module:hook_global("server-stopping", fail_requests, 1);
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
 	read_options();
-	return { pool = pool:save(); requests = requests:save(); subscriptions = subscriptions:save() };
+	return { pool = pool:save(); requests = requests:save(); subscriptions = subscriptions:save(); users = users:save() };
 end
 
 function module.unload()

@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: MIT
+-- Messages between users and the implementing client, with translated addresses (X1). Each user has a partner: the resource they
+-- talk to, as long as it is there. Ids and payloads pass as they are, so that receipts, chat states and corrections fit.
+
+local readdress = module:require "addresses".readdress;
+local st = require "util.stanza";
+
+local messages = {};
+local messages_mt = { __index = messages };
+
+local function refuse(event, condition, text)
+	if event.stanza.attr.type ~= "error" then
+		event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
+	end
+	return true;
+end
+
+-- new(users, pool) -> messages
+local function new(users, pool)
+	return setmetatable({ users = users; pool = pool }, messages_mt);
+end
+
+-- An error goes to whom it is about: the partner wrote last, and need not be in the pool.
+local function error_from_user(self, stanza)
+	local user, address = self.users:known(stanza.attr.from);
+	if user and user.partner then
+		module:send(readdress(stanza, address, user.partner, stanza.attr.id));
+	end
+	return true;
+end
+
+-- from_user(event): a message from anybody to the proxy; handled in any case
+function messages:from_user(event)
+	local stanza = event.stanza;
+	local attr = stanza.attr;
+	if attr.type == "error" then return error_from_user(self, stanza); end
+	if attr.type == "groupchat" then
+		-- RFC 6121 section 8.5.2: the condition for a recipient that is no room
+		return refuse(event, "service-unavailable", "This service is no chat room");
+	end
+	local user, address = self.users:wrote(attr.from, attr.to);
+	user.writes_to = attr.to;
+	if not self.pool:has(user.partner) then user.partner = self.pool:pick(); end
+	if user.partner then
+		module:send(readdress(stanza, address, user.partner, attr.id));
+	elseif attr.type ~= "headline" then
+		-- RFC 6121 section 8.5.2.2: nobody there is no error for a headline
+		return refuse(event, "service-unavailable", "No implementing client is online");
+	end
+	return true;
+end
+
+-- from_client(event): a message from a resource of a target account to a translated address; handled in any case
+-- The user's answers go to the resource that wrote last, as a receipt or an error would be of no use to another.
+function messages:from_client(event)
+	local stanza = event.stanza;
+	local attr = stanza.attr;
+	local user = self.users:at(attr.to);
+	if not user then return refuse(event, "item-not-found", "That user has not written to the service recently"); end
+	if attr.type == "groupchat" then return refuse(event, "service-unavailable", "Users are no chat rooms"); end
+	if attr.type ~= "error" then user.partner = attr.from; end
+	-- to a user who sent requests only, from where those went
+	module:send(readdress(stanza, user.writes_to or user.to, user.jid, attr.id));
+	return true;
+end
+
+return { new = new };

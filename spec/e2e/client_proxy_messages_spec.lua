@@ -1,0 +1,278 @@
+-- SPDX-License-Identifier: MIT
+-- mod_client_proxy with client_proxy_messages: messages in both directions.
+
+local bed = require "bed";
+local proxy = require "e2e.client_proxy";
+local st = require "util.stanza";
+
+local stanzas_ns = "urn:ietf:params:xml:ns:xmpp-stanzas";
+local on = "client_proxy_messages = true\n";
+
+local function message(to, text, attr)
+	local stanza = st.message({ to = to; type = "chat" });
+	for name, value in pairs(attr or {}) do stanza.attr[name] = value or nil; end
+	return stanza:text_tag("body", text);
+end
+
+local function error_message(to, id)
+	return ("<message to='%s' type='error' id='%s'><error type='cancel'><gone xmlns='%s'/></error></message>"):format(to, id, stanzas_ns);
+end
+
+local function expect_refusal(client, id, from, condition)
+	client:expect { "message", type = "error", id = id, from = from, has = ("error/{%s}%s"):format(stanzas_ns, condition) };
+end
+
+-- Takes the message out of the inbox of the one of two clients that got it -> that client, the other, the message
+local function expect_one_of(s, a, b, text)
+	local found, got, other;
+	s:wait_until(function ()
+		for _, pair in ipairs { { a, b }, { b, a } } do
+			local ok, stanza = pcall(pair[1].expect, pair[1], { "message", body = text }, 0);
+			if ok then got, other, found = pair[1], pair[2], stanza; end
+		end
+		return found;
+	end, 5, text);
+	return got, other, found;
+end
+
+for version in bed.versions() do
+describe("messages of client_proxy on Prosody " .. version, function ()
+	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
+
+	it("pass in both directions, from the address the user wrote to (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local nurse = capulet:client("nurse@capulet.lit/chamber");
+		for i, address in ipairs(addresses) do
+			for _, user in ipairs { juliet, nurse } do
+				user:send(message(address, "hail", { id = "m" .. i }));
+				local got = impl:expect { "message", type = "chat", id = "m" .. i, from = "proxy.capulet.lit/" .. user.jid, body = "hail" };
+				impl:send(message(got.attr.from, "hail " .. user.jid, { id = "r" .. i }));
+				user:expect { "message", type = "chat", id = "r" .. i, from = address, to = user.jid, body = "hail " .. user.jid };
+			end
+		end
+		-- a request in between does not move the conversation
+		juliet:send(message("node@proxy.capulet.lit", "wait"));
+		juliet:send(proxy.request("1", "proxy.capulet.lit/other"));
+		impl:expect { "iq", id = "1" };
+		impl:send(message("proxy.capulet.lit/" .. juliet.jid, "yes"));
+		juliet:expect { "message", from = "node@proxy.capulet.lit", body = "yes" };
+		-- nobody else saw anything
+		juliet:sync();
+		nurse:sync();
+		juliet:expect_none({ "message" }, 0.1);
+		nurse:expect_none({ "message" }, 0);
+	end));
+
+	it("keep their types, chat states and receipts (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function pass(sender, receiver, to, kind)
+			sender:send(st.message({ to = to; type = kind; id = "m1" }):text_tag("thread", "t")
+				:tag("active", { xmlns = "http://jabber.org/protocol/chatstates" }):up()
+				:tag("request", { xmlns = "urn:xmpp:receipts" }):up():text_tag("body", "hark"));
+			return receiver:expect { "message", type = kind, id = "m1", body = "hark",
+				has = { "{http://jabber.org/protocol/chatstates}active", "{urn:xmpp:receipts}request", "thread" } };
+		end
+		local function receipt(sender, receiver, to)
+			sender:send(("<message to='%s' id='r1'><received xmlns='urn:xmpp:receipts' id='m1'/></message>"):format(to));
+			assert.equal("m1", receiver:expect({ "message", type = false, id = "r1" }):find("{urn:xmpp:receipts}received@id"));
+		end
+		for _, kind in ipairs { "chat", "normal", "headline", false } do
+			local got = pass(juliet, impl, "proxy.capulet.lit", kind or nil);
+			receipt(impl, juliet, got.attr.from);
+			pass(impl, juliet, got.attr.from, kind or nil);
+			receipt(juliet, impl, "proxy.capulet.lit");
+		end
+		-- to a user who did nothing but send a request
+		local nurse = capulet:client("nurse@capulet.lit/chamber");
+		nurse:send(proxy.request("1", "node@proxy.capulet.lit"));
+		impl:send(message(impl:expect({ "iq", id = "1" }).attr.from, "news"));
+		nurse:expect { "message", from = "node@proxy.capulet.lit", body = "news" };
+	end));
+
+	it("reach users whatever their address (X1, P7, P8)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		for _, resource in ipairs { "\u{5de}\u{5e8}\u{5e4}", "\u{634}\u{631}", ("\u{4e2d}"):rep(341), "x \"'<>& y" } do
+			local user = capulet:client("juliet@capulet.lit/" .. resource);
+			assert.equal("juliet@capulet.lit/" .. resource, user.jid);
+			user:send(message("node@proxy.capulet.lit", "hail"));
+			impl:send(message(impl:expect({ "message", body = "hail" }).attr.from, "and you"));
+			user:expect { "message", from = "node@proxy.capulet.lit", to = user.jid, body = "and you" };
+		end
+	end));
+
+	it("stay with one resource while it lives, or follow the one that writes (X1)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, on);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function say(text)
+			juliet:send(message("proxy.capulet.lit", text));
+			return expect_one_of(s, a, b, text);
+		end
+		local first, second = say("1");
+		for i = 2, 20 do assert.equal(first.jid, say(tostring(i)).jid); end
+		second:send(message("proxy.capulet.lit/" .. juliet.jid, "it is me now"));
+		juliet:expect { "message", body = "it is me now" };
+		for i = 21, 30 do assert.equal(second.jid, say(tostring(i)).jid); end
+		-- also over a reload
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		for i = 31, 40 do assert.equal(second.jid, say(tostring(i)).jid); end
+		-- still online, but in the pool no more
+		proxy.available(second, "<presence type='unavailable'/>");
+		for i = 41, 50 do
+			juliet:send(message("proxy.capulet.lit", tostring(i)));
+			first:expect { "message", body = tostring(i) };
+		end
+		first:send(message("proxy.capulet.lit/" .. juliet.jid, "still there"));
+		juliet:expect { "message", from = "proxy.capulet.lit", body = "still there" };
+	end));
+
+	it("have their errors delivered to whom they are about, and none about errors (X1)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, on);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(error_message("proxy.capulet.lit", "stranger"));
+		juliet:send(message("node@proxy.capulet.lit", "hail", { id = "1" }));
+		local first, second, got = expect_one_of(s, a, b, "hail");
+		first:send(error_message(got.attr.from, "1"));
+		expect_refusal(juliet, "1", "node@proxy.capulet.lit", "gone");
+		-- an error of the other does not move the conversation
+		second:send(error_message(got.attr.from, "1"));
+		expect_refusal(juliet, "1", "node@proxy.capulet.lit", "gone");
+		juliet:send(message("node@proxy.capulet.lit", "so what"));
+		first:expect { "message", body = "so what" };
+		-- from the resource that did not have the conversation; and from one that is not in the pool
+		local hidden = capulet:client("impl@capulet.lit/hidden");
+		for _, writer in ipairs { second, hidden } do
+			writer:send(message(got.attr.from, "psst", { id = "2" }));
+			juliet:expect { "message", body = "psst" };
+			juliet:send(error_message("node@proxy.capulet.lit", "2"));
+			writer:expect { "message", type = "error", id = "2", from = got.attr.from };
+		end
+		juliet:close();
+		first:send(message(got.attr.from, "late", { id = "3" }));
+		s:wait(0.2);
+		for _, client in ipairs { first, second, hidden } do
+			client:sync();
+			client:expect_none({ "message", id = "stranger" }, 0);
+			client:expect_none({ "message", id = "1" }, 0);
+			client:expect_none({ "message", id = "2" }, 0);
+		end
+		first:send(error_message("proxy.capulet.lit/nobody@capulet.lit/x", "4"));
+		first:sync();
+		first:expect_none({ "message", id = "4" }, 0.1);
+	end));
+
+	it("bounce when they cannot be delivered, to the resource that wrote (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on .. [[
+			Component "gw.capulet.lit"
+				component_secret = "hush"
+		]]);
+		local gateway = capulet:component("gw.capulet.lit", "hush");
+		local hail = message("node@proxy.capulet.lit", "hail");
+		hail.attr.from = "user@gw.capulet.lit/x";
+		gateway:send(hail);
+		local got = impl:expect { "message", body = "hail" };
+		gateway:close();
+		capulet:allow_log("Component not connected");
+		s:wait_until(function () return capulet.log:find("component disconnected: gw.capulet.lit"); end);
+		impl:send(message(got.attr.from, "anybody?", { id = "b" }));
+		impl:expect { "message", type = "error", id = "b", from = got.attr.from, has = "error" };
+	end));
+
+	it("are refused from and to rooms and strangers (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_user_ttl = 1");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local nurse = capulet:client("nurse@capulet.lit/chamber");
+		local address = "proxy.capulet.lit/" .. juliet.jid;
+		local function refused(to, condition, kind)
+			impl:send(message(to, "hail", { id = "x"; type = kind }));
+			expect_refusal(impl, "x", to, condition);
+		end
+		-- the plain form can be made up, before anything was written, for somebody else, and too late
+		refused(address, "item-not-found");
+		juliet:send(message("proxy.capulet.lit", "hail"));
+		impl:expect { "message", body = "hail" };
+		refused("proxy.capulet.lit/nurse@capulet.lit/chamber", "item-not-found");
+		refused("proxy.capulet.lit/juliet@capulet.lit", "item-not-found");
+		refused("proxy.capulet.lit/@nonsense", "item-not-found");
+		refused(address, "service-unavailable", "groupchat");
+		juliet:expect_none({ "message" }, 0);
+		s:wait(1.2);
+		refused(address, "item-not-found");
+		for _, to in ipairs(addresses) do
+			juliet:send(message(to, "hail all", { id = "g"; type = "groupchat" }));
+			expect_refusal(juliet, "g", to, "service-unavailable");
+		end
+		juliet:send(message("proxy.capulet.lit", "one error", { type = "error" }));
+		-- a user cannot write to another through the proxy: it is the implementing client that gets this
+		nurse:send(message(address, "psst"));
+		impl:expect { "message", from = "proxy.capulet.lit/" .. nurse.jid, body = "psst" };
+		for _, client in ipairs { juliet, nurse, impl } do
+			client:sync();
+			client:expect_none({ "message" }, 0);
+		end
+	end));
+
+	it("are answered by an error when nobody is online (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		proxy.available(impl, "<presence type='unavailable'/>");
+		for _, address in ipairs(addresses) do
+			juliet:send(message(address, "hail", { id = "m" }));
+			expect_refusal(juliet, "m", address, "service-unavailable");
+			juliet:send(message(address, "hail", { id = "m"; type = false }));
+			expect_refusal(juliet, "m", address, "service-unavailable");
+			juliet:send(message(address, "news", { type = "headline" }));
+			juliet:send(error_message(address, "e"));
+		end
+		juliet:sync();
+		juliet:expect_none({ "message" }, 0.1);
+		impl:sync();
+		impl:expect_none({ "message" }, 0);
+	end));
+
+	it("are kept apart from those to other modules of the component (X1)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		capulet:eval [[prosody.hosts["proxy.capulet.lit"].events.add_handler("message/host", function (event)
+			return event.stanza:get_child("x", "urn:test") and true or nil;
+		end)]];
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send "<message to='proxy.capulet.lit'><x xmlns='urn:test'/></message>";
+		juliet:send(message("proxy.capulet.lit", "hail"));
+		impl:expect { "message", body = "hail" };
+		impl:expect_none({ "message" }, 0);
+	end));
+
+	it("are remembered over a reload, and the one with the option gone refuses them (X1, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on);
+		local juliet = capulet:client("juliet@capulet.lit/\u{5d0}");
+		juliet:send(message("node@proxy.capulet.lit", "hail"));
+		local address = impl:expect({ "message", body = "hail" }).attr.from;
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		impl:send(message(address, "and you"));
+		juliet:expect { "message", from = "node@proxy.capulet.lit", body = "and you" };
+		capulet:reload_config(proxy.config());
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		impl:send(message(address, "bye", { id = "b" }));
+		expect_refusal(impl, "b", address, "feature-not-implemented");
+		juliet:send(message("proxy.capulet.lit", "bye", { id = "b" }));
+		expect_refusal(juliet, "b", "proxy.capulet.lit", "feature-not-implemented");
+	end));
+
+	for other_version in bed.versions() do
+		it("cross servers, " .. other_version .. " (X1)", bed.scenario(function (s)
+			local _, impl = proxy.start(s, version, nil, on);
+			local montague = s:node { version = other_version; config = [[VirtualHost "montague.lit"]] };
+			for _, resource in ipairs { "orchard", "\u{5d0}" } do
+				local romeo = montague:client("romeo@montague.lit/" .. resource);
+				romeo:send(message("node@proxy.capulet.lit", "hail", { id = "1" }));
+				local got = impl:expect { "message", id = "1", body = "hail" };
+				impl:send(message(got.attr.from, "and you", { id = "2" }));
+				romeo:expect { "message", id = "2", from = "node@proxy.capulet.lit", body = "and you" };
+				impl:send(error_message(got.attr.from, "1"));
+				expect_refusal(romeo, "1", "node@proxy.capulet.lit", "gone");
+			end
+		end));
+	end
+end);
+end

@@ -60,7 +60,30 @@ describe("pool of client_proxy", function ()
 		local of_a = pool:of("a@example");
 		table.sort(of_a);
 		assert.same({ "a@example/1", "a@example/2" }, of_a);
-		assert.same({ ["a@example"] = true; ["b@example"] = true }, pool:accounts());
+		assert.same({}, pool:of("c@example"));
+	end);
+
+	it("asks nobody who is barred or ejected (P5c)", function ()
+		math.randomseed(5);
+		local pool = new();
+		for _ = 1, 3000 do
+			local jid = "impl@example/" .. math.random(8);
+			local was, action = pool:get(jid), math.random(6);
+			if action == 1 then pool:remove(jid);
+			elseif action == 2 then pool:bar(jid, "why");
+			elseif action == 3 then pool:eject(jid, "why");
+			elseif action == 4 then pool:eject(jid);
+			else pool:update(jid, "impl@example", 0, nil, nil, action == 5 and "why" or nil); end
+			assert.equal(action > 4 or action ~= 1 and was ~= nil, pool:has(jid));
+			local usable = 0;
+			for _, member in pool:each() do
+				if not member.barred and not member.ejected then usable = usable + 1; end
+			end
+			assert.equal(usable, pool:count());
+			local chosen = pool:pick();
+			assert.equal(usable == 0, chosen == nil);
+			if chosen then assert.is_nil(pool:get(chosen).barred or pool:get(chosen).ejected); end
+		end
 	end);
 
 	it("lives on in what it saved (P21)", function ()

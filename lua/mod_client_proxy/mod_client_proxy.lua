@@ -3,8 +3,10 @@
 -- Numbers (P5 ...) are those of the project's requirements; see README.markdown for what it does.
 --
 -- What reaches the component passes here; the parts know no more than their own job:
---   subscriptions.lib  presence subscriptions to the target accounts
+--   settings.lib       options
+--   targets.lib        presence of the target accounts; subscriptions.lib: how it comes to be seen
 --   pool.lib           their resources
+--   admission.lib      which of them may be asked, with features.lib; health.lib: which are left out for a while
 --   addresses.lib      address translation
 --   requests.lib       requests in flight
 --   users.lib          users who wrote of late
@@ -12,8 +14,6 @@
 
 local base64 = require "util.encodings".base64;
 local jid_bare = require "util.jid".bare;
-local jid_split = require "util.jid".split;
-local options = require "prosody_relay.options";
 local random_bytes = require "util.random".bytes;
 local st = require "util.stanza";
 
@@ -24,27 +24,9 @@ end
 local known_users = 1000; -- whose translated addresses are remembered
 local recent_users = 10000; -- whom the implementing client may write to
 
-local function check_target(text)
-	local jid = options.prepped_jid(text);
-	local node, host, resource = jid_split(jid);
-	if not node or resource or host == module.host then
-		return nil, "the address of an account, such as \"user@example.com\"";
-	end
-	return jid;
-end
+local read_settings = module:require "settings".read;
 
-local function read_options()
-	local targets = options.list(module, "target_address", nil, check_target);
-	if not targets or #targets == 0 then
-		options.refuse("target_address", "the address of the account that implements the service", nil);
-	end
-	return targets, options.number(module, "client_proxy_timeout", 60, 1), {
-		messages = options.boolean(module, "client_proxy_messages", false);
-		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
-	};
-end
-
-local targets, timeout, beyond = read_options();
+local settings = read_settings();
 
 local replies_refused = module:metric("counter", "replies_refused", "",
 	"Results and errors that answered no request in flight", {}):with_labels();
@@ -67,9 +49,13 @@ end
 local saved = module.saved_state or {};
 local pool = module:require "pool".new(saved.pool);
 local encode = module:require "addresses".new(module.host, address_key(), known_users);
-local requests = module:require "requests".new(timeout, encode, saved.requests);
-local subscriptions = module:require "subscriptions".new(targets, saved.subscriptions);
-local users = module:require "users".new(recent_users, beyond.user_ttl, encode, saved.users);
+local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
+local requests = module:require "requests".new(settings.timeout, encode, health, saved.requests);
+local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
+local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (jid)
+	requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
+end);
+local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
 
 -- Does a resource of a target account write to a user's translated address?
@@ -119,7 +105,7 @@ local function handle_request(event)
 	if not resource then
 		return bounce(event, "service-unavailable", "No implementing client is online");
 	end
-	if beyond.messages then users:wrote(from, to); end
+	if settings.messages then users:wrote(from, to); end
 	requests:forward(stanza, resource);
 	return true;
 end
@@ -133,72 +119,8 @@ end
 
 -- Presence --
 
-local function remove_resource(jid)
-	if pool:remove(jid) then
-		module:log("debug", "%s has gone, %d resources", jid, pool:count());
-		requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
-	end
-end
-
-local function remove_account(account)
-	for _, jid in ipairs(pool:of(account)) do remove_resource(jid); end
-end
-
-local function read_priority(stanza)
-	local priority = tonumber(stanza:get_child_text("priority"));
-	return priority and math.max(-128, math.min(127, priority)) or 0;
-end
-
--- What each type of presence from a target means; of the other types there is nothing to learn
-local on_presence = {
-	available = function (from, account, stanza)
-		if from == account then return; end
-		if pool:update(from, account, read_priority(stanza), stanza:get_child_text("show")) then
-			module:log("debug", "%s has come, %d resources", from, pool:count());
-		end
-	end;
-
-	unavailable = function (from, account)
-		if from == account then remove_account(account); else remove_resource(from); end
-	end;
-
-	error = function (from, account, stanza)
-		-- from a full JID it concerns that resource only (P14); from the account, the subscription or the way there
-		if from ~= account then return remove_resource(from); end
-		local _, condition, text = stanza:get_error();
-		module:log("info", "The presence of %s cannot be seen: %s (%s)", account, condition, text or "no text");
-		subscriptions:lose(account);
-		remove_account(account);
-	end;
-
-	subscribed = function (_, account)
-		if subscriptions:approve(account) then
-			module:log("info", "%s has approved the subscription to its presence", account);
-		end
-	end;
-
-	unsubscribed = function (_, account)
-		if not subscriptions:lose(account) then
-			module:log("info", "%s has declined the subscription to its presence", account);
-			return;
-		end
-		module:log("warn", "%s has revoked the subscription to its presence, no requests can be relayed to it", account);
-		remove_account(account);
-	end;
-
-	subscribe = function (_, account)
-		module:send(st.presence({ type = "subscribed"; from = module.host; to = account }));
-	end;
-};
-
 local function handle_target_presence(event)
-	local stanza = event.stanza;
-	local from = stanza.attr.from;
-	local account = jid_bare(from);
-	if stanza.attr.to ~= module.host or not subscriptions:is_target(account) then return; end
-	local handler = on_presence[stanza.attr.type or "available"];
-	if handler then handler(from, account, stanza); end
-	return true;
+	return targets:handle_presence(event.stanza);
 end
 
 -- One error each to what is not supported; none to an error, nor to the notifications that expect no answer (P16, P17).
@@ -223,7 +145,7 @@ for _, recipient in ipairs({ "host", "bare", "full" }) do
 	module:hook("iq/" .. recipient, handle_request, -1);
 	module:hook("presence/" .. recipient, handle_target_presence, 1);
 	module:hook("presence/" .. recipient, refuse_presence, -1);
-	module:hook("message/" .. recipient, beyond.messages and handle_message or refuse_message, -1);
+	module:hook("message/" .. recipient, settings.messages and handle_message or refuse_message, -1);
 end
 
 -- Life --
@@ -237,17 +159,15 @@ module:hook_global("server-stopping", fail_requests, 1);
 
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
-	read_options();
-	return { pool = pool:save(); requests = requests:save(); subscriptions = subscriptions:save(); users = users:save() };
+	read_settings();
+	return {
+		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save(); users = users:save();
+	};
 end
 
 function module.unload()
 	if not module.reloading then fail_requests(); end
 end
 
--- after a reload, accounts that are no targets any more
-for account in pairs(pool:accounts()) do
-	if not subscriptions:is_target(account) then remove_account(account); end
-end
-
+targets:review();
 subscriptions:start();

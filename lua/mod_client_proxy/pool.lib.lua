@@ -1,81 +1,123 @@
 -- SPDX-License-Identifier: MIT
--- The resources that can be asked: an array without holes (the last member takes the place of one that leaves), so that one is
--- picked at random in constant time whoever came and went before (P5a), and an index by full JID. Nothing of Prosody is needed here.
+-- The resources of the targets. Those that can be asked are an array without holes (the last one takes the place of one that
+-- leaves), so that one is picked at random in constant time whoever came and went before (P5a); all are in an index by full JID.
+-- Nothing of Prosody is needed here.
+--
+-- A resource can be asked unless it is barred (not admitted, see admission.lib) or ejected (see health.lib); each is a reason, a text.
 
 local random = math.random;
 
 local pool = {};
 local pool_mt = { __index = pool };
 
+local function leave(self, member)
+	local members, position = self.members, member.position;
+	local last = members[#members];
+	members[position], last.position = last, position;
+	members[#members], member.position = nil, nil;
+end
+
+local function settle(self, member)
+	local usable = not (member.barred or member.ejected);
+	if usable and not member.position then
+		member.position = #self.members + 1;
+		self.members[member.position] = member;
+	elseif member.position and not usable then
+		leave(self, member);
+	end
+end
+
 -- new([saved]) -> pool; saved: result of :save() of an earlier instance
 local function new(saved)
-	local self = setmetatable({ members = saved or {}; index = {} }, pool_mt);
-	for _, member in ipairs(self.members) do
+	local self = setmetatable({ members = {}; index = {} }, pool_mt);
+	for _, member in ipairs(saved or {}) do
+		member.position = nil;
 		self.index[member.jid] = member;
+		settle(self, member);
 	end
 	return self;
 end
 
--- update(jid, account, priority, show) -> true when the full JID was not in the pool before
---   account: its bare JID; priority: number; show: "away", "chat", "dnd", "xa" or nil
-function pool:update(jid, account, priority, show)
+-- update(jid, account, priority, show, caps, barred) -> true when the full JID was not known before
+--   account: its bare JID; priority: number; show: "away", "chat", "dnd", "xa" or nil; caps: of features.lib, or nil;
+--   barred: why it is not admitted, or nil
+function pool:update(jid, account, priority, show, caps, barred)
 	local member = self.index[jid];
-	if member then
-		member.priority, member.show = priority, show;
-		return false;
+	local is_new = not member;
+	if is_new then
+		member = { jid = jid; account = account };
+		self.index[jid] = member;
 	end
-	local position = #self.members + 1;
-	member = { jid = jid; account = account; priority = priority; show = show; position = position };
-	self.members[position], self.index[jid] = member, member;
-	return true;
+	member.priority, member.show, member.caps, member.barred = priority, show, caps, barred;
+	settle(self, member);
+	return is_new;
 end
 
--- remove(jid) -> true when the full JID was in the pool
+-- bar(jid, [reason]): a later verdict on the admission of a resource; ignored when it has gone
+function pool:bar(jid, reason)
+	local member = self.index[jid];
+	if not member then return; end
+	member.barred = reason;
+	settle(self, member);
+end
+
+-- eject(jid, [reason]): takes a resource out for some time, or, without a reason, puts it back
+function pool:eject(jid, reason)
+	local member = self.index[jid];
+	if not member then return; end
+	member.ejected = reason;
+	settle(self, member);
+end
+
+-- remove(jid) -> true when the full JID was known
 function pool:remove(jid)
 	local member = self.index[jid];
 	if not member then return false; end
-	local members = self.members;
-	local last = members[#members];
-	members[member.position], last.position = last, member.position;
-	members[#members], self.index[jid] = nil, nil;
+	if member.position then leave(self, member); end
+	self.index[jid] = nil;
 	return true;
 end
 
--- has(jid) -> is the full JID in the pool?
+-- has(jid) -> is the full JID one of the targets' resources, whether it can be asked or not?
 function pool:has(jid)
 	return self.index[jid] ~= nil;
+end
+
+-- get(jid) -> what is known of a resource: { jid, account, priority, show, caps, barred, ejected, position }, or nil; not to be changed
+function pool:get(jid)
+	return self.index[jid];
 end
 
 -- of(account) -> array of the full JIDs of a bare JID
 function pool:of(account)
 	local jids = {};
-	for _, member in ipairs(self.members) do
-		if member.account == account then jids[#jids + 1] = member.jid; end
+	for jid, member in pairs(self.index) do
+		if member.account == account then jids[#jids + 1] = jid; end
 	end
 	return jids;
 end
 
--- pick() -> full JID of a member, each with the same probability (P5, P5b); nil when there is none
+-- pick() -> full JID of a resource that can be asked, each with the same probability (P5, P5b); nil when there is none
 function pool:pick()
 	local size = #self.members;
 	return size > 0 and self.members[random(size)].jid or nil;
 end
 
--- count() -> number of members
+-- count() -> number of resources that can be asked
 function pool:count()
 	return #self.members;
 end
 
--- accounts() -> set of the bare JIDs that have members
-function pool:accounts()
-	local accounts = {};
-	for _, member in ipairs(self.members) do accounts[member.account] = true; end
-	return accounts;
+-- each() -> iterator of full JID, what get() gives; over all resources
+function pool:each()
+	return pairs(self.index);
 end
 
 -- save() -> plain table for module.save()
 function pool:save()
-	return self.members;
+	local saved = {};
+	for _, member in pairs(self.index) do saved[#saved + 1] = member; end
+	return saved;
 end
 
 return { new = new };

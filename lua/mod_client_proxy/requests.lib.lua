@@ -22,13 +22,14 @@ local function fail(record, ...)
 	module:send(st.error_reply(request, ...));
 end
 
--- new(timeout, encode, [saved]) -> requests
+-- new(timeout, encode, health, [saved]) -> requests
 --   timeout: seconds until a request is answered by remote-server-timeout; encode: of addresses.lib;
---   saved: result of :save() of an earlier instance
-local function new(timeout, encode, saved)
-	local self = setmetatable({ timeout = timeout; encode = encode; in_flight = {} }, requests_mt);
+--   health: of health.lib, told how resources do; saved: result of :save() of an earlier instance
+local function new(timeout, encode, health, saved)
+	local self = setmetatable({ timeout = timeout; encode = encode; health = health; in_flight = {} }, requests_mt);
 	self.pending = new_pending(module, function (key, record)
 		self:forget(key, record);
+		health:silent(record.resource);
 		fail(record, "wait", "remote-server-timeout", "The implementing client did not answer");
 	end, saved);
 	for key, record in self.pending:each() do
@@ -63,7 +64,9 @@ function requests:forward(stanza, resource)
 		id = new_id();
 		key = key_of(resource, address, id);
 	end
-	local record = { user = user; asked = stanza.attr.to; id = stanza.attr.id; resource = resource };
+	local record = {
+		user = user; asked = stanza.attr.to; id = stanza.attr.id; resource = resource; namespace = stanza.tags[1].attr.xmlns;
+	};
 	self.pending:add(key, record, self.timeout);
 	self:remember(key, record);
 	module:send(readdress(stanza, address, resource, id));
@@ -76,6 +79,9 @@ function requests:answer(stanza)
 	local record = self.pending:remove(key);
 	if not record then return false; end
 	self:forget(key, record);
+	local _, condition;
+	if attr.type == "error" then _, condition = stanza:get_error(); end
+	self.health:answered(record.resource, record.namespace, condition);
 	module:send(readdress(stanza, record.asked, record.user, record.id));
 	return true;
 end

@@ -1,0 +1,62 @@
+-- SPDX-License-Identifier: MIT
+-- Which resources of a target may be asked at all (P5c): by priority, show, name and feature.
+
+local jid_resource = require "util.jid".resource;
+local features = module:require "features";
+local options = require "prosody_relay.options";
+
+local shows = { away = true; chat = true; dnd = true; xa = true };
+
+local admission = {};
+local admission_mt = { __index = admission };
+
+local function check_show(text)
+	if not shows[text] then return nil, "\"away\", \"chat\", \"dnd\" or \"xa\""; end
+	return text;
+end
+
+local function read_pattern()
+	local pattern = options.string(module, "client_proxy_resource_pattern", nil);
+	if pattern and not pcall(string.find, "", pattern) then
+		options.refuse("client_proxy_resource_pattern", "a Lua pattern", pattern);
+	end
+	return pattern;
+end
+
+-- read_options() -> rules; raises like those of prosody_relay.options
+local function read_options()
+	local skip = {};
+	for _, show in ipairs(options.list(module, "client_proxy_skip_show", { "dnd" }, check_show)) do skip[show] = true; end
+	return {
+		-- RFC 6121 4.7.2.3: a negative priority asks for no stanzas that are not meant for that very resource
+		min_priority = options.integer(module, "client_proxy_min_priority", 0, -128, 127);
+		skip_show = skip;
+		pattern = read_pattern();
+		feature = options.string(module, "client_proxy_required_feature", nil);
+	};
+end
+
+-- new(rules, on_verdict) -> admission; on_verdict(jid, [reason]) is called when judge() did not know a feature and it is known now
+local function new(rules, on_verdict)
+	return setmetatable({ rules = rules; features = rules.feature and features.new(rules.feature, on_verdict) }, admission_mt);
+end
+
+-- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted, else the reason why it is not; caps: of features.lib
+function admission:judge(jid, priority, show, caps)
+	local rules = self.rules;
+	if priority < rules.min_priority then
+		return ("priority %d is below %d"):format(priority, rules.min_priority);
+	elseif rules.skip_show[show] then
+		return "show is " .. show;
+	elseif rules.pattern and not jid_resource(jid):find(rules.pattern) then
+		return "resource does not match the pattern";
+	end
+	return self.features and self.features:check(jid, caps);
+end
+
+-- forget(jid): the resource has gone
+function admission:forget(jid)
+	if self.features then self.features:forget(jid); end
+end
+
+return { new = new; read_options = read_options; caps = features.caps };

@@ -1,0 +1,87 @@
+-- SPDX-License-Identifier: MIT
+-- Whether a resource has a feature: it is asked once by disco#info (XEP-0030). Resources of the same software share the answer by the
+-- hash in their presence (XEP-0115), when the hash is of that answer.
+
+local calculate_hash = require "util.caps".calculate_hash;
+local new_id = require "util.id".short;
+local new_cache = require "util.cache".new;
+local st = require "util.stanza";
+
+local xmlns_caps = "http://jabber.org/protocol/caps";
+local xmlns_info = "http://jabber.org/protocol/disco#info";
+local answer_timeout, asked_again = 30, 60; -- seconds
+local known_hashes = 100;
+
+local features = {};
+local features_mt = { __index = features };
+
+local function is_listed(query, feature)
+	for child in query:childtags("feature") do
+		if child.attr.var == feature then return true; end
+	end
+	return false;
+end
+
+-- new(feature, on_verdict) -> features
+--   feature: the required one; on_verdict(jid, [reason]): called when a resource has answered, reason: why it is not admitted
+local function new(feature, on_verdict)
+	local missing = ("feature %s is missing"):format(feature);
+	return setmetatable({
+		feature = feature; on_verdict = on_verdict; missing = missing; by_hash = new_cache(known_hashes); asked = {};
+	}, features_mt);
+end
+
+-- caps(presence) -> the hash in a presence stanza, or nil
+local function caps(presence)
+	local c = presence:get_child("c", xmlns_caps);
+	return c and c.attr.hash == "sha-1" and c.attr.ver or nil;
+end
+
+local function conclude(self, jid, question, reason)
+	-- not of a resource that has gone, or changed, in the meantime
+	if self.asked[jid] ~= question then return; end
+	question.reason = reason;
+	self.on_verdict(jid, reason);
+end
+
+local function ask(self, jid, question)
+	local query = st.iq({ type = "get"; id = new_id(); from = module.host; to = jid }):tag("query", { xmlns = xmlns_info });
+	module:send_iq(query, nil, answer_timeout):next(function (event)
+		local info = event.stanza:get_child("query", xmlns_info);
+		local listed = info and is_listed(info, self.feature);
+		if info and question.caps and calculate_hash(info) == question.caps then
+			self.by_hash:set(question.caps, listed);
+		end
+		conclude(self, jid, question, not listed and self.missing or nil);
+	end, function (err)
+		conclude(self, jid, question, ("%s in answer to disco#info"):format(err.condition));
+		if err.type ~= "wait" then return; end
+		module:add_timer(asked_again, function ()
+			if self.asked[jid] == question then ask(self, jid, question); end
+		end);
+	end);
+end
+
+-- check(jid, [caps]) -> nil when the resource has the feature; else why it is not admitted, for now or for good. When it is
+-- not known yet the resource is asked.
+function features:check(jid, hash)
+	local listed = hash and self.by_hash:get(hash);
+	if listed ~= nil then
+		self.asked[jid] = nil;
+		return not listed and self.missing or nil;
+	end
+	local question = self.asked[jid];
+	if not question or question.caps ~= hash then
+		question = { caps = hash; reason = "features are not known yet" };
+		self.asked[jid] = question;
+		ask(self, jid, question);
+	end
+	return question.reason;
+end
+
+-- forget(jid): the resource has gone
+function features:forget(jid)
+	self.asked[jid] = nil;
+end
+
+return { new = new; caps = caps };

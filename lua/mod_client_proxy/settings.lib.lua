@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: MIT
+-- The options of the component's section, checked; README.markdown describes them.
+
+local jid_split = require "util.jid".split;
+local options = require "prosody_relay.options";
+local read_rules = module:require "admission".read_options;
+
+local function check_target(text)
+	local jid = options.prepped_jid(text);
+	local node, host, resource = jid_split(jid);
+	if not node or resource or host == module.host then
+		return nil, "the address of an account, such as \"user@example.com\"";
+	end
+	return jid;
+end
+
+-- read() -> settings; raises like the getters of prosody_relay.options
+local function read()
+	local targets = options.list(module, "target_address", nil, check_target);
+	if not targets or #targets == 0 then
+		options.refuse("target_address", "the address of the account that implements the service", nil);
+	end
+	return {
+		targets = targets;
+		timeout = options.number(module, "client_proxy_timeout", 60, 1);
+		admission = read_rules();
+		eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);
+		eject_time = options.number(module, "client_proxy_eject_time", 30, 1);
+		messages = options.boolean(module, "client_proxy_messages", false);
+		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
+	};
+end
+
+return { read = read };

@@ -1,0 +1,181 @@
+-- SPDX-License-Identifier: MIT
+-- mod_client_proxy: which resources get requests, and what puts one out for a while.
+
+local bed = require "bed";
+local proxy = require "e2e.client_proxy";
+local calculate_hash = require "util.caps".calculate_hash;
+local st = require "util.stanza";
+
+local xmlns_info = "http://jabber.org/protocol/disco#info";
+
+local function info(features)
+	local query = st.stanza("query", { xmlns = xmlns_info }):tag("identity", { category = "client"; type = "bot" }):up();
+	for _, feature in ipairs(features) do query:tag("feature", { var = feature }):up(); end
+	return query;
+end
+
+-- answers disco#info, and everything else as proxy.serve does
+local function serve_with_disco(impl, query)
+	proxy.serve(impl);
+	local serve = impl.on_stanza;
+	impl.on_stanza = function (stanza)
+		if not stanza:get_child("query", xmlns_info) then return serve(stanza); end
+		impl.disco_count = (impl.disco_count or 0) + 1;
+		impl:send(st.reply(stanza):add_child(st.clone(query)));
+	end;
+end
+
+local function presence_with(query)
+	return ("<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='%s'/></presence>"):format(calculate_hash(query));
+end
+
+for version in bed.versions() do
+describe("admission of client_proxy on Prosody " .. version, function ()
+	-- the resources that answer 40 requests, in order
+	local function who_serves(user)
+		local names, seen = {}, {};
+		for i = 1, 40 do user:send(proxy.request("w" .. i)); end
+		for i = 1, 40 do
+			local name = proxy.expect_answer(user, "w" .. i):match("/(.*)");
+			if not seen[name] then names[#names + 1] = name; end
+			seen[name] = true;
+		end
+		table.sort(names);
+		return table.concat(names, " ");
+	end
+
+	local function start(s, resources, text)
+		local found = { proxy.start(s, version, resources, text) };
+		for i = 2, #found do proxy.serve(found[i]); end
+		return found[1], found[1]:client("juliet@capulet.lit/balcony"), table.unpack(found, 2);
+	end
+
+	it("leaves out negative priorities and who does not want to be disturbed (P5c)", bed.scenario(function (s)
+		local _, juliet, a, b, c = start(s, { "a", "b", "c" });
+		assert.equal("a b c", who_serves(juliet));
+		proxy.available(a, "<presence><priority>-1</priority></presence>");
+		proxy.available(c, "<presence><show>dnd</show></presence>");
+		assert.equal("b", who_serves(juliet));
+		proxy.available(a, "<presence><show>xa</show></presence>");
+		proxy.available(b, "<presence><priority>-5</priority></presence>");
+		assert.equal("a", who_serves(juliet));
+		proxy.available(a, "<presence type='unavailable'/>");
+		juliet:send(proxy.request("nobody"));
+		proxy.expect_error(juliet, "nobody", "service-unavailable", "proxy.capulet.lit");
+		proxy.available(c);
+		assert.equal("c", who_serves(juliet));
+	end));
+
+	it("follows the options, and their change at a reload (P5c, P21)", bed.scenario(function (s)
+		local capulet, juliet, _, b, c, d = start(s, { "a", "bot-b", "bot-c", "bot-d" }, [[
+			client_proxy_min_priority = -5
+			client_proxy_skip_show = { "away", "xa" }
+			client_proxy_resource_pattern = "^bot%-"
+		]]);
+		proxy.available(b, "<presence><priority>-5</priority><show>dnd</show></presence>");
+		proxy.available(c, "<presence><priority>-6</priority></presence>");
+		proxy.available(d, "<presence><show>away</show></presence>");
+		assert.equal("bot-b", who_serves(juliet));
+		capulet:reload_config(proxy.config("client_proxy_skip_show = {}"));
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		assert.equal("a bot-d", who_serves(juliet));
+	end));
+
+	it("refuses options that make no sense (P5c)", bed.scenario(function (s)
+		for option, value in pairs {
+			client_proxy_min_priority = "200"; client_proxy_skip_show = "{ 'busy' }"; client_proxy_resource_pattern = "'['";
+			client_proxy_required_feature = "{}"; client_proxy_eject_after = "-1"; client_proxy_eject_time = "0";
+		} do
+			local capulet = s:node { version = version; config = proxy.config(option .. " = " .. value) };
+			capulet:allow_log("Option '" .. option .. "': expected");
+			assert.truthy(capulet.log:find("Option '" .. option .. "': expected"), option);
+			capulet:stop();
+		end
+	end));
+
+	it("asks for the required feature once for each software (P5c)", bed.scenario(function (s)
+		local able, unable = info { xmlns_info, "urn:test" }, info { xmlns_info };
+		local capulet = s:node { version = version; config = proxy.config("client_proxy_required_feature = 'urn:test'") };
+		local function is_judged(jid)
+			local last;
+			for line in capulet.log:tail(100000):gmatch("client_proxy[^\n]*") do
+				if line:find(jid .. " ", 1, true) then last = line; end
+			end
+			return last and not last:find("not known yet", 1, true);
+		end
+		local function announce(impl, query, presence)
+			serve_with_disco(impl, query);
+			proxy.available(impl, presence);
+			s:wait_until(function () return is_judged(impl.jid); end);
+		end
+		local function join(resource, query, presence)
+			local impl = capulet:client("impl@capulet.lit/" .. resource);
+			announce(impl, query, presence);
+			return impl;
+		end
+		capulet:add_user(proxy.account);
+		capulet:reload("client_proxy", proxy.host);
+		local a = capulet:client("impl@capulet.lit/a");
+		serve_with_disco(a, able);
+		a:send "<presence/>";
+		a:expect { "presence", type = "subscribe" };
+		a:send "<presence type='subscribed' to='proxy.capulet.lit'/>";
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		announce(a, able, "<presence/>");
+		assert.equal("a", who_serves(juliet));
+		local b, c = join("b", able, presence_with(able)), join("c", unable, presence_with(unable));
+		assert.equal("a b", who_serves(juliet));
+		local d, e = join("d", able, presence_with(able)), join("e", unable, presence_with(unable));
+		-- a hash that is not that of the answer says nothing about others
+		local f = join("f", able, presence_with(info { "urn:other" }));
+		local g = join("g", unable, presence_with(info { "urn:other" }));
+		assert.equal("a b d f", who_serves(juliet));
+		local asked = {};
+		for i, impl in ipairs { a, b, c, d, e, f, g } do asked[i] = impl.disco_count or 0; end
+		assert.same({ 1, 1, 1, 0, 0, 1, 1 }, asked);
+		-- the software changes
+		announce(g, able, presence_with(able));
+		announce(b, unable, presence_with(unable));
+		announce(f, unable, presence_with(info { "urn:third" }));
+		assert.equal("a d g", who_serves(juliet));
+	end));
+
+	it("leaves out who only says feature-not-implemented, and asks again later (P5c)", bed.scenario(function (s)
+		local capulet, juliet, _, b = start(s, { "a", "b" }, [[
+			client_proxy_eject_after = 3
+			client_proxy_eject_time = 1
+		]]);
+		assert.equal("a b", who_serves(juliet));
+		capulet:allow_log("is left out for 1 seconds: 3 failures in a row, the last: feature%-not%-implemented");
+		local serve, refused = b.on_stanza, 0;
+		local function fail(stanza)
+			if stanza.attr.type ~= "get" then return; end
+			refused = refused + 1;
+			b:send(st.error_reply(stanza, "cancel", "feature-not-implemented"));
+		end
+		local function fail_one()
+			juliet:send(proxy.request("e"));
+			juliet:expect { "iq", id = "e" };
+			return refused;
+		end
+		b.on_stanza = fail;
+		s:wait_until(function () return fail_one() and capulet.log:find("is left out"); end, 10, "ejection");
+		assert.equal(3, refused);
+		refused = 0;
+		assert.equal("a", who_serves(juliet));
+		b.on_stanza = serve;
+		capulet:expect_log("b is asked again", 3);
+		assert.equal("a b", who_serves(juliet));
+		-- who comes anew starts anew
+		b.on_stanza = fail;
+		s:wait_until(function () return fail_one() >= 3; end, 10, "ejection");
+		b:close();
+		b = capulet:client("impl@capulet.lit/b");
+		b.on_stanza, refused = fail, 0;
+		proxy.available(b);
+		s:wait_until(function () return fail_one() >= 1; end);
+		proxy.serve(b);
+		assert.equal("a b", who_serves(juliet));
+	end));
+end);
+end

@@ -264,7 +264,7 @@ static int Ltemplate_render_known(lua_State *L) {
 	walk w = new_walk(L, self, 0);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
-	if(!walk_element(L, &w, 0) || w.count != self->known_count) {
+	if(!walk_element(L, &w, 0)) {
 		luaL_pushfail(L);
 		return 1;
 	}

@@ -277,6 +277,11 @@ function TestRecipients.test_A8_memory_does_not_grow_with_those_who_left()
 	end
 	local before = come_and_go(1000);
 	lu.assertTrue(come_and_go(20000) - before < 1);
+	local padding = ("x"):rep(1000);
+	for i = 1, 1000 do list:add(i .. padding, padding .. i); end
+	for i = 1, 1000 do list:remove(i .. padding); end
+	collectgarbage();
+	lu.assertTrue(collectgarbage("count") - before < 200, "their strings are kept");
 end
 
 -- Constant time: adding, finding and removing one of 40 000 costs about what one of 400 does (caches aside). Anything linear costs a

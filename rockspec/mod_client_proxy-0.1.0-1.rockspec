@@ -20,6 +20,7 @@ build = {
 			["mod_client_proxy.features"] = "lua/mod_client_proxy/features.lib.lua",
 			["mod_client_proxy.health"] = "lua/mod_client_proxy/health.lib.lua",
 			["mod_client_proxy.messages"] = "lua/mod_client_proxy/messages.lib.lua",
+			["mod_client_proxy.outbound"] = "lua/mod_client_proxy/outbound.lib.lua",
 			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",
 			["mod_client_proxy.settings"] = "lua/mod_client_proxy/settings.lib.lua",

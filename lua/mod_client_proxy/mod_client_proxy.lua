@@ -11,6 +11,7 @@
 --   requests.lib       requests in flight
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
+--   outbound.lib       requests of the implementing client to users (option)
 
 local base64 = require "util.encodings".base64;
 local jid_bare = require "util.jid".bare;
@@ -23,6 +24,7 @@ end
 
 local known_users = 1000; -- whose translated addresses are remembered
 local recent_users = 10000; -- whom the implementing client may write to
+local max_outbound = 10000; -- requests to users in flight
 
 local read_settings = module:require "settings".read;
 
@@ -57,6 +59,7 @@ local targets = module:require "targets".new(settings.admission, pool, health, s
 end);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
+local outbound = module:require "outbound".new(users, settings.timeout, max_outbound, saved.outbound);
 
 -- Does a resource of a target account write to a user's translated address?
 local function is_to_user(stanza)
@@ -80,13 +83,15 @@ local function is_request(stanza)
 	return (type == "get" or type == "set") and stanza.attr.id and #stanza.tags == 1;
 end
 
--- Replies of the resources, and what is no IQ at all: Prosody checks those of its own clients only, and mod_iq relies on it.
-local function handle_reply(event)
+-- Replies, requests to users, and what is no IQ at all: Prosody checks those of its own clients only, and mod_iq relies on it.
+local function handle_early(event)
 	local stanza = event.stanza;
 	if is_reply(stanza) then
-		return not stanza.attr.id or requests:answer(stanza) or nil;
+		return not stanza.attr.id or requests:answer(stanza) or outbound:answer(stanza) or nil;
 	elseif not is_request(stanza) then
 		return bounce(event, "bad-request", "An IQ needs an id, a type, and in a request one payload");
+	elseif settings.outbound and is_to_user(stanza) then
+		return outbound:ask(event);
 	end
 end
 
@@ -105,7 +110,7 @@ local function handle_request(event)
 	if not resource then
 		return bounce(event, "service-unavailable", "No implementing client is online");
 	end
-	if settings.messages then users:wrote(from, to); end
+	if settings.messages or settings.outbound then users:wrote(from, to); end
 	requests:forward(stanza, resource);
 	return true;
 end
@@ -139,8 +144,8 @@ local function refuse_message(event)
 end
 
 for _, recipient in ipairs({ "host", "bare", "full" }) do
-	-- before mod_iq, which would look for somebody who waits for this id
-	module:hook("iq/" .. recipient, handle_reply, 1);
+	-- before mod_iq, which would look for somebody who waits for this id, or a module that answers in place of the user
+	module:hook("iq/" .. recipient, handle_early, 1);
 	-- after everybody: what a module loaded on the component handles is not for the implementing client
 	module:hook("iq/" .. recipient, handle_request, -1);
 	module:hook("presence/" .. recipient, handle_target_presence, 1);
@@ -152,6 +157,7 @@ end
 
 local function fail_requests()
 	requests:fail_all("cancel", "service-unavailable", "The service is shutting down");
+	outbound:fail_all("cancel", "service-unavailable", "The service is shutting down");
 end
 
 -- before mod_c2s closes the users' streams
@@ -161,7 +167,8 @@ function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
 	read_settings();
 	return {
-		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save(); users = users:save();
+		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
+		users = users:save(); outbound = outbound:save();
 	};
 end
 

@@ -27,6 +27,7 @@ local function read()
 		eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);
 		eject_time = options.number(module, "client_proxy_eject_time", 30, 1);
 		messages = options.boolean(module, "client_proxy_messages", false);
+		outbound = options.boolean(module, "client_proxy_outbound_iq", false);
 		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
 	};
 end

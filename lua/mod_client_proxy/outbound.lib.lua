@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: MIT
+-- Requests of the implementing client to users (X3). The user sees one from the address they wrote to, under a fresh id, so that it
+-- meets no request in the other direction. It is answered once, by that user to that address, or by an error of ours.
+
+local new_pending = require "prosody_relay.pending".new;
+local new_id = require "util.id".medium;
+local readdress = module:require "addresses".readdress;
+local st = require "util.stanza";
+
+local outbound = {};
+local outbound_mt = { __index = outbound };
+
+-- What the answer carries as from, to and id; NUL occurs in no XML
+local function key_of(user, asked_from, id)
+	return user .. "\0" .. asked_from .. "\0" .. id;
+end
+
+local function fail(record, ...)
+	local request = st.iq({ type = "get"; from = record.asker; to = record.address; id = record.id });
+	module:send(st.error_reply(request, ...));
+end
+
+-- new(users, timeout, max, [saved]) -> outbound
+--   timeout: seconds until a request is answered by remote-server-timeout; max: so many can be in flight;
+--   saved: result of :save() of an earlier instance
+local function new(users, timeout, max, saved)
+	local self = setmetatable({ users = users; timeout = timeout; max = max }, outbound_mt);
+	self.pending = new_pending(module, function (_, record)
+		fail(record, "wait", "remote-server-timeout", "The user did not answer");
+	end, saved);
+	return self;
+end
+
+local function refuse(event, ...)
+	event.origin.send(st.error_reply(event.stanza, ...));
+	return true;
+end
+
+-- ask(event): a well-formed get or set from a resource of a target account to a translated address; handled in any case
+function outbound:ask(event)
+	local stanza = event.stanza;
+	local attr = stanza.attr;
+	local user = self.users:at(attr.to);
+	if not user then return refuse(event, "cancel", "item-not-found", "That user has not written to the service recently"); end
+	if self.pending:count() >= self.max then
+		return refuse(event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
+	end
+	local id = new_id();
+	local record = { asker = attr.from; address = attr.to; id = attr.id };
+	self.pending:add(key_of(user.jid, user.to, id), record, self.timeout);
+	module:send(readdress(stanza, user.to, user.jid, id));
+	return true;
+end
+
+-- answer(stanza) -> true when the result or error with an id was the user's answer to a request, and was sent on
+function outbound:answer(stanza)
+	local attr = stanza.attr;
+	local record = self.pending:remove(key_of(attr.from, attr.to, attr.id));
+	if not record then return false; end
+	module:send(readdress(stanza, record.address, record.asker, record.id));
+	return true;
+end
+
+-- fail_all(error type, condition, text): answers everything in flight
+function outbound:fail_all(...)
+	local records = {};
+	for key in self.pending:each() do
+		records[#records + 1] = self.pending:remove(key);
+	end
+	for _, record in ipairs(records) do
+		fail(record, ...);
+	end
+end
+
+-- save() -> plain table for module.save()
+function outbound:save()
+	return self.pending:save();
+end
+
+return { new = new };

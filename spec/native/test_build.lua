@@ -50,16 +50,16 @@ local function no_warning_from(compiler)
 	end
 end
 
-function TestBuild.test_A12_no_warning_from_gcc()
+TestBuild["test (A12) no warning from gcc"] = function ()
 	no_warning_from("gcc");
-end
+end;
 
-function TestBuild.test_A12_no_warning_from_clang()
+TestBuild["test (A12) no warning from clang"] = function ()
 	lu.skipIf(not output("clang --version"), "there is no clang here");
 	no_warning_from("clang");
-end
+end;
 
-function TestBuild.test_A12_cores_know_nothing_of_lua()
+TestBuild["test (A12) cores know nothing of lua"] = function ()
 	for _, name in ipairs(sources("%.[ch]$")) do
 		if not name:find("/lua_") and name ~= "csrc/common.h" then
 			local file = io.open(name);
@@ -69,10 +69,10 @@ function TestBuild.test_A12_cores_know_nothing_of_lua()
 			if name:find("%.c$") then run("gcc -std=c99 -c -o /dev/null " .. name); end
 		end
 	end
-end
+end;
 
 -- Once as the Makefile builds, once with nothing but what LuaRocks passes.
-function TestBuild.test_A12_exports_only_luaopen_and_needs_no_liblua()
+TestBuild["test (A12) exports only luaopen and needs no liblua"] = function ()
 	local bare = build .. "/bare/prosody_relay";
 	run("mkdir -p " .. bare);
 	for name, files in pairs(modules()) do
@@ -90,9 +90,9 @@ function TestBuild.test_A12_exports_only_luaopen_and_needs_no_liblua()
 	local result = run(("lua5.4 -e 'package.cpath = %q; print(require \"prosody_relay.jid_c\".escape(\"a b\"))'")
 		:format(build .. "/bare/?.so"));
 	lu.assertEquals(result, "a\\20b\n");
-end
+end;
 
-function TestBuild.test_A11_no_mutable_statics()
+TestBuild["test (A11) no mutable statics"] = function ()
 	run("mkdir -p " .. build);
 	for _, name in ipairs(sources("%.c$")) do
 		local object = build .. "/object.o";
@@ -103,6 +103,6 @@ function TestBuild.test_A11_no_mutable_statics()
 			lu.assertTrue(size == nil or size == "0", name .. " has data that can change");
 		end
 	end
-end
+end;
 
 return TestBuild;

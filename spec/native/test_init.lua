@@ -48,13 +48,13 @@ local function one_line(text)
 	return text;
 end
 
-function TestInit.test_A12_objects_of_the_same_tree_are_found()
+TestInit["test (A12) objects of the same tree are found"] = function ()
 	lu.assertEquals(run [[io.write(require "prosody_relay.jid".escape("a b"))]], "a\\20b");
 	lu.assertEquals(run [[try "prosody_relay.jat" try "prosody_relay.fanout"]], "loadedloaded");
 	lu.assertEquals(run [[io.write(require "prosody_relay".version)]], require "prosody_relay.version");
-end
+end;
 
-function TestInit.test_A12_the_search_path_is_extended_once_and_at_its_end()
+TestInit["test (A12) the search path is extended once and at its end"] = function ()
 	lu.assertEquals(run([[
 		local before = package.cpath;
 		require "prosody_relay";
@@ -62,16 +62,16 @@ function TestInit.test_A12_the_search_path_is_extended_once_and_at_its_end()
 		require "prosody_relay";
 		io.write(package.cpath:sub(#before + 1));
 	]]), ";" .. tree .. "/lib/lua/5.4/?.so");
-end
+end;
 
-function TestInit.test_A12_a_missing_object_says_what_to_install()
+TestInit["test (A12) a missing object says what to install"] = function ()
 	os.remove(tree .. "/lib/lua/5.4/prosody_relay/jid_c.so");
 	local message = one_line(run [[try "prosody_relay.jid"]]);
 	lu.assertStrContains(message, "no shared object for prosody_relay.jid_c in Lua 5.4");
 	lu.assertStrContains(message, "prosodyctl install prosody-relay");
-end
+end;
 
-function TestInit.test_A12_an_object_that_cannot_be_loaded_says_why()
+TestInit["test (A12) an object that cannot be loaded says why"] = function ()
 	local file = io.open(tree .. "/lib/lua/5.4/prosody_relay/jat_c.so", "w");
 	file:write("this is no shared object, whatever its name says");
 	file:close();
@@ -79,15 +79,15 @@ function TestInit.test_A12_an_object_that_cannot_be_loaded_says_why()
 	lu.assertStrContains(message, "cannot load prosody_relay.jat_c in Lua 5.4");
 	lu.assertStrContains(message, "prosody_relay/jat_c.so");
 	lu.assertStrContains(message, "reinstall the rock prosody-relay");
-end
+end;
 
-function TestInit.test_A12_another_Lua_is_named()
+TestInit["test (A12) another Lua is named"] = function ()
 	local message = one_line(run [[_VERSION = "Lua 5.2"; try "prosody_relay.jid"]]);
 	lu.assertStrContains(message, "this is Lua 5.2, the core is built for Lua 5.4");
 	if os.execute("command -v lua5.1 >/dev/null") then
 		message = one_line(run([[try "prosody_relay"]], "env -u LD_PRELOAD lua5.1"));
 		lu.assertStrContains(message, "this is Lua 5.1");
 	end
-end
+end;
 
 return TestInit;

@@ -26,7 +26,7 @@ end
 
 -- The 64 vectors for SipHash-2-4-128 published with the reference: key 00 01 .. 0f, input of n octets 00 01 .. n-1.
 -- The tag is the first 16 octets of what a token carries.
-function TestJat.test_A6_official_vectors_of_siphash_2_4_128()
+TestJat["test (A6) official vectors of siphash 2 4 128"] = function ()
 	local key, input = {}, {};
 	for octet = 0, 15 do key[#key + 1] = string.char(octet); end
 	local codec, checked = jat.new(table.concat(key)), 0;
@@ -37,9 +37,9 @@ function TestJat.test_A6_official_vectors_of_siphash_2_4_128()
 		checked = checked + 1;
 	end
 	lu.assertEquals(checked, 64);
-end
+end;
 
-function TestJat.test_A6_round_trip_of_every_length()
+TestJat["test (A6) round trip of every length"] = function ()
 	local codec = jat.new(KEY);
 	for length = 0, JID_MAX do
 		local jid = random.bytes(length);
@@ -52,15 +52,15 @@ function TestJat.test_A6_round_trip_of_every_length()
 		lu.assertEquals(codec:decode(token), jid);
 	end
 	lu.assertEquals(#codec:encode(("j"):rep(JID_MAX)), TOKEN_MAX);
-end
+end;
 
-function TestJat.test_A6_encode_is_deterministic()
+TestJat["test (A6) encode is deterministic"] = function ()
 	local jid = "juliet@capulet.lit/balcony";
 	lu.assertEquals(jat.new(KEY):encode(jid), jat.new(KEY):encode(jid));
 	lu.assertNotEquals(jat.new(KEY):encode(jid), jat.new(KEY:reverse()):encode(jid));
-end
+end;
 
-function TestJat.test_A6_resourceprep_leaves_tokens_alone()
+TestJat["test (A6) resourceprep leaves tokens alone"] = function ()
 	local codec = jat.new(KEY);
 	for _ = 1, 2000 do
 		local token = codec:encode(random.bytes(random.integer(0, JID_MAX)));
@@ -70,9 +70,9 @@ function TestJat.test_A6_resourceprep_leaves_tokens_alone()
 	-- the case it is for: a right-to-left resource, which no plain JID inside a resource can carry
 	local jid = "juliet@capulet.lit/\u{5e9}\u{5dc}\u{5d5}\u{5dd}";
 	lu.assertEquals(codec:decode(codec:encode(jid)), jid);
-end
+end;
 
-function TestJat.test_A6_no_token_is_a_jid()
+TestJat["test (A6) no token is a jid"] = function ()
 	local split = require "util.jid".split;
 	local codec = jat.new(KEY);
 	for _ = 1, 1000 do
@@ -81,9 +81,9 @@ function TestJat.test_A6_no_token_is_a_jid()
 	for _, plain in ipairs { "juliet@capulet.lit/balcony", "capulet.lit", "", "x" } do
 		refuses(codec, plain, "no-token");
 	end
-end
+end;
 
-function TestJat.test_A6_every_flipped_bit_is_refused()
+TestJat["test (A6) every flipped bit is refused"] = function ()
 	local codec = jat.new(KEY);
 	local token = codec:encode("juliet@capulet.lit/balcony");
 	for at = 1, #token do
@@ -92,9 +92,9 @@ function TestJat.test_A6_every_flipped_bit_is_refused()
 			refuses(codec, altered, at == 1 and "no-token" or "bad-token");
 		end
 	end
-end
+end;
 
-function TestJat.test_A6_every_other_octet_in_every_place_is_refused()
+TestJat["test (A6) every other octet in every place is refused"] = function ()
 	local codec = jat.new(KEY);
 	-- the three shapes of the last group; zero is what a decoder may take a wrong character for
 	for _, jid in ipairs { ("j"):rep(20), ("j"):rep(21), ("j"):rep(22), ("\0"):rep(20), ("\0"):rep(21), ("\0"):rep(22) } do
@@ -106,10 +106,10 @@ function TestJat.test_A6_every_other_octet_in_every_place_is_refused()
 			end
 		end
 	end
-end
+end;
 
 -- A lenient decoder takes digits whose unused bits are set, so that several strings stand for one token.
-function TestJat.test_A6_only_the_canonical_digits()
+TestJat["test (A6) only the canonical digits"] = function ()
 	local codec, same_octets = jat.new(KEY), 0;
 	for length = 0, 30 do
 		local token = codec:encode(("j"):rep(length));
@@ -124,9 +124,9 @@ function TestJat.test_A6_only_the_canonical_digits()
 		end
 	end
 	lu.assertTrue(same_octets > 0);
-end
+end;
 
-function TestJat.test_A6_truncation_padding_case_NUL_and_white_space()
+TestJat["test (A6) truncation padding case NUL and white space"] = function ()
 	local codec = jat.new(KEY);
 	local token = codec:encode("juliet@capulet.lit/balcony");
 	for length = 1, #token - 1 do refuses(codec, token:sub(1, length)); end
@@ -144,9 +144,9 @@ function TestJat.test_A6_truncation_padding_case_NUL_and_white_space()
 		if other ~= letter then refuses(codec, token:sub(1, at - 1) .. other .. token:sub(at + 1)); end
 	end
 	for _, length in ipairs { TOKEN_MAX, TOKEN_MAX + 1, TOKEN_MAX + 4, 5000 } do refuses(codec, "@" .. ("A"):rep(length)); end
-end
+end;
 
-function TestJat.test_A6_another_key_refuses()
+TestJat["test (A6) another key refuses"] = function ()
 	local codec = jat.new(KEY);
 	local token = codec:encode("juliet@capulet.lit/balcony");
 	for at = 1, 16 do
@@ -155,19 +155,19 @@ function TestJat.test_A6_another_key_refuses()
 			refuses(jat.new(other), token);
 		end
 	end
-end
+end;
 
-function TestJat.test_A6_random_octets_are_refused()
+TestJat["test (A6) random octets are refused"] = function ()
 	local codec = jat.new(KEY);
 	for _ = 1, 20000 do
 		refuses(codec, "@" .. random.bytes(random.integer(0, 100)));
 		refuses(codec, "@" .. random.string(random.integer(0, 100), DIGITS));
 	end
-end
+end;
 
 -- The median of many rounds for a difference in the first digit of the tag and in the last of the JID; a decoder that stops at the
 -- first difference is several times faster for one of them. The bound is wide because the machine is shared.
-function TestJat.test_A6_time_does_not_depend_on_the_place()
+TestJat["test (A6) time does not depend on the place"] = function ()
 	local codec = jat.new(KEY);
 	local token = codec:encode(("j"):rep(JID_MAX));
 	local function altered(at)
@@ -187,16 +187,16 @@ function TestJat.test_A6_time_does_not_depend_on_the_place()
 	for _, other in ipairs { last, not_a_digit } do
 		lu.assertTrue(first < other * 1.5 and other < first * 1.5, ("%g and %g seconds"):format(first, other));
 	end
-end
+end;
 
-function TestJat.test_A7_too_long_for_a_token()
+TestJat["test (A7) too long for a token"] = function ()
 	local codec = jat.new(KEY);
 	for _, length in ipairs { JID_MAX + 1, 1023, 3071, 100000 } do
 		lu.assertEquals({ codec:encode(("j"):rep(length)) }, { nil, "too-long" });
 	end
-end
+end;
 
-function TestJat.test_A10_wrong_arguments_are_named()
+TestJat["test (A10) wrong arguments are named"] = function ()
 	lu.assertErrorMsgContains("bad argument #1", jat.new);
 	lu.assertErrorMsgContains("string expected, got number", jat.new, 1234567890123456);
 	for _, key in ipairs { "", KEY:sub(2), KEY .. "x" } do
@@ -209,6 +209,6 @@ function TestJat.test_A10_wrong_arguments_are_named()
 		lu.assertErrorMsgContains("prosody_relay.jat expected", codec[method], io.stdout, "x");
 		lu.assertErrorMsgContains("prosody_relay.jat expected", codec[method], {}, "x");
 	end
-end
+end;
 
 return TestJat;

@@ -35,14 +35,14 @@ local function check(s)
 	lu.assertEquals(jid.unescape(escaped), s);
 end
 
-function TestJid.test_A1_examples_of_the_xep()
+TestJid["test (A1) examples of the xep"] = function ()
 	for _, example in ipairs(xep_examples) do
 		lu.assertEquals(jid.escape(example[1]), example[2]);
 		lu.assertEquals(jid.unescape(example[2]), example[1]);
 	end
-end
+end;
 
-function TestJid.test_A1_each_of_the_ten_sequences_and_no_other()
+TestJid["test (A1) each of the ten sequences and no other"] = function ()
 	local ten = {};
 	for c in ([[ "&'/:<>@\]]):gmatch(".") do ten[("\\%02x"):format(c:byte())] = c; end
 	for octet = 0, 255 do
@@ -55,24 +55,24 @@ function TestJid.test_A1_each_of_the_ten_sequences_and_no_other()
 			lu.assertEquals(jid.escape(upper), upper);
 		end
 	end
-end
+end;
 
-function TestJid.test_A2_every_octet_and_every_pair()
+TestJid["test (A2) every octet and every pair"] = function ()
 	for first = 0, 255 do
 		check(string.char(first));
 		for second = 0, 255 do check(string.char(first, second)); end
 	end
-end
+end;
 
-function TestJid.test_A2_every_backslash_sequence()
+TestJid["test (A2) every backslash sequence"] = function ()
 	for first = 0, 255 do
 		for second = 0, 255 do
 			check("\\" .. string.char(first, second));
 		end
 	end
-end
+end;
 
-function TestJid.test_A2_random_strings_of_all_lengths()
+TestJid["test (A2) random strings of all lengths"] = function ()
 	for _ = 1, 20000 do
 		-- mostly the characters that matter, so that sequences, halves of sequences and their nesting come up
 		check(random.string(random.integer(0, 40), [[\\\\2345cfae067 "&'/:<>@x]]));
@@ -84,15 +84,15 @@ function TestJid.test_A2_random_strings_of_all_lengths()
 		check(("a"):rep(length));
 		check(("a"):rep(length - 3) .. "\\20");
 	end
-end
+end;
 
-function TestJid.test_A2_nil_gives_nil()
+TestJid["test (A2) nil gives nil"] = function ()
 	lu.assertNil(jid.escape(nil));
 	lu.assertNil(jid.unescape(nil));
-end
+end;
 
 -- With the collector stopped copies would show: these strings are too long to be interned, so each copy is a new object.
-function TestJid.test_A4_the_same_string_comes_back()
+TestJid["test (A4) the same string comes back"] = function ()
 	for _, length in ipairs { 41, 1023, 100000 } do
 		local s = ("x"):rep(length);
 		for _, f in ipairs { jid.escape, jid.unescape } do
@@ -106,9 +106,9 @@ function TestJid.test_A4_the_same_string_comes_back()
 			lu.assertTrue(grown < 1, "copies were made");
 		end
 	end
-end
+end;
 
-function TestJid.test_A3_strict_form_for_real_localparts()
+TestJid["test (A3) strict form for real localparts"] = function ()
 	lu.assertEquals(jid.escape_node("d'artagnan"), "d\\27artagnan");
 	lu.assertEquals(jid.escape_node("a b"), "a\\20b");
 	for _, case in ipairs {
@@ -121,9 +121,9 @@ function TestJid.test_A3_strict_form_for_real_localparts()
 	lu.assertEquals(#jid.escape_node(("@"):rep(341)), 1023);
 	-- \20 typed by a user is not a space
 	lu.assertEquals(jid.escape_node("\\20a"), "\\5c20a");
-end
+end;
 
-function TestJid.test_A5_mirror_and_back()
+TestJid["test (A5) mirror and back"] = function ()
 	-- the example of ProtoXEP FMUC 0.0.1 (M1)
 	local mirrored = "jabberchat\\40talk.example.com@mirror.remote.example.com";
 	lu.assertEquals(jid.mirror("jabberchat@talk.example.com", "mirror.remote.example.com"), mirrored);
@@ -137,9 +137,9 @@ function TestJid.test_A5_mirror_and_back()
 	-- a mirror of a mirror elsewhere is a room like any other
 	local twice = jid.mirror(mirrored, "other.lit");
 	lu.assertEquals(jid.unmirror(twice), mirrored);
-end
+end;
 
-function TestJid.test_A5_mirror_refuses()
+TestJid["test (A5) mirror refuses"] = function ()
 	for _, case in ipairs {
 		{ "room@talk.lit/nick", "mirror.lit", "resource" };
 		{ "talk.lit", "mirror.lit", "no-node" };
@@ -160,9 +160,9 @@ function TestJid.test_A5_mirror_refuses()
 	lu.assertEquals(jid.unmirror(jid.mirror(longest, "mirror.lit")), longest);
 	-- right-to-left letters followed by an ASCII domain break the bidi rule of stringprep: no such JID can exist
 	lu.assertEquals({ jid.mirror("\u{5e9}\u{5dc}\u{5d5}\u{5dd}@talk.lit", "mirror.lit") }, { nil, "unstable" });
-end
+end;
 
-function TestJid.test_A5_unmirror_refuses()
+TestJid["test (A5) unmirror refuses"] = function ()
 	for _, case in ipairs {
 		{ "room\\40talk.lit@mirror.lit/nick", "resource" };
 		{ "mirror.lit", "no-node" };
@@ -179,9 +179,9 @@ function TestJid.test_A5_unmirror_refuses()
 	} do
 		lu.assertEquals({ jid.unmirror(case[1]) }, { nil, case[2] }, case[1]);
 	end
-end
+end;
 
-function TestJid.test_A10_wrong_types_name_the_argument()
+TestJid["test (A10) wrong types name the argument"] = function ()
 	for _, name in ipairs { "escape", "unescape", "escape_node" } do
 		for _, wrong in ipairs { 5, true, {}, print } do
 			lu.assertErrorMsgMatches("bad argument #1 to '[%w_.]*" .. name .. "' %(string expected, got " .. type(wrong) .. "%)", jid[name], wrong);
@@ -191,6 +191,6 @@ function TestJid.test_A10_wrong_types_name_the_argument()
 	lu.assertErrorMsgContains("bad argument #1 to 'mirror' (string expected, got nil", jid.mirror, nil, "mirror.lit");
 	lu.assertErrorMsgContains("bad argument #2 to 'mirror' (string expected, got number", jid.mirror, "room@talk.lit", 5);
 	lu.assertErrorMsgContains("bad argument #1 to 'unmirror' (string expected, got boolean", jid.unmirror, false);
-end
+end;
 
 return TestJid;

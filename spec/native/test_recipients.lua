@@ -106,7 +106,7 @@ local function names(prefix, count, padding)
 	return result;
 end
 
-function TestRecipients.test_A8_random_operations_agree_with_the_oracle()
+TestRecipients["test (A8) random operations agree with the oracle"] = function ()
 	for round = 1, 12 do
 		-- short strings are interned by Lua, long ones are not: equal ones are different objects
 		local padding = round % 2 == 0 and "" or ("x"):rep(60);
@@ -127,9 +127,9 @@ function TestRecipients.test_A8_random_operations_agree_with_the_oracle()
 		for _, jid in ipairs(jids) do lu.assertEquals({ list:remove(jid) }, { oracle:remove(jid) }); end
 		compare(list, oracle, jids, nicks, groups);
 	end
-end
+end;
 
-function TestRecipients.test_A8_lookup_by_jid_and_nick()
+TestRecipients["test (A8) lookup by jid and nick"] = function ()
 	local list = fanout.new();
 	lu.assertTrue(list:add("juliet@capulet.lit/balcony", "Juliet"));
 	lu.assertTrue(list:add("juliet@capulet.lit/chamber", "Juliet"));
@@ -144,18 +144,18 @@ function TestRecipients.test_A8_lookup_by_jid_and_nick()
 	lu.assertEquals({ list:remove("romeo@montague.lit/orchard") }, { "Romeo", "mirror.montague.lit" });
 	lu.assertNil(list:remove("romeo@montague.lit/orchard"));
 	lu.assertEquals(list:count_group("mirror.montague.lit"), 0);
-end
+end;
 
-function TestRecipients.test_A8_a_string_is_jid_nick_and_link_at_once()
+TestRecipients["test (A8) a string is jid nick and link at once"] = function ()
 	local list = fanout.new();
 	list:add("same", "same", "same");
 	list:add("other", "same");
 	lu.assertEquals({ list:get("same") }, { "same", "same" });
 	lu.assertEquals(#list:by_nick("same"), 2);
 	lu.assertEquals(list:count_group("same"), 1);
-end
+end;
 
-function TestRecipients.test_A8_one_copy_for_each_link()
+TestRecipients["test (A8) one copy for each link"] = function ()
 	local list = fanout.new();
 	list:add("r1@b/x", "r1", "b");
 	list:add("l1@a/x", "l1");
@@ -168,10 +168,10 @@ function TestRecipients.test_A8_one_copy_for_each_link()
 	lu.assertEquals(#visits(list, "r3@c/x"), 3);
 	lu.assertEquals(visits(list, "l1@a/x", "b"), { { "l2@a/x", "l2" }, { "r3@c/x", "r3", "c" } });
 	lu.assertEquals(visits(list, "nobody@a/x", "nowhere"), visits(list));
-end
+end;
 
 -- Whatever is removed while iterating, everybody who stays is visited once, and nobody who is gone.
-function TestRecipients.test_A8_removal_while_iterating()
+TestRecipients["test (A8) removal while iterating"] = function ()
 	for _ = 1, 300 do
 		local list, present, jids = fanout.new(), {}, {};
 		for i = 1, 12 do
@@ -197,9 +197,9 @@ function TestRecipients.test_A8_removal_while_iterating()
 			lu.assertTrue(visited[group ~= "local" and group or jid], "left out");
 		end
 	end
-end
+end;
 
-function TestRecipients.test_A8_what_is_added_while_iterating_is_not_visited()
+TestRecipients["test (A8) what is added while iterating is not visited"] = function ()
 	local list = fanout.new();
 	list:add("a", "a");
 	list:add("b", "b", "link");
@@ -212,9 +212,9 @@ function TestRecipients.test_A8_what_is_added_while_iterating_is_not_visited()
 	end
 	lu.assertEquals(seen, { "a", "b" });
 	lu.assertEquals(list:count(), 100);
-end
+end;
 
-function TestRecipients.test_A8_a_link_that_ends_and_comes_back_while_iterating_is_another_one()
+TestRecipients["test (A8) a link that ends and comes back while iterating is another one"] = function ()
 	local list = fanout.new();
 	list:add("a", "a");
 	list:add("b", "b", "link");
@@ -225,9 +225,9 @@ function TestRecipients.test_A8_a_link_that_ends_and_comes_back_while_iterating_
 		list:add("c", "c", "link");
 	end
 	lu.assertEquals(seen, { "a" });
-end
+end;
 
-function TestRecipients.test_A8_the_iterator_keeps_the_list_alive()
+TestRecipients["test (A8) the iterator keeps the list alive"] = function ()
 	local list = fanout.new();
 	for i = 1, 100 do list:add("jid" .. i, "nick" .. i); end
 	local iterator = list:each();
@@ -238,10 +238,10 @@ function TestRecipients.test_A8_the_iterator_keeps_the_list_alive()
 	end
 	lu.assertNil(iterator());
 	lu.assertNil(iterator());
-end
+end;
 
 -- 10^5 recipients; the strings are the caller's.
-function TestRecipients.test_A8_memory_and_time_at_a_hundred_thousand()
+TestRecipients["test (A8) memory and time at a hundred thousand"] = function ()
 	local size = 100000;
 	local jids, nicks, links = names("user@example.net/", size, ""), names("nick", size, ""), names("link", 50, "");
 	local function memory()
@@ -260,10 +260,10 @@ function TestRecipients.test_A8_memory_and_time_at_a_hundred_thousand()
 	lu.assertEquals(count, list:count_group(nil) + 50);
 	for i = 1, size do list:remove(jids[i]); end
 	lu.assertEquals(list:count(), 0);
-end
+end;
 
 -- A room whose occupants come and go for weeks takes no more than one with as many who stay.
-function TestRecipients.test_A8_memory_does_not_grow_with_those_who_left()
+TestRecipients["test (A8) memory does not grow with those who left"] = function ()
 	local list, jids, links = fanout.new(), names("user@example.net/", 20, ""), names("link", 20, "");
 	local function come_and_go(times)
 		for i = 1, times do
@@ -282,11 +282,11 @@ function TestRecipients.test_A8_memory_does_not_grow_with_those_who_left()
 	for i = 1, 1000 do list:remove(i .. padding); end
 	collectgarbage();
 	lu.assertTrue(collectgarbage("count") - before < 200, "their strings are kept");
-end
+end;
 
 -- Constant time: adding, finding and removing one of 40 000 costs about what one of 400 does (caches aside). Anything linear costs a
 -- hundred times as much; the sessions of one nick are the worst case of its chain.
-function TestRecipients.test_A8_constant_time()
+TestRecipients["test (A8) constant time"] = function ()
 	local function cost(size, nick)
 		local jids = names("user@example.net/", size, "");
 		local best = math.huge;
@@ -304,9 +304,9 @@ function TestRecipients.test_A8_constant_time()
 		local few, many = cost(400, nick), cost(40000, nick);
 		lu.assertTrue(many < few * 12, ("%g and %g seconds each"):format(few, many));
 	end
-end
+end;
 
-function TestRecipients.test_A10_wrong_arguments_are_named_and_change_nothing()
+TestRecipients["test (A10) wrong arguments are named and change nothing"] = function ()
 	local list = fanout.new();
 	list:add("jid", "nick");
 	for position, arguments in ipairs { { nil, "nick", "link" }, { "jid2", 5, "link" }, { "jid2", "nick", true } } do
@@ -324,6 +324,6 @@ function TestRecipients.test_A10_wrong_arguments_are_named_and_change_nothing()
 		lu.assertErrorMsgContains("prosody_relay.recipients expected", list[method], nil, "jid", "nick");
 	end
 	lu.assertEquals(visits(list), { { "jid", "nick" } });
-end
+end;
 
 return TestRecipients;

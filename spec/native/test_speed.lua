@@ -26,31 +26,31 @@ local function at_least(limit, name)
 	attempt(name, function (ours, peer) return peer / ours; end, function (ratio) return ratio >= limit; end);
 end
 
-function TestSpeed.test_A13_escape()
+TestSpeed["test (A13) escape"] = function ()
 	at_least(10, "escape");
-end
+end;
 
-function TestSpeed.test_A13_unescape()
+TestSpeed["test (A13) unescape"] = function ()
 	at_least(4, "unescape");
-end
+end;
 
-function TestSpeed.test_A13_nothing_to_escape()
+TestSpeed["test (A13) nothing to escape"] = function ()
 	at_least(8, "escape_nothing");
-end
+end;
 
-function TestSpeed.test_A13_jat_encode_and_decode()
+TestSpeed["test (A13) jat encode and decode"] = function ()
 	attempt("jat", function (ours) return ours; end, function (nanoseconds) return nanoseconds <= 400; end);
-end
+end;
 
-function TestSpeed.test_A13_fan_out_bytes()
+TestSpeed["test (A13) fan out bytes"] = function ()
 	at_least(15, "message");
 	at_least(15, "presence");
-end
+end;
 
 -- Views are checked before each copy; still several times cheaper than serialising.
-function TestSpeed.test_A13_fan_out_views()
+TestSpeed["test (A13) fan out views"] = function ()
 	at_least(5, "message_view");
 	at_least(4, "presence_view");
-end
+end;
 
 return TestSpeed;

@@ -28,7 +28,7 @@ local function run(state, code)
 	return result;
 end
 
-function TestStates.test_A11_states_do_not_see_each_other()
+TestStates["test (A11) states do not see each other"] = function ()
 	local a, b = new_state(), new_state();
 	run(a, [[
 		list, codec = fanout.new(), jat.new(("a"):rep(16));
@@ -55,7 +55,7 @@ function TestStates.test_A11_states_do_not_see_each_other()
 	lu.assertEquals(run(b, in_b), result);
 	b:close();
 	lu.assertEquals(require "prosody_relay.jid".escape("a b"), "a\\20b");
-end
+end;
 
 -- Lets `attempt` run out of memory after each number of allocations in turn, until there is enough. In between, `check` must find
 -- everything as it was before; after success, as `attempt` left it. Returns how often memory ran out.
@@ -78,7 +78,7 @@ local function exhaust(state, prepare, attempt, check)
 	return failures;
 end
 
-function TestStates.test_A10_adding_without_memory_changes_nothing()
+TestStates["test (A10) adding without memory changes nothing"] = function ()
 	-- the sizes at which tables and the block grow, and others
 	for _, size in ipairs { 0, 1, 3, 4, 8, 9, 15, 16, 24, 33, 100 } do
 		for _, group in ipairs { "nil", "'old'", "'new'" } do
@@ -109,9 +109,9 @@ function TestStates.test_A10_adding_without_memory_changes_nothing()
 			state:close();
 		end
 	end
-end
+end;
 
-function TestStates.test_A10_iterating_removing_and_looking_up_without_memory()
+TestStates["test (A10) iterating removing and looking up without memory"] = function ()
 	local state = new_state();
 	lu.assertTrue(exhaust(state, [[
 		list = fanout.new();
@@ -126,9 +126,9 @@ function TestStates.test_A10_iterating_removing_and_looking_up_without_memory()
 		assert(#list:by_nick("nick") == list:count());
 	]]) > 0);
 	state:close();
-end
+end;
 
-function TestStates.test_A10_strings_without_memory()
+TestStates["test (A10) strings without memory"] = function ()
 	local state = new_state();
 	lu.assertTrue(exhaust(state, [[
 		stanza = st.message({ id = "1" }, ("text "):rep(2000));
@@ -148,6 +148,6 @@ function TestStates.test_A10_strings_without_memory()
 		assert(jid.escape("a b") == "a\\20b");
 	]]) > 10);
 	state:close();
-end
+end;
 
 return TestStates;

@@ -81,7 +81,7 @@ local function check(stanza, template, to, from, extra)
 	end
 end
 
-function TestTemplate.test_A9_random_stanzas_byte_for_byte()
+TestTemplate["test (A9) random stanzas byte for byte"] = function ()
 	for _ = 1, 800 do
 		local stanza = random_element(3, true);
 		local to, from = stanza.attr.to, stanza.attr.from;
@@ -99,9 +99,9 @@ function TestTemplate.test_A9_random_stanzas_byte_for_byte()
 		end
 		check(stanza, template, nil);
 	end
-end
+end;
 
-function TestTemplate.test_A9_shapes_of_a_stanza()
+TestTemplate["test (A9) shapes of a stanza"] = function ()
 	for _, attr in ipairs { {}, { to = "x" }, { from = "x" }, { to = "x", from = "y" }, { from = "&'", id = "<", to = "''" } } do
 		local stanza = st.stanza("message", attr);
 		check(stanza, fanout.template(stanza), "a@b");
@@ -118,9 +118,9 @@ function TestTemplate.test_A9_shapes_of_a_stanza()
 	-- longer than the buffer on the stack
 	local long = st.message({ to = "x", from = "y", type = "chat" }, ("&"):rep(20000));
 	check(long, fanout.template(long), "a@b", "c@d", st.stanza("y"));
-end
+end;
 
-function TestTemplate.test_A9_a_template_is_the_state_at_its_making()
+TestTemplate["test (A9) a template is the state at its making"] = function ()
 	local stanza = st.message({ to = "x" }, "before");
 	local template = fanout.template(stanza);
 	local text = expected(stanza, "a@b");
@@ -128,17 +128,17 @@ function TestTemplate.test_A9_a_template_is_the_state_at_its_making()
 	stanza.attr.id = "5";
 	collectgarbage();
 	lu.assertEquals(template:render("a@b"), text);
-end
+end;
 
-function TestTemplate.test_A9_an_error_of_the_serialiser_leaves_the_stanza_alone()
+TestTemplate["test (A9) an error of the serialiser leaves the stanza alone"] = function ()
 	local stanza = st.stanza("message", { from = "x" });
 	stanza.attr.broken = {};
 	lu.assertError(fanout.template, stanza);
 	lu.assertNil(stanza.attr.to);
 	lu.assertEquals(stanza.attr.from, "x");
-end
+end;
 
-function TestTemplate.test_A10_wrong_arguments_are_named()
+TestTemplate["test (A10) wrong arguments are named"] = function ()
 	lu.assertErrorMsgContains("bad argument #1 to 'template' (stanza expected, got string)", fanout.template, "<x/>");
 	lu.assertErrorMsgContains("bad argument #1 to 'view' (stanza expected, got table)", fanout.view, {});
 	local template = fanout.template(st.stanza("message"));
@@ -146,7 +146,7 @@ function TestTemplate.test_A10_wrong_arguments_are_named()
 	lu.assertErrorMsgContains("bad argument #3", template.render, template, "a", {});
 	lu.assertErrorMsgContains("bad argument #4", template.render, template, "a", "b", st.stanza("x"));
 	lu.assertErrorMsgContains("prosody_relay.template expected", template.render, io.stdout, "a");
-end
+end;
 
 -- Views
 
@@ -155,7 +155,7 @@ local function check_view(view)
 	for _ = 1, 3 do same(tostring(view), serialise(view)); end
 end
 
-function TestTemplate.test_A9_views_of_random_stanzas_byte_for_byte()
+TestTemplate["test (A9) views of random stanzas byte for byte"] = function ()
 	for _ = 1, 800 do
 		local stanza = random_element(3, true);
 		local view = fanout.view(stanza);
@@ -171,7 +171,7 @@ function TestTemplate.test_A9_views_of_random_stanzas_byte_for_byte()
 		view.attr.from = "back@x.lit";
 		check_view(view);
 	end
-end
+end;
 
 -- What modules do to a stanza they are handed, at any depth.
 local changes = {
@@ -212,7 +212,7 @@ local function sample()
 		:tag("x", { xmlns = "urn:example:x", a = "1" }):tag("status", { code = "110" }):up():up();
 end
 
-function TestTemplate.test_A9_a_changed_view_is_serialised_as_changed()
+TestTemplate["test (A9) a changed view is serialised as changed"] = function ()
 	for i, change in ipairs(changes) do
 		local view = fanout.view(sample());
 		check_view(view);
@@ -223,10 +223,10 @@ function TestTemplate.test_A9_a_changed_view_is_serialised_as_changed()
 		view.attr.to = "next@b";
 		check_view(view);
 	end
-end
+end;
 
 -- What was removed may be collected, and something new get its address.
-function TestTemplate.test_A9_new_objects_are_not_taken_for_old_ones()
+TestTemplate["test (A9) new objects are not taken for old ones"] = function ()
 	local view = fanout.view(st.stanza("message", { id = "", to = "", from = "" }));
 	local function try(change)
 		for i = 1, 200 do
@@ -242,9 +242,9 @@ function TestTemplate.test_A9_new_objects_are_not_taken_for_old_ones()
 	end
 	try(function (text) view[1] = text; end);
 	try(function (text) view[1] = text ~= "" and st.stanza("x"):text(text) or nil; end);
-end
+end;
 
-function TestTemplate.test_A9_a_view_is_a_stanza()
+TestTemplate["test (A9) a view is a stanza"] = function ()
 	local stanza = sample();
 	local view = fanout.view(stanza);
 	lu.assertTrue(st.is_stanza(view));
@@ -261,9 +261,9 @@ function TestTemplate.test_A9_a_view_is_a_stanza()
 	lu.assertEquals(sorted_attributes(view:top_tag()), sorted_attributes(stanza:top_tag()));
 	lu.assertEquals(st.reply(view).attr.to, "c@d");
 	lu.assertEquals(sorted_attributes(tostring(fanout.view(view))), sorted_attributes(tostring(view)));
-end
+end;
 
-function TestTemplate.test_A9_the_original_is_not_changed_through_its_view()
+TestTemplate["test (A9) the original is not changed through its view"] = function ()
 	local stanza = sample();
 	local text = tostring(stanza);
 	local view = fanout.view(stanza);
@@ -272,7 +272,7 @@ function TestTemplate.test_A9_the_original_is_not_changed_through_its_view()
 	view:remove_children("body");
 	lu.assertEquals(tostring(stanza), text);
 	lu.assertEquals({ stanza.tags[1].name, stanza.tags[2].name, #stanza.tags }, { "body", "x", 2 });
-end
+end;
 
 -- How often Prosody's serialiser runs while f does.
 local function count_serialisations(f)
@@ -288,7 +288,7 @@ local function count_serialisations(f)
 end
 
 -- Prosody's serialiser takes these, for better or worse; the view leaves them to it.
-function TestTemplate.test_A9_what_a_template_cannot_be_made_of()
+TestTemplate["test (A9) what a template cannot be made of"] = function ()
 	local deep = st.stanza("message");
 	for _ = 1, 100 do deep:tag("x"); end
 	local view = fanout.view(deep);
@@ -301,10 +301,10 @@ function TestTemplate.test_A9_what_a_template_cannot_be_made_of()
 	check_view(odd);
 	odd.attr.to = 5;
 	check_view(odd);
-end
+end;
 
 -- Not only equal: Prosody's serialiser runs once for all recipients, and once more after each change.
-function TestTemplate.test_A9_serialised_once()
+TestTemplate["test (A9) serialised once"] = function ()
 	local view = fanout.view(sample());
 	lu.assertEquals(count_serialisations(function ()
 		for i = 1, 10 do
@@ -320,6 +320,6 @@ function TestTemplate.test_A9_serialised_once()
 		local template = fanout.template(sample());
 		for i = 1, 10 do template:render("user" .. i); end
 	end), 1);
-end
+end;
 
 return TestTemplate;

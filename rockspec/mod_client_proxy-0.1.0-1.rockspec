@@ -22,6 +22,7 @@ build = {
 			["mod_client_proxy.messages"] = "lua/mod_client_proxy/messages.lib.lua",
 			["mod_client_proxy.outbound"] = "lua/mod_client_proxy/outbound.lib.lua",
 			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
+			["mod_client_proxy.presence"] = "lua/mod_client_proxy/presence.lib.lua",
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",
 			["mod_client_proxy.settings"] = "lua/mod_client_proxy/settings.lib.lua",
 			["mod_client_proxy.subscriptions"] = "lua/mod_client_proxy/subscriptions.lib.lua",

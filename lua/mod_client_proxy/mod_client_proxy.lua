@@ -12,6 +12,7 @@
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
 --   outbound.lib       requests of the implementing client to users (option)
+--   presence.lib       users who subscribe to the proxy (option)
 
 local base64 = require "util.encodings".base64;
 local jid_bare = require "util.jid".bare;
@@ -60,6 +61,7 @@ end);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
 local outbound = module:require "outbound".new(users, settings.timeout, max_outbound, saved.outbound);
+local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
 -- Does a resource of a target account write to a user's translated address?
 local function is_to_user(stanza)
@@ -125,7 +127,14 @@ end
 -- Presence --
 
 local function handle_target_presence(event)
+	local type = event.stanza.attr.type;
+	-- a target subscribes as any user does
+	if presence and (type == "subscribe" or type == "unsubscribe" or type == "probe") then return; end
 	return targets:handle_presence(event.stanza);
+end
+
+local function handle_user_presence(event)
+	return presence:from_user(event);
 end
 
 -- One error each to what is not supported; none to an error, nor to the notifications that expect no answer (P16, P17).
@@ -149,32 +158,34 @@ for _, recipient in ipairs({ "host", "bare", "full" }) do
 	-- after everybody: what a module loaded on the component handles is not for the implementing client
 	module:hook("iq/" .. recipient, handle_request, -1);
 	module:hook("presence/" .. recipient, handle_target_presence, 1);
-	module:hook("presence/" .. recipient, refuse_presence, -1);
+	module:hook("presence/" .. recipient, presence and handle_user_presence or refuse_presence, -1);
 	module:hook("message/" .. recipient, settings.messages and handle_message or refuse_message, -1);
 end
 
 -- Life --
 
-local function fail_requests()
+local function end_service()
 	requests:fail_all("cancel", "service-unavailable", "The service is shutting down");
 	outbound:fail_all("cancel", "service-unavailable", "The service is shutting down");
+	if presence then presence:close(); end
 end
 
 -- before mod_c2s closes the users' streams
-module:hook_global("server-stopping", fail_requests, 1);
+module:hook_global("server-stopping", end_service, 1);
 
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
 	read_settings();
 	return {
 		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
-		users = users:save(); outbound = outbound:save();
+		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
 	};
 end
 
 function module.unload()
-	if not module.reloading then fail_requests(); end
+	if not module.reloading then end_service(); end
 end
 
 targets:review();
 subscriptions:start();
+if presence then presence:start(); end

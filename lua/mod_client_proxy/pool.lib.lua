@@ -15,6 +15,7 @@ local function leave(self, member)
 	local last = members[#members];
 	members[position], last.position = last, position;
 	members[#members], member.position = nil, nil;
+	if #members == 0 and self.on_turn then self.on_turn(); end
 end
 
 local function settle(self, member)
@@ -22,6 +23,7 @@ local function settle(self, member)
 	if usable and not member.position then
 		member.position = #self.members + 1;
 		self.members[member.position] = member;
+		if member.position == 1 and self.on_turn then self.on_turn(); end
 	elseif member.position and not usable then
 		leave(self, member);
 	end
@@ -36,6 +38,11 @@ local function new(saved)
 		settle(self, member);
 	end
 	return self;
+end
+
+-- watch(callback): calls back when the last resource that could be asked has gone, and when there is one again
+function pool:watch(callback)
+	self.on_turn = callback;
 end
 
 -- update(jid, account, priority, show, caps, barred) -> true when the full JID was not known before

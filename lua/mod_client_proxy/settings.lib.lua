@@ -28,6 +28,7 @@ local function read()
 		eject_time = options.number(module, "client_proxy_eject_time", 30, 1);
 		messages = options.boolean(module, "client_proxy_messages", false);
 		outbound = options.boolean(module, "client_proxy_outbound_iq", false);
+		presence = options.boolean(module, "client_proxy_presence", false);
 		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
 	};
 end

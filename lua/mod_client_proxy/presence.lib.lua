@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: MIT
+-- Subscriptions of users to the presence of the proxy (X2). Each address of the proxy is available while the pool has a resource.
+-- Whoever asks is approved. The subscriptions are stored, because the users' servers keep theirs: user -> set of addresses.
+
+local on_started = require "prosody_relay.compat".on_started;
+local jid_bare = require "util.jid".bare;
+local st = require "util.stanza";
+
+-- A store for anybody needs limits.
+local max_users = 10000;
+local max_addresses = 20; -- of one user
+
+local presence = {};
+local presence_mt = { __index = presence };
+
+local store_name = "client_proxy_subscribers";
+
+local function load_subscribers()
+	local subscribers, err = module:open_store(store_name):get();
+	if err then module:log("error", "The subscriptions of users could not be read: %s", err); end
+	return subscribers or {};
+end
+
+-- new(pool, [saved]) -> presence; saved: result of :save() of an earlier instance
+local function new(pool, saved)
+	saved = saved or {};
+	local self = setmetatable({
+		pool = pool; available = saved.available; subscribers = load_subscribers(); count = 0;
+		-- users whose server said that presence cannot be delivered, until they show that it can
+		paused = saved.paused or {};
+		-- one user can be written without all others where the storage can do that
+		store = module:open_store(store_name, "map");
+	}, presence_mt);
+	for _ in pairs(self.subscribers) do self.count = self.count + 1; end
+	return self;
+end
+
+local function send(address, to, type)
+	module:send(st.presence({ from = address; to = to; type = type }));
+end
+
+local function send_current(self, address, to)
+	send(address, to, self.pool:count() == 0 and "unavailable" or nil);
+end
+
+local function is_subscribed(self, user, address)
+	local addresses = self.subscribers[user];
+	return addresses ~= nil and addresses[address] == true;
+end
+
+-- -> true; or nil, error type, condition, text
+local function add(self, user, address)
+	local addresses, kept, size = self.subscribers[user], { [address] = true }, 1;
+	for other in pairs(addresses or {}) do
+		kept[other], size = true, size + 1;
+	end
+	if size > max_addresses or not addresses and self.count >= max_users then
+		return nil, "wait", "resource-constraint", "Too many subscriptions";
+	end
+	local ok, err = self.store:set(nil, user, kept);
+	if not ok then
+		module:log("error", "The subscription of %s could not be saved: %s", user, err);
+		return nil, "wait", "internal-server-error", "The subscription could not be saved";
+	end
+	if not addresses then self.count = self.count + 1; end
+	self.subscribers[user] = kept;
+	return true;
+end
+
+local function remove(self, user, address)
+	local addresses = self.subscribers[user];
+	addresses[address] = nil;
+	if next(addresses) == nil then
+		addresses, self.subscribers[user], self.paused[user] = nil, nil, nil;
+		self.count = self.count - 1;
+	end
+	local ok, err = self.store:set(nil, user, addresses);
+	if not ok then module:log("error", "The end of a subscription of %s could not be saved: %s", user, err); end
+end
+
+local on = {};
+
+function on.subscribe(self, user, address, event)
+	if not is_subscribed(self, user, address) then
+		local ok, error_type, condition, text = add(self, user, address);
+		if not ok then return event.origin.send(st.error_reply(event.stanza, error_type, condition, text)); end
+	end
+	self.paused[user] = nil;
+	send(address, user, "subscribed");
+	send_current(self, address, user);
+end
+
+function on.unsubscribe(self, user, address)
+	if not is_subscribed(self, user, address) then return; end
+	remove(self, user, address);
+	send(address, user, "unavailable"); -- RFC 6121 section 3.3.3
+end
+
+-- RFC 6121 section 4.3.2
+function on.probe(self, user, address, event)
+	if not is_subscribed(self, user, address) then return send(address, user, "unsubscribed"); end
+	self.paused[user] = nil;
+	send_current(self, address, event.stanza.attr.from);
+end
+
+-- RFC 6121 section 4.4.2: no more presence to whom it cannot be delivered. Their server probes when they come again.
+function on.error(self, user, address, event)
+	if not is_subscribed(self, user, address) then return; end
+	local _, condition = event.stanza:get_error();
+	if condition == "gone" or condition == "item-not-found" then
+		remove(self, user, address);
+	else
+		self.paused[user] = true;
+		module:log("debug", "The presence of the service cannot be sent to %s: %s", user, condition);
+	end
+end
+
+-- from_user(event): presence from anybody to the proxy; handled in any case. Directed presence is of no interest, nor are answers to
+-- subscriptions that the proxy never asks of users.
+function presence:from_user(event)
+	local attr = event.stanza.attr;
+	local handler = on[attr.type];
+	if handler then handler(self, jid_bare(attr.from), jid_bare(attr.to), event); end
+	return true;
+end
+
+local function announce(self, type)
+	-- an answer may come at once and change the table
+	local list = {};
+	for user, addresses in pairs(self.subscribers) do
+		for address in pairs(addresses) do list[#list + 1] = { address, user }; end
+	end
+	for _, pair in ipairs(list) do
+		if not self.paused[pair[2]] then send(pair[1], pair[2], type); end
+	end
+end
+
+-- Tells the subscribers when the pool has become empty, or is so no more
+local function update(self)
+	local available = self.pool:count() > 0;
+	if available == self.available then return; end
+	self.available = available;
+	announce(self, not available and "unavailable" or nil);
+end
+
+-- start(): from now on the subscribers are told of every change. At first they are told in any case: those on other servers do not
+-- know that this one has been away.
+function presence:start()
+	self.pool:watch(function () update(self); end);
+	on_started(module, function () update(self); end);
+end
+
+-- close(): tells the subscribers that the service ends
+function presence:close()
+	if self.available then announce(self, "unavailable"); end
+	self.available = false;
+end
+
+-- save() -> plain table for module.save()
+function presence:save()
+	return { available = self.available; paused = self.paused };
+end
+
+return { new = new };

@@ -207,20 +207,24 @@ module:hook("muc-room-restored", function (event)
 	end
 end);
 
+local function leave(room)
+	for occupant_jid in room:each_occupant() do
+		if mirrored.is_local(room, occupant_jid) then send_part(room.jid, jid_resource(occupant_jid)); end
+	end
+	mirrored.evict_all(room, "332");
+	mirrored.forget_if_unused(room.jid);
+end
+
 -- close_all(): leaves all rooms; the local users are told
 function mirrored.close_all()
 	for room_jid, state in pairs(states) do
-		local room = muc.get_room_from_jid(room_jid);
 		for occupant_jid, record in pairs(state.waiting) do
 			state.waiting[occupant_jid] = nil;
 			for _, join in pairs(record.joins) do refuse_join(join, "wait", "service-unavailable", "The mirror is closing"); end
 			send_part(room_jid, jid_resource(occupant_jid));
 		end
-		for occupant_jid in room:each_occupant() do
-			if mirrored.is_local(room, occupant_jid) then send_part(room_jid, jid_resource(occupant_jid)); end
-		end
-		mirrored.evict_all(room, "332");
-		mirrored.forget_if_unused(room_jid);
+		local room = mirrored.get(room_jid);
+		if room then leave(room); end
 	end
 end
 
@@ -235,21 +239,18 @@ end
 
 -- release(): gives the rooms their own methods back
 function mirrored.release()
-	for room_jid in pairs(states) do
-		local room = muc.get_room_from_jid(room_jid);
-		if room then delivery.detach(room, methods); end
+	for room in muc.live_rooms() do
+		if room.fmuc then delivery.detach(room, methods); end
 	end
 end
 
 -- shared: muc (environment of mod_muc), send_part(room_jid, nick), refuse_join(join, type, condition, text), saved (of save(), or nil)
 return function (shared)
 	muc, send_part, refuse_join = shared.muc, shared.send_part, shared.refuse_join;
-	for room_jid, state in pairs(shared.saved or {}) do
-		local room = muc.get_room_from_jid(room_jid);
-		if room then
-			states[room_jid] = state;
-			attach(room, state);
-		end
+	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
+	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
+	for room in muc.live_rooms() do
+		if states[room.jid] then attach(room, states[room.jid]); end
 	end
 	return mirrored;
 end;

@@ -277,5 +277,19 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.kev:send(join("room\\40mirror.remote.example.com@mirror.remote.example.com", "Kev"));
 		assert.equal("jid-malformed", error_condition(f.kev:expect { "presence", type = "error" }));
 	end));
+
+	it("goes on after a reload of mod_muc on either side (M5 M17)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.remote:reload("muc", "mirror.remote.example.com");
+		f.talk:reload("muc", "talk.example.com");
+		f.link:forget();
+		say(f.curtis, master_room, "anyone");
+		f.kev:expect { "message", body = "anyone" };
+		assert.equal(1, #f.link:sent(f.talk));
+		say(f.kev, mirror_room, "yes");
+		f.kev:expect { "message", body = "yes" };
+		f.curtis:expect { "message", body = "yes", from = master_room .. "/Kev" };
+	end));
 end);
 end

@@ -7,6 +7,7 @@
 local datetime = require "util.datetime";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
+local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
 local xmlns_delay = "urn:xmpp:delay";
@@ -24,12 +25,27 @@ local mirrored, take_join, take_echo, send_join_error, send_part;
 
 local from_master = {};
 
+local join_id_prefix = "fmuc-join-";
+
+-- new_join_id() -> id for a join presence, which is recognised when the master reflects it
+function from_master.new_join_id()
+	return join_id_prefix .. new_id();
+end
+
+-- Whether an available presence is the answer to the join that waits for that nick. It may as well answer an earlier join that the user
+-- took back, or show somebody who was faster. A master that does not reflect ids, which nobody has to, leaves no choice.
+local function is_answer(state, record, id)
+	if id and id:sub(1, #join_id_prefix) == join_id_prefix then state.reflects_ids = true; end
+	return record and (record.accepted or id == record.id or not state.reflects_ids);
+end
+
 -- Lets the accepted joins in, in the order of XEP-0045
 local function admit(room)
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
 		if record.accepted then
 			take_join(room, occupant_jid);
+			if room.fmuc.reflects_ids then mirrored.make_way(room, occupant_jid); end
 			for _, join in pairs(record.joins) do
 				-- what the master made of the presence counts; the history limits are the user's
 				local stanza = st.clone(room.fmuc.copies[occupant_jid]);
@@ -66,21 +82,23 @@ local function take_own_codes(room, copy)
 end
 
 local function accept(room, record)
+	local room_jid, state, accepted = room.jid, room.fmuc, record.accepted;
 	record.accepted = true;
-	if room.fmuc.synced then return admit(room); end
-	local room_jid = room.jid;
+	if state.synced then return admit(room); end
+	if accepted then return; end
 	module:add_timer(subject_timeout, function ()
 		local current = mirrored.get(room_jid);
-		if current then finish_sync(current); end
+		if current and current.fmuc == state then finish_sync(current); end
 	end);
 end
 
-local function handle_available(room, occupant_jid, copy)
+local function handle_available(room, occupant_jid, copy, id)
 	local state = room.fmuc;
 	local record = state.waiting[occupant_jid];
-	if record then take_own_codes(room, copy); end
+	local answer = is_answer(state, record, id);
+	if answer then take_own_codes(room, copy); end
 	state.copies[occupant_jid] = fanout.view(copy);
-	if record then return accept(room, record); end
+	if answer then return accept(room, record); end
 	local sessions = state.recipients:by_nick(occupant_jid);
 	mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	mirrored.show(room, occupant_jid, copy, sessions);
@@ -95,8 +113,10 @@ end
 
 -- M8, M9: the master refuses a join; or does not know a user
 local function handle_error(room, occupant_jid, stanza)
-	local record = take_join(room, occupant_jid);
+	local record, id = room.fmuc.waiting[occupant_jid], stanza.attr.id;
 	if record then
+		if id and id ~= record.id then return; end -- the end of an earlier join
+		take_join(room, occupant_jid);
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(stanza:get_child("error"))); end
 		return mirrored.forget_if_unused(room.jid);
 	end
@@ -119,12 +139,14 @@ function from_master.handle_presence(room_jid, stanza)
 	if type == "error" then
 		handle_error(room, occupant_jid, stanza);
 	elseif (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
-		local copy = st.clone(stanza);
+		local copy, id = st.clone(stanza), stanza.attr.id;
 		copy:remove_children("fmuc", xmlns_fmuc);
 		copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
 		if type == nil then
-			handle_available(room, occupant_jid, copy);
-		elseif not room.fmuc.waiting[occupant_jid] then -- else it is the end of the user's previous stay
+			handle_available(room, occupant_jid, copy, id);
+		else
+			local record = room.fmuc.waiting[occupant_jid];
+			if record and record.accepted then finish_sync(room); end -- in and out at once: the user sees both
 			mirrored.remove_occupant(room, occupant_jid, copy);
 		end
 	end
@@ -145,8 +167,16 @@ local function add_history(room, stanza, delay)
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
 end
 
+local function is_anybody_accepted(state)
+	for _, record in pairs(state.waiting) do
+		if record.accepted then return true; end
+	end
+	return false;
+end
+
 local function handle_groupchat(room, stanza)
 	local state = room.fmuc;
+	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy = st.clone(stanza);
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;

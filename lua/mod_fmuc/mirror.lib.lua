@@ -29,8 +29,8 @@ local muc = module:depends "muc";
 
 local mirrored, from_master;
 
--- Joins the master has not answered. Key: occupant JID; record: room_jid, and joins = join presence of each session of the user. The
--- record is in room.fmuc.waiting as well.
+-- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
+-- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
 local joins;
 
 -- Groupchat messages whose copy has not come back. Key: occupant JID, NUL, id; record: real JID of the sender
@@ -61,7 +61,7 @@ local function send_part(room_jid, nick)
 end
 
 -- A presence of a local user as the master gets it (M4, M16)
-local function send_presence(stanza, fmuc_from)
+local function send_presence(stanza, fmuc_from, id)
 	local room_jid = jid_bare(stanza.attr.to);
 	local copy = st.clone(stanza);
 	copy:remove_children("x", xmlns_muc);
@@ -69,6 +69,7 @@ local function send_presence(stanza, fmuc_from)
 	copy:remove_children("fmuc", xmlns_fmuc);
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	if fmuc_from then
+		copy.attr.id = id;
 		copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
 		local x = stanza:get_child("x", xmlns_muc);
 		local password = x:get_child_text("password");
@@ -124,10 +125,10 @@ local function handle_join(stanza, room)
 	end
 	room = mirrored.open(room_jid, master);
 	if not room then return refuse_join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
-	record = { room_jid = room_jid; joins = { [user] = st.clone(stanza) } };
+	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
-	send_presence(stanza, user);
+	send_presence(stanza, user, record.id);
 	return true;
 end
 

@@ -4,7 +4,8 @@
 --
 -- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its last available presence, as local users see it), waiting
 -- (occupant JID -> record of a join the master has not answered), synced (the first join's occupants, history and subject are here),
--- removing (the occupant JID that the master is taking away). It outlives the room object, which mod_muc may put aside and restore.
+-- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away). It outlives the
+-- room object, which mod_muc may put aside and restore.
 
 local fanout = require "prosody_relay.fanout";
 local jid_bare = require "util.jid".bare;
@@ -157,6 +158,14 @@ function mirrored.set_occupant(room, occupant_jid, presence, sessions)
 	room:save_occupant(occupant);
 end
 
+-- make_way(room, occupant_jid): for a local user whom the master gives a nick that another session of the user has at the master
+function mirrored.make_way(room, occupant_jid)
+	local occupant = room:get_occupant_by_nick(occupant_jid);
+	if not occupant or mirrored.is_local(room, occupant_jid) then return; end
+	occupant.role = nil;
+	room:save_occupant(occupant);
+end
+
 -- remove_occupant(room, occupant_jid, presence): as the master says; presence is the last that is seen of the occupant
 function mirrored.remove_occupant(room, occupant_jid, presence)
 	local state = room.fmuc;
@@ -232,7 +241,8 @@ end
 function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
-		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced };
+		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced;
+			reflects_ids = state.reflects_ids };
 	end
 	return saved;
 end

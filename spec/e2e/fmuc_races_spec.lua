@@ -1,0 +1,157 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc when stanzas cross each other on the way, or a master says what it likes: everybody gets one answer, nobody gets another's
+-- place, nothing stays behind.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+local st = require "util.stanza";
+
+local join, say, enter, error_condition = federation.join, federation.say, federation.enter, federation.error_condition;
+local muc_user = federation.muc_user;
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+-- a master that says what it likes
+local config = federation.master_config .. [[
+Component "fake.example.com"
+	component_secret = "hush"
+]];
+local room = "room@fake.example.com";
+local mirror = "room\\40fake.example.com@mirror.remote.example.com";
+
+local function new(s, versions)
+	local f = federation.new(s, versions, { master = config });
+	f.fake = f.talk:component("fake.example.com", "hush");
+	return f;
+end
+
+-- presence of an occupant as the master sends it; type and role are optional
+local function presence(nick, id, type, role)
+	return st.presence({ from = room .. "/" .. nick; to = mirror; id = id; type = type })
+		:tag("x", { xmlns = xmlns_muc_user })
+			:tag("item", { affiliation = "none"; role = role or type and "none" or "participant" }):up():up();
+end
+
+local function subject()
+	return st.message({ from = room; to = mirror; type = "groupchat" }):text_tag("subject", "");
+end
+
+local function message(nick, text)
+	return st.message({ from = room .. "/" .. nick; to = mirror; type = "groupchat"; id = "id-" .. text }):text_tag("body", text);
+end
+
+-- ask(f, client, nick) -> the join of the client as the master gets it
+local function ask(f, client, nick)
+	client:send(join(mirror, nick));
+	return f.fake:expect { "presence", type = false, to = room .. "/" .. nick };
+end
+
+-- has the master take the client in
+local function admit(f, client, nick)
+	f.fake:send(presence(nick, ask(f, client, nick).attr.id));
+	f.fake:send(subject());
+	client:expect { "presence", from = mirror .. "/" .. nick, has = muc_user .. "/status" };
+	client:expect { "message", has = "subject" };
+end
+
+local function part(client, nick)
+	client:send(st.presence({ type = "unavailable"; to = mirror .. "/" .. nick }));
+end
+
+for version in bed.versions() do
+describe("fmuc races, Prosody " .. version, function ()
+	local versions = { master = version; mirror = version };
+
+	it("does not take the answer to a join that was taken back for that to the next (M6 M12)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local m = federation.mirror_room;
+		local function expect_in_once()
+			f.kev:expect { "presence", type = false, from = m .. "/Kev", has = muc_user .. "/status" };
+			f.kev:sync();
+			f.kev:expect_none({ "presence", from = m .. "/Kev" }, 0.5);
+			say(f.kev, m, "here");
+			f.kev:expect { "message", body = "here", from = m .. "/Kev" };
+			f.curtis:expect { "message", body = "here" };
+		end
+		local function in_out_in()
+			f.kev:send(join(m, "Kev"));
+			f.kev:send(st.presence({ type = "unavailable"; to = m .. "/Kev" }));
+			f.kev:send(join(m, "Kev"));
+		end
+		in_out_in(); -- as the first user of the mirror
+		expect_in_once();
+		f.kev:send(st.presence({ type = "unavailable"; to = m .. "/Kev" }));
+		f.kev:expect { "presence", type = "unavailable" };
+		enter(f.remote:client("bob@remote.example.com/Gajim"), "Bob");
+		in_out_in();
+		expect_in_once();
+	end));
+
+	it("does not take somebody who was faster for the user who waits (M6 M8)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		admit(f, bob, "Bob");
+		local request = ask(f, f.kev, "Alice");
+		f.fake:send(presence("Alice", "of-alice"));
+		f.fake:send(message("Alice", "hello"));
+		bob:expect { "presence", from = mirror .. "/Alice" };
+		bob:expect { "message", body = "hello" };
+		f.kev:expect_none({}, 0.2);
+		f.fake:send(st.error_reply(request, "cancel", "conflict"));
+		assert.equal("conflict", error_condition(f.kev:expect { "presence", type = "error", from = mirror .. "/Alice" }));
+		bob:sync();
+		bob:expect_none({ "presence" }, 0.2);
+		local carol = f.remote:client("carol@remote.example.com/Gajim");
+		local id = ask(f, carol, "Carol").attr.id;
+		f.fake:send(presence("Carol", id));
+		carol:expect { "presence", from = mirror .. "/Alice" };
+	end));
+
+	it("does not take the refusal of an earlier join for that of the next (M8)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local first = ask(f, f.kev, "Kev");
+		part(f.kev, "Kev");
+		local second = ask(f, f.kev, "Kev");
+		f.fake:send(st.error_reply(first, "auth", "not-authorized"));
+		f.fake:send(presence("Kev", second.attr.id));
+		f.fake:send(subject());
+		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+		f.kev:expect_none({ "presence" }, 0.2);
+	end));
+
+	it("accepts a master that returns no ids (M6)", bed.scenario(function (s)
+		local f = new(s, versions);
+		for _, user in ipairs { "bob", "carol" } do
+			local client = f.remote:client(user .. "@remote.example.com/Gajim");
+			ask(f, client, user);
+			f.fake:send(presence(user));
+			f.fake:send(subject());
+			client:expect { "presence", type = false, from = mirror .. "/" .. user, has = muc_user .. "/status" };
+		end
+	end));
+
+	it("shows both to a user who was kicked right after the join (M13)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local request = ask(f, f.kev, "Kev");
+		f.fake:send(presence("Kev", request.attr.id));
+		f.fake:send(presence("Kev", nil, "unavailable"));
+		f.fake:send(subject());
+		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+		f.kev:expect { "presence", type = "unavailable", from = mirror .. "/Kev", has = muc_user .. "/status" };
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("does not take what was meant for users who have left for the end of the history (M5)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local request = ask(f, f.kev, "Kev");
+		f.fake:send(message("Alice", "for others"));
+		f.fake:send(presence("Kev", request.attr.id));
+		f.fake:send(message("Alice", "old"):tag("delay", { xmlns = "urn:xmpp:delay"; from = room; stamp = "2020-01-01T00:00:00Z" }):up());
+		f.fake:send(subject());
+		f.kev:expect { "message", has = "subject" };
+		local seen = f.kev:drain();
+		assert.equal("old", seen[#seen]:get_child_text("body"));
+		assert.equal(2, #seen);
+	end));
+end);
+end

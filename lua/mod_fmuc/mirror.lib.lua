@@ -37,7 +37,7 @@ local joins;
 local echoes;
 
 local function take_join(room, occupant_jid)
-	room.fmuc.waiting[occupant_jid] = nil;
+	if room then room.fmuc.waiting[occupant_jid] = nil; end -- an admin may have destroyed the room
 	return joins:remove(occupant_jid);
 end
 

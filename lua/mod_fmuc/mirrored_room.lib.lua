@@ -202,6 +202,12 @@ module:hook("muc-occupant-left", function (event)
 	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick)); end
 end);
 
+-- before mod_muc's -1, which destroys a room without any occupants, somebody who waits for it or not
+module:hook("muc-occupant-left", function (event)
+	local state = event.room.fmuc;
+	if state and next(state.waiting) ~= nil then return true; end
+end, -0.5);
+
 -- after mod_muc's -1, which destroys a room without any occupants
 module:hook("muc-occupant-left", function (event)
 	mirrored.forget_if_unused(event.room.jid);

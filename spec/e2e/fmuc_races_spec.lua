@@ -153,5 +153,37 @@ describe("fmuc races, Prosody " .. version, function ()
 		assert.equal("old", seen[#seen]:get_child_text("body"));
 		assert.equal(2, #seen);
 	end));
+
+	it("keeps a room whose last user leaves while another waits (M3 M12)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		admit(f, bob, "Bob");
+		local request = ask(f, f.kev, "Kev");
+		part(bob, "Bob");
+		f.fake:expect { "presence", type = "unavailable", to = room .. "/Bob" };
+		f.fake:send(presence("Kev", request.attr.id));
+		f.fake:send(presence("Bob", nil, "unavailable"));
+		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+		ask(f, bob, "Bob");
+		part(f.kev, "Kev");
+		f.fake:expect { "presence", type = "unavailable", to = room .. "/Kev" };
+		part(bob, "Bob");
+		f.fake:expect { "presence", type = "unavailable", to = room .. "/Bob" };
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("answers a join whose room an administrator destroys (M3)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { master = config; mirror = federation.mirror_config .. "\tfmuc_join_timeout = 1" });
+		f.fake = f.talk:component("fake.example.com", "hush");
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		ask(f, f.kev, "Kev");
+		ask(f, bob, "Bob");
+		f.remote:eval(([[prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q):destroy(); return true]]):format(mirror));
+		part(bob, "Bob");
+		f.fake:expect { "presence", type = "unavailable", to = room .. "/Bob" };
+		f.kev:expect { "presence", type = "error", id = "join-Kev" };
+		f.kev:expect_none({ "presence" }, 2.2);
+		admit(f, f.kev, "Kev");
+	end));
 end);
 end

@@ -14,6 +14,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 -- The subject ends what a joining room is sent. A master that sends none is given this long after it has accepted the join.
 local subject_timeout = 3;
@@ -117,11 +118,21 @@ local function handle_error(room, occupant_jid, stanza)
 	if record then
 		if id and id ~= record.id then return; end -- the end of an earlier join
 		take_join(room, occupant_jid);
-		for _, join in pairs(record.joins) do send_join_error(join, st.clone(stanza:get_child("error"))); end
+		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
+		for _, join in pairs(record.joins) do send_join_error(join, st.clone(err)); end
 		return mirrored.forget_if_unused(room.jid);
 	end
 	local _, condition = stanza:get_error();
 	if mirrored.is_local(room, occupant_jid) and not delivery_failures[condition] then lose(room, stanza); end
+end
+
+local known_roles = { visitor = true; participant = true; moderator = true };
+
+-- mod_muc compares roles, and takes an occupant without one for nobody
+local function complete_item(x)
+	if not x:get_child("item") then x:tag("item", { affiliation = "none" }):up(); end
+	local item = x:get_child("item");
+	if not known_roles[item.attr.role] then item.attr.role = "participant"; end
 end
 
 -- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
@@ -143,6 +154,7 @@ function from_master.handle_presence(room_jid, stanza)
 		copy:remove_children("fmuc", xmlns_fmuc);
 		copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
 		if type == nil then
+			complete_item(copy:get_child("x", xmlns_muc_user));
 			handle_available(room, occupant_jid, copy, id);
 		else
 			local record = room.fmuc.waiting[occupant_jid];

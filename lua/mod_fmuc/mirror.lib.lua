@@ -235,18 +235,17 @@ end, before_muc);
 -- Private stanzas stay on this side of the link
 local function handle_private(event)
 	local origin, stanza = event.origin, event.stanza;
-	local room_jid = jid_bare(stanza.attr.to);
-	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		if stanza.name == "message" then return from_master.handle_message(room_jid, stanza); end
-		return true;
-	end
+	local room_jid, type = jid_bare(stanza.attr.to), stanza.attr.type;
+	local is_master = jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid);
+	if is_master and stanza.name == "message" then return from_master.handle_message(room_jid, stanza); end
 	local room = muc.get_room_from_jid(room_jid);
-	local type = stanza.attr.type;
-	if not room or not room.fmuc or mirrored.is_local(room, stanza.attr.to) or not room:get_occupant_by_nick(stanza.attr.to) then return; end
+	local is_remote = room and room.fmuc and not mirrored.is_local(room, stanza.attr.to) and room:get_occupant_by_nick(stanza.attr.to);
+	if not is_master and not is_remote then return; end
 	if type ~= "error" and type ~= "result" and type ~= "groupchat" then
 		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
 		return true;
 	end
+	return is_master or nil;
 end
 module:hook("message/full", handle_private, before_muc);
 module:hook("iq/full", handle_private, before_muc);

@@ -185,5 +185,51 @@ describe("fmuc races, Prosody " .. version, function ()
 		f.kev:expect_none({ "presence" }, 2.2);
 		admit(f, f.kev, "Kev");
 	end));
+
+	it("survives malformed stanzas of a master (M6 M8 M19)", bed.scenario(function (s)
+		local f = new(s, versions);
+		ask(f, f.kev, "Kev");
+		f.fake:send(st.presence({ type = "error"; from = room; to = mirror .. "/Kev" }));
+		assert.equal("undefined-condition", error_condition(f.kev:expect { "presence", type = "error", id = "join-Kev" }));
+		f.fake:send(presence("Kev", ask(f, f.kev, "Kev").attr.id));
+		for _, text in ipairs {
+			"<presence from='M' to='R'/>", "<presence from='M' to='R' type='error'/>", "<presence from='M/A' to='R/B'/>",
+			"<presence from='M/A' to='R' type='unavailable'/>", "<presence from='M/A' to='R' type='wrong'/>", "<presence from='M/A' to='R' type='probe'/>",
+			"<presence from='M' to='R' type='unavailable'><x xmlns='http://jabber.org/protocol/muc#user'/></presence>",
+			"<message from='M/A' to='R' type='error'/>", "<message from='M/A' to='R/Kev' type='error'/>", "<message from='M/A' to='R/Kev'/>",
+			"<message from='M/A' to='R'/>", "<message from='M' to='R' type='groupchat'/>",
+			"<message from='M' to='R' type='groupchat'><delay xmlns='urn:xmpp:delay' from='M'/><body>x</body></message>",
+			"<message from='M' to='R' type='groupchat'><delay xmlns='urn:xmpp:delay' from='M' stamp='yesterday'/><body>x</body></message>",
+			"<message from='M' to='R' type='groupchat'><delay xmlns='urn:xmpp:delay' from='M' stamp='yesterday'/><subject>x</subject></message>",
+			"<message from='M/A' to='R/Kev' type='groupchat'><body>x</body></message>",
+			"<iq from='M/A' to='R/Kev' type='result' id='1'/>", "<iq from='M' to='R/Kev' type='error' id='1'/>",
+			"<iq from='M/A' to='R/Kev' type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>",
+		} do
+			f.fake:send((text:gsub("'M", "'" .. room):gsub("'R", function () return "'" .. mirror; end)));
+		end
+		assert.equal("service-unavailable", error_condition(f.fake:expect { "iq", id = "2", type = "error" }));
+		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+		say(f.kev, mirror, "fine");
+		f.fake:expect { "message", body = "fine" };
+		f.fake:send(message("Kev", "fine"));
+		f.kev:expect { "message", body = "fine", type = "groupchat" };
+	end));
+
+	for _, role in ipairs { "wizard", "none", false } do
+		it("takes an occupant whose role is " .. tostring(role) .. " for a participant (M6)", bed.scenario(function (s)
+			local f = federation.new(s, versions, { master = config; mirror = federation.mirror_config .. "\tfmuc_nomirror = true" });
+			f.fake = f.talk:component("fake.example.com", "hush");
+			for nick, id in pairs { Alice = "a"; Kev = ask(f, f.kev, "Kev").attr.id } do
+				local shown = presence(nick, id, nil, role or nil);
+				if not role then shown:get_child("x", xmlns_muc_user):remove_children("item"); end
+				f.fake:send(shown);
+			end
+			f.fake:send(subject());
+			local own = f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+			assert.equal("participant", own:find(muc_user .. "/item@role"));
+			say(f.kev, mirror, "fine");
+			f.kev:expect { "message", body = "fine", type = "groupchat" };
+		end));
+	end
 end);
 end

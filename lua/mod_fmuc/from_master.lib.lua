@@ -204,18 +204,20 @@ local function handle_groupchat(room, stanza)
 		return;
 	end
 	finish_sync(room); -- live messages come after the subject
-	if nick then take_echo(copy.attr.from, copy.attr.id); end
 	room:broadcast_message(copy);
 end
 
--- G15: the master refused a message; its sender is told
-local function handle_message_error(room, stanza)
+-- G15: the master refused a message; its sender is told, even one who has left meanwhile
+local function handle_message_error(room_jid, room, stanza)
 	local occupant_jid = stanza.attr.to;
-	if not mirrored.is_local(room, occupant_jid) then return; end
-	local sender = take_echo(occupant_jid, stanza.attr.id) or room:get_occupant_by_nick(occupant_jid).jid;
-	local copy = st.clone(stanza);
-	copy.attr.from, copy.attr.to = room.jid, sender;
-	module:send(copy);
+	local is_local = room and mirrored.is_local(room, occupant_jid);
+	local sender = take_echo(occupant_jid, stanza.attr.id) or is_local and room:get_occupant_by_nick(occupant_jid).jid;
+	if sender then
+		local copy = st.clone(stanza);
+		copy.attr.from, copy.attr.to = room_jid, sender;
+		module:send(copy);
+	end
+	if not is_local then return; end
 	local _, condition = stanza:get_error();
 	if condition == "not-acceptable" or condition == "item-not-found" then lose(room, stanza); end
 end
@@ -223,11 +225,15 @@ end
 -- handle_message(room_jid, stanza): to the mirrored room or to one of its occupants
 function from_master.handle_message(room_jid, stanza)
 	local room = mirrored.get(room_jid);
-	local type = stanza.attr.type;
+	local type, nick = stanza.attr.type, jid_resource(stanza.attr.from);
+	if type == "error" then
+		handle_message_error(room_jid, room, stanza);
+		return true;
+	end
+	-- it has come back, even if its author has left meanwhile
+	if type == "groupchat" and nick then take_echo(room_jid .. "/" .. nick, stanza.attr.id); end
 	if not room then
-		if type ~= "error" then module:send(st.error_reply(stanza, "cancel", "item-not-found")); end
-	elseif type == "error" then
-		handle_message_error(room, stanza);
+		module:send(st.error_reply(stanza, "cancel", "item-not-found"));
 	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
 		handle_groupchat(room, stanza);
 	end

@@ -231,5 +231,35 @@ describe("fmuc races, Prosody " .. version, function ()
 			f.kev:expect { "message", body = "fine", type = "groupchat" };
 		end));
 	end
+
+	it("tells a user who was kicked meanwhile at once that the message was refused (M13 M17)", bed.scenario(function (s)
+		local f = new(s, versions);
+		admit(f, f.kev, "Kev");
+		for _, others in ipairs { false, true } do -- the room is gone with the user; or not
+			if others then
+				admit(f, f.remote:client("bob@remote.example.com/Gajim"), "Bob");
+				admit(f, f.kev, "Kev");
+			end
+			say(f.kev, mirror, "well");
+			local sent = f.fake:expect { "message", body = "well" };
+			f.fake:send(presence("Kev", nil, "unavailable"));
+			f.kev:expect { "presence", type = "unavailable", from = mirror .. "/Kev" };
+			f.fake:send(st.error_reply(sent, "cancel", "not-acceptable"));
+			f.kev:expect { "message", type = "error", id = "id-well", from = mirror };
+			f.kev:drain();
+		end
+	end));
+
+	it("counts a message as delivered whose author left before it came back (M18)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		say(f.kev, federation.mirror_room, "bye");
+		f.kev:send(st.presence({ type = "unavailable"; to = federation.mirror_room .. "/Kev" }));
+		f.curtis:expect { "message", body = "bye" };
+		f.curtis:expect { "presence", type = "unavailable", from = federation.master_room .. "/Kev" };
+		s:wait(0.3);
+		-- nothing is left to be reported as lost when its time is up
+		assert.is_true(f.remote:eval [[return next(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().echoes.records) == nil]]);
+	end));
 end);
 end

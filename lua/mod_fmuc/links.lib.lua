@@ -57,6 +57,14 @@ function links.add_user(room, link_jid, nick, real_jid)
 	return link;
 end
 
+-- replace_session(room, nick, former): the nick's session is another one now; the former leaves the room
+function links.replace_session(room, nick, former)
+	local occupant_jid = room.jid .. "/" .. nick;
+	local leave = st.presence({ type = "unavailable"; from = former; to = occupant_jid });
+	room:handle_normal_presence({ send = function () end }, leave);
+	if room.fmuc then room.fmuc.link_of[former] = nil; end
+end
+
 -- remove_user(room, link, nick): with the last one the link ends
 function links.remove_user(room, link, nick)
 	local state = room.fmuc;

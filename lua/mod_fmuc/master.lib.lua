@@ -87,7 +87,7 @@ local function handle_join(event, fmuc)
 	if present_as and present_as ~= occupant_jid and link and link == room.fmuc.link_of[real_jid] then
 		-- M27: a mirror must not let its users change their nick
 		return refuse(origin, stanza, user_on_mirror, "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror");
-	elseif (present_as and not held) or (held and held ~= real_jid) then
+	elseif (present_as and not held) or (held and jid_bare(held) ~= jid_bare(real_jid)) then
 		return refuse(origin, stanza, user_on_mirror, "cancel", "conflict");
 	end
 
@@ -99,6 +99,8 @@ local function handle_join(event, fmuc)
 	room:handle_normal_presence(origin_for(origin, room_jid, user_on_mirror), direct_join(stanza, fmuc, real_jid));
 	link.dumping = false;
 	if room.fmuc then room.fmuc.joining = nil; end
+	-- after a restart of the mirror the user may have another resource
+	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then links.remove_user(room, link, nick); end
 	return true;
 end

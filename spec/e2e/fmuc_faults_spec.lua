@@ -291,5 +291,35 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.kev:expect { "message", body = "yes" };
 		f.curtis:expect { "message", body = "yes", from = master_room .. "/Kev" };
 	end));
+
+	it("takes a user back who has another resource after a restart of the mirror (M5)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		enter(f.remote:client("bob@remote.example.com/Gajim"), "Bob");
+		f.remote:kill();
+		f.remote:start();
+		local kev = f.remote:client("kev@remote.example.com/other");
+		kev:send(join(mirror_room, "Kev"));
+		kev:expect { "presence", from = mirror_room .. "/Curtis" };
+		kev:expect { "presence", from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+		say(kev, mirror_room, "new");
+		kev:expect { "message", body = "new" };
+		f.curtis:expect { "message", body = "new", from = master_room .. "/Kev" };
+		federation.configure(f, [[
+			assert(room:get_occupant_jid("kev@remote.example.com/Swift") == nil);
+			assert(room.fmuc.link_of["kev@remote.example.com/Swift"] == nil);
+		]]);
+		-- not when the room does not want the user any more
+		f.remote:kill();
+		federation.configure(f, [[
+			room._affiliations["kev@remote.example.com"] = "outcast"; -- without a kick
+		]]);
+		f.remote:start();
+		kev = f.remote:client("kev@remote.example.com/third");
+		kev:send(join(mirror_room, "Kev"));
+		assert.equal("forbidden", error_condition(kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" }));
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		federation.configure(f, [[assert(next(room.fmuc.link_of, next(room.fmuc.link_of)) == nil)]]); -- Bob's
+	end));
 end);
 end

@@ -123,7 +123,10 @@ end
 function methods.publicise_occupant_status(room, occupant, ...)
 	local state = room.fmuc;
 	local own;
-	for jid in occupant:each_session() do own = own or state.link_of[jid]; end
+	for jid, presence in occupant:each_session() do
+		-- a session that leaves the nick to others of its user is not what its link should see of the nick
+		if occupant.role == nil or presence.attr.type == nil then own = own or state.link_of[jid]; end
+	end
 	local outer = state.publicising;
 	state.publicising = { nick = jid_resource(occupant.nick); own = own; sent = {} };
 	stock(room).publicise_occupant_status(room, occupant, ...);

@@ -144,10 +144,20 @@ local function handle_update(event, room, link)
 	return true;
 end
 
+-- One session cannot be in the room twice; where would its stanzas go?
+local function handle_direct(event)
+	local origin, stanza = event.origin, event.stanza;
+	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
+	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
+	if not room or not room.fmuc or not room.fmuc.link_of[stanza.attr.from] then return; end
+	origin.send(st.error_reply(stanza, "cancel", "conflict", "You are in this room through a mirror"));
+	return true;
+end
+
 module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	local from = stanza.attr.from;
-	if jid_resource(from) then return; end
+	if jid_resource(from) then return handle_direct(event); end
 	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
 	if fmuc and fmuc.attr.from and stanza.attr.type == nil then return handle_join(event, fmuc); end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));

@@ -321,5 +321,33 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
 		federation.configure(f, [[assert(next(room.fmuc.link_of, next(room.fmuc.link_of)) == nil)]]); -- Bob's
 	end));
+
+	it("shows a nick that a user has both at the master and through the mirror (M10 M12)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(bob, "Bob");
+		enter(f.kev, "Kev");
+		local phone = f.remote:client("kev@remote.example.com/phone");
+		phone:send(join(master_room, "Kev"));
+		phone:expect { "presence", type = false, from = master_room .. "/Kev" };
+		bob:expect { "presence", from = mirror_room .. "/Kev" };
+		say(f.curtis, master_room, "both");
+		phone:expect { "message", body = "both" };
+		f.kev:expect { "message", body = "both" };
+		bob:drain();
+		f.kev:send(("<presence type='unavailable' to='%s/Kev'/>"):format(mirror_room));
+		f.kev:expect { "presence", type = "unavailable" };
+		bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+		bob:expect { "presence", type = false, from = mirror_room .. "/Kev" }; -- the phone is still there
+		f.kev:sync();
+		f.kev:drain();
+		enter(f.kev, "Kev");
+		say(f.kev, mirror_room, "again");
+		for _, client in ipairs { f.kev, bob } do client:expect { "message", body = "again", from = mirror_room .. "/Kev" }; end
+		phone:expect { "message", body = "again", from = master_room .. "/Kev" };
+		-- one session cannot have it twice
+		f.kev:send(join(master_room, "Kev"));
+		assert.equal("conflict", error_condition(f.kev:expect { "presence", type = "error", from = master_room .. "/Kev" }));
+	end));
 end);
 end

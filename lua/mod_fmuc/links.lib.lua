@@ -89,7 +89,11 @@ local function presence_for_link(room, stanza)
 		x:maptags(function (child)
 			local code = child.name == "status" and child.attr.code;
 			if code == "110" or code == "201" or code == "210" then return nil; end
-			if child.name == "item" and not reveal then child.attr.jid = nil; end
+			if child.name == "item" and not reveal then
+				local actor = child:get_child("actor");
+				child.attr.jid = nil;
+				if actor then actor.attr.jid = nil; end
+			end
 			return child;
 		end);
 	end

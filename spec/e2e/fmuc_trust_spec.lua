@@ -161,5 +161,20 @@ describe("fmuc trust, Prosody " .. version, function ()
 		node:allow_log("Error initializing module 'fmuc'");
 		node:allow_log("Failed to load module fmuc");
 	end));
+
+	it("does not show a mirror who kicked somebody by real JID (M13)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(bob, "Bob");
+		federation.configure(f, [[room:set_affiliation(true, "bob@remote.example.com", "admin")]]); -- may know, others at the mirror may not
+		local alice = f.talk:client("alice@example.com/desk");
+		alice:send(join(master_room, "Alice"));
+		bob:expect { "presence", from = mirror_room .. "/Alice" };
+		f.curtis:send(("<iq type='set' id='k' to='%s'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='Alice' role='none'/></query></iq>")
+			:format(master_room));
+		local kicked = bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Alice" };
+		assert.equal("Curtis", kicked:find(federation.muc_user .. "/item/actor@nick"));
+		assert.is_nil(kicked:find(federation.muc_user .. "/item/actor@jid"));
+	end));
 end);
 end

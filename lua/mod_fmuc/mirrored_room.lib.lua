@@ -46,6 +46,11 @@ function mirrored.get(room_jid)
 	return states[room_jid] and muc.get_room_from_jid(room_jid);
 end
 
+module:hook("muc-room-pre-create", function (event)
+	event.origin.send(st.error_reply(event.stanza, "cancel", "not-allowed", "A mirror has no rooms of its own"));
+	return true;
+end, 2); -- before mod_muc sets one up; those of open() do not come this way
+
 -- is_local(room, occupant_jid) -> whether that occupant is a user of this mirror
 function mirrored.is_local(room, occupant_jid)
 	return #room.fmuc.recipients:by_nick(occupant_jid) > 0;

@@ -176,5 +176,14 @@ describe("fmuc trust, Prosody " .. version, function ()
 		assert.equal("Curtis", kicked:find(federation.muc_user .. "/item/actor@nick"));
 		assert.is_nil(kicked:find(federation.muc_user .. "/item/actor@jid"));
 	end));
+
+	it("has no rooms but mirrored ones (M28)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		for _, client in ipairs { f.kev, f.curtis } do
+			client:send(join("mirror.remote.example.com", "Kev"));
+			assert.equal("not-allowed", error_condition(client:expect { "presence", type = "error" }));
+		end
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
 end);
 end

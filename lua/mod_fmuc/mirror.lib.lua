@@ -264,6 +264,15 @@ for _, query in ipairs { "http://jabber.org/protocol/muc#admin", "http://jabber.
 	module:hook("iq-set/bare/" .. query .. ":query", refuse_administration, before_muc);
 end
 
+-- The master decides who may be in the room, so only who is may see what was said there
+module:hook("iq-set/bare/urn:xmpp:mam:2:query", function (event)
+	local stanza = event.stanza;
+	local room = mirrored.get(stanza.attr.to);
+	if not room or room:get_occupant_jid(stanza.attr.from) then return; end
+	event.origin.send(st.error_reply(stanza, "auth", "forbidden"));
+	return true;
+end, before_muc); -- ahead of mod_muc_mam's 0
+
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
 echoes = pending.new(module, on_echo_timeout, saved.echoes);

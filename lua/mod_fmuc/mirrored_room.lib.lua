@@ -146,6 +146,13 @@ function methods.send_occupant_list(room, to, filter)
 	end
 end
 
+-- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
+-- archive, which has nothing from before.
+module:hook("muc-get-history", function (event)
+	local history = event.room.fmuc and event.room._history;
+	if history then event.maxstanzas = math.min(event.maxstanzas or #history, #history); end
+end, 2); -- before mod_muc_mam's 1
+
 -- The role is the master's word, also for the local user who enters
 module:hook("muc-occupant-pre-join", function (event)
 	local state = event.room.fmuc;

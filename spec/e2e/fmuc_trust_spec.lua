@@ -185,5 +185,30 @@ describe("fmuc trust, Prosody " .. version, function ()
 		end
 		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
 	end));
+
+	it("shows its archive to occupants only (M5 M28)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tmodules_enabled = { \"muc_mam\" }" });
+		say(f.curtis, master_room, "before");
+		f.curtis:expect { "message", body = "before" };
+		enter(f.kev, "Kev");
+		f.kev:expect { "message", body = "before" }; -- what the master sent is not in the archive
+		say(f.curtis, master_room, "after");
+		f.kev:expect { "message", body = "after", has = "{urn:xmpp:sid:0}stanza-id" };
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		for _, client in ipairs { f.curtis, bob } do
+			client:send(("<iq type='set' id='q' to='%s'><query xmlns='urn:xmpp:mam:2'/></iq>"):format(mirror_room));
+			assert.equal("forbidden", error_condition(client:expect { "iq", id = "q", type = "error" }));
+		end
+		enter(bob, "Bob");
+		bob:expect { "message", body = "before" };
+		bob:expect { "message", body = "after" };
+		bob:send(("<iq type='set' id='q2' to='%s'><query xmlns='urn:xmpp:mam:2'/></iq>"):format(mirror_room));
+		bob:expect { "iq", id = "q2", type = "result" };
+		local results = 0;
+		for _, stanza in ipairs(bob:drain()) do
+			if stanza:find("{urn:xmpp:mam:2}result") then results = results + 1; end
+		end
+		assert.equal(1, results); -- each message once
+	end));
 end);
 end

@@ -210,5 +210,15 @@ describe("fmuc trust, Prosody " .. version, function ()
 		end
 		assert.equal(1, results); -- each message once
 	end));
+
+	it("sends no errors between occupants across (M2)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.kev:sync();
+		f.link:forget();
+		f.kev:send(("<message type='error' to='%s/Curtis'><error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+			:format(mirror_room));
+		f.link:expect_none(f.remote, {}, 0.3);
+	end));
 end);
 end

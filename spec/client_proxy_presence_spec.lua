@@ -30,8 +30,8 @@ describe("presence of client_proxy", function ()
 	end
 
 	-- -> condition of the error the user got, or nil
-	local function receive(type, from, condition)
-		local stanza = st.presence({ type = type; from = from; to = "proxy.example" });
+	local function receive(type, from, condition, to)
+		local stanza = st.presence({ type = type; from = from; to = to or "proxy.example" });
 		if condition then stanza = st.error_reply(st.presence({ from = "proxy.example"; to = from }), "cancel", condition); end
 		local reply;
 		assert.is_true(presence:from_user({ stanza = stanza; origin = { send = function (s) reply = s; end } }));
@@ -62,6 +62,8 @@ describe("presence of client_proxy", function ()
 		for i = 1, 10000 do assert.is_nil(receive("subscribe", i .. "@x")); end
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));
 		assert.is_nil(receive("subscribe", "1@x"));
+		assert.is_nil(receive("subscribe", "1@x", nil, "node@proxy.example"));
+		receive("unsubscribe", "1@x", nil, "node@proxy.example");
 		-- also after a restart
 		new();
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));

@@ -13,6 +13,7 @@
 --   messages.lib       messages in both directions (option)
 --   outbound.lib       requests of the implementing client to users (option)
 --   presence.lib       users who subscribe to the proxy (option)
+--   disco.lib          service discovery and pings that are answered here (option)
 
 local base64 = require "util.encodings".base64;
 local jid_bare = require "util.jid".bare;
@@ -55,8 +56,10 @@ local encode = module:require "addresses".new(module.host, address_key(), known_
 local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
 local requests = module:require "requests".new(settings.timeout, encode, health, saved.requests);
 local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
+local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (jid)
 	requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
+	disco:lose(jid);
 end);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
@@ -89,7 +92,7 @@ end
 local function handle_early(event)
 	local stanza = event.stanza;
 	if is_reply(stanza) then
-		return not stanza.attr.id or requests:answer(stanza) or outbound:answer(stanza) or nil;
+		return not stanza.attr.id or requests:answer(stanza) or outbound:answer(stanza) or disco:answer(stanza) or nil;
 	elseif not is_request(stanza) then
 		return bounce(event, "bad-request", "An IQ needs an id, a type, and in a request one payload");
 	elseif settings.outbound and is_to_user(stanza) then
@@ -179,6 +182,7 @@ function module.save()
 	return {
 		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
+		disco = disco:save();
 	};
 end
 
@@ -187,5 +191,6 @@ function module.unload()
 end
 
 targets:review();
+disco:start(handle_request);
 subscriptions:start();
 if presence then presence:start(); end

@@ -3,6 +3,7 @@
 
 local jid_split = require "util.jid".split;
 local options = require "prosody_relay.options";
+local read_disco = module:require "disco".read_options;
 local read_rules = module:require "admission".read_options;
 
 local function check_target(text)
@@ -29,6 +30,7 @@ local function read()
 		messages = options.boolean(module, "client_proxy_messages", false);
 		outbound = options.boolean(module, "client_proxy_outbound_iq", false);
 		presence = options.boolean(module, "client_proxy_presence", false);
+		disco = read_disco();
 		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
 	};
 end

@@ -1,0 +1,184 @@
+-- SPDX-License-Identifier: MIT
+-- Service discovery and pings to the proxy itself that are not for the implementing client (X5).
+--   static  what the configuration says, answered by Prosody's mod_disco, whoever is online
+--   merge   the same, and what a resource says of itself; one is asked, at most once a minute
+-- Requests to other addresses (`proxy/resource`, `node@proxy`) are the implementing client's in any case.
+
+local new_id = require "util.id".medium;
+local new_pending = require "prosody_relay.pending".new;
+local now = require "util.time".monotonic;
+local options = require "prosody_relay.options";
+local st = require "util.stanza";
+
+local xmlns_form = "jabber:x:data";
+local xmlns_info = "http://jabber.org/protocol/disco#info";
+local xmlns_items = "http://jabber.org/protocol/disco#items";
+local xmlns_ping = "urn:xmpp:ping";
+
+local patience = 5; -- seconds to wait for a resource
+local max_age, max_age_of_failure = 60, 10; -- seconds for which its answer is used, or that there was none
+local max_waiting = 1000; -- users for that answer
+
+local disco = {};
+local disco_mt = { __index = disco };
+
+local function check_identity(text)
+	if not text:find("^[^/]+/[^/]+$") then return nil, "a category and a type, such as \"component/generic\""; end
+	return text;
+end
+
+local function check_feature(text)
+	if text == "" then return nil, "the name of a feature"; end
+	return text;
+end
+
+-- read_options() -> config; raises like those of prosody_relay.options
+local function read_options()
+	return {
+		mode = options.enum(module, "client_proxy_disco", { "forward", "static", "merge" }, "forward");
+		identities = options.list(module, "client_proxy_identity", { "component/generic" }, check_identity);
+		features = options.list(module, "client_proxy_features", {}, check_feature);
+		name = options.string(module, "name", nil);
+	};
+end
+
+-- What makes two children of an answer the same; nil for what has no place in it
+local function key_of(tag)
+	local attr = tag.attr;
+	if tag.name == "feature" then return attr.var; end
+	if tag.name == "identity" and attr.category and attr.type then
+		return ("%s\0%s\0%s"):format(attr.category, attr.type, attr["xml:lang"]);
+	end
+	return attr.xmlns == xmlns_form and tag or nil;
+end
+
+local function add_info(query, seen, tags)
+	for _, tag in ipairs(tags) do
+		local key = key_of(tag);
+		if key and not seen[key] then
+			seen[key] = true;
+			query:add_child(tag);
+		end
+	end
+end
+
+-- What mod_disco would say; other modules of the component may add to it.
+local function own_info()
+	local tags = {};
+	for _, identity in ipairs(module:get_host_items("identity")) do tags[#tags + 1] = st.stanza("identity", identity); end
+	for _, feature in ipairs(module:get_host_items("feature")) do tags[#tags + 1] = st.stanza("feature", { var = feature }); end
+	for _, extension in ipairs(module:get_host_items("extension")) do tags[#tags + 1] = extension; end
+	return tags;
+end
+
+-- waiting: array of { jid, id }; tags: what a resource said, or nil
+local function send_info(waiting, tags)
+	local query, seen = st.stanza("query", { xmlns = xmlns_info }), {};
+	add_info(query, seen, own_info());
+	if tags then add_info(query, seen, tags); end
+	for _, user in ipairs(waiting) do
+		module:send(st.iq({ type = "result"; from = module.host; to = user.jid; id = user.id }):add_child(query));
+	end
+end
+
+-- new(config, pool, [saved]) -> disco; saved: result of :save() of an earlier instance
+local function new(config, pool, saved)
+	local self = setmetatable({ config = config; pool = pool; known_until = 0 }, disco_mt);
+	-- one question at a time: question (resource and id) -> those who wait for the answer
+	self.pending = new_pending(module, function (_, waiting)
+		self:conclude(waiting, nil);
+	end, saved);
+	for question in self.pending:each() do self.question = question; end
+	return self;
+end
+
+-- conclude(waiting, tags): answers those who wait; tags: what a resource said, nil when it said nothing of use
+function disco:conclude(waiting, tags)
+	self.question, self.tags = nil, tags;
+	self.known_until = now() + (tags and max_age or max_age_of_failure);
+	send_info(waiting, tags);
+end
+
+-- ask(waiting): asks a resource on behalf of those who wait
+function disco:ask(waiting)
+	local resource = self.pool:pick();
+	if not resource then return send_info(waiting); end
+	local id = new_id();
+	self.question = resource .. "\0" .. id;
+	self.pending:add(self.question, waiting, patience);
+	module:send(st.iq({ type = "get"; from = module.host; to = resource; id = id }):tag("query", { xmlns = xmlns_info }));
+end
+
+-- answer(stanza) -> true when the result or error with an id was the answer to the question
+function disco:answer(stanza)
+	local attr = stanza.attr;
+	if attr.to ~= module.host then return false; end
+	local waiting = self.pending:remove(attr.from .. "\0" .. attr.id);
+	if not waiting then return false; end
+	local query = attr.type == "result" and stanza:get_child("query", xmlns_info);
+	self:conclude(waiting, query and query.tags or nil);
+	return true;
+end
+
+-- lose(resource): it has left the pool; if it was asked, another one is
+function disco:lose(resource)
+	local question = self.question;
+	if not question or question:sub(1, #resource + 1) ~= resource .. "\0" then return; end
+	self.question = nil;
+	self:ask(self.pending:remove(question));
+end
+
+local function merged(self, stanza)
+	local user = { jid = stanza.attr.from; id = stanza.attr.id };
+	local waiting = self.question and self.pending:get(self.question);
+	if self.pool:count() == 0 or waiting and #waiting >= max_waiting then
+		send_info({ user });
+	elseif waiting then
+		waiting[#waiting + 1] = user;
+	elseif now() < self.known_until then
+		send_info({ user }, self.tags);
+	else
+		self:ask({ user });
+	end
+	return true;
+end
+
+-- Is this for the implementing client? In a merge it knows its nodes.
+local function is_forwarded(self, stanza)
+	local node = stanza.tags[1].attr.node;
+	return stanza.attr.to ~= module.host or self.config.mode == "merge" and node ~= nil and node ~= "";
+end
+
+-- start(forward): answers from now on, unless the mode is "forward"; forward(event) relays a request to a resource
+function disco:start(forward)
+	local config = self.config;
+	if config.mode == "forward" then return; end
+	module:depends("disco");
+	for _, identity in ipairs(config.identities) do
+		local category, type = identity:match("^(.*)/(.*)$");
+		module:add_identity(category, type, config.name);
+	end
+	module:add_feature(xmlns_ping);
+	for _, feature in ipairs(config.features) do module:add_feature(feature); end
+
+	-- before mod_disco, which does not look at the resource of the address
+	module:hook("iq-get/host/" .. xmlns_info .. ":query", function (event)
+		if is_forwarded(self, event.stanza) then return forward(event); end
+		if config.mode == "merge" then return merged(self, event.stanza); end
+	end, 1);
+	module:hook("iq-get/host/" .. xmlns_items .. ":query", function (event)
+		if is_forwarded(self, event.stanza) then return forward(event); end
+	end, 1);
+	module:hook("iq-get/host/" .. xmlns_ping .. ":ping", function (event)
+		if event.stanza.attr.to ~= module.host then return; end
+		event.origin.send(st.reply(event.stanza));
+		return true;
+	end);
+end
+
+-- save() -> plain table for module.save()
+function disco:save()
+	return self.pending:save();
+end
+
+return { new = new; read_options = read_options };

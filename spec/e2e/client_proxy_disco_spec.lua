@@ -1,0 +1,250 @@
+-- SPDX-License-Identifier: MIT
+-- mod_client_proxy with client_proxy_disco: service discovery and pings to the service itself.
+
+local bed = require "bed";
+local proxy = require "e2e.client_proxy";
+local st = require "util.stanza";
+
+local info_ns = "http://jabber.org/protocol/disco#info";
+local items_ns = "http://jabber.org/protocol/disco#items";
+
+local static = [[
+	client_proxy_disco = "static"
+	client_proxy_identity = { "component/bot", "gateway/sms" }
+	client_proxy_features = { "urn:test:one", "urn:test:two" }
+	name = "Echo service"
+]];
+local merge = static:gsub("static", "merge");
+
+local function query(id, to, xmlns, node)
+	return st.iq({ type = "get"; id = id; to = to or proxy.host }):tag("query", { xmlns = xmlns or info_ns; node = node });
+end
+
+-- -> sorted list of what a disco#info answer says
+local function info_of(stanza)
+	local list = {};
+	for _, tag in ipairs(stanza:get_child("query", info_ns).tags) do
+		local attr = tag.attr;
+		list[#list + 1] = tag.name == "feature" and attr.var
+			or tag.name == "identity" and ("%s/%s %s"):format(attr.category, attr.type, attr.name)
+			or tag.name;
+	end
+	table.sort(list);
+	return list;
+end
+
+local function get_info(client, id, timeout)
+	client:send(query(id));
+	return info_of(client:expect({ "iq", type = "result", id = id, from = proxy.host }, timeout));
+end
+
+local own = { "component/bot Echo service", "gateway/sms Echo service", info_ns, items_ns, "urn:test:one", "urn:test:two", "urn:xmpp:ping" };
+table.sort(own);
+
+local function with(...)
+	local list = { ... };
+	table.move(own, 1, #own, #list + 1, list);
+	table.sort(list);
+	return list;
+end
+
+-- The question of the service to a resource
+local function expect_question(impl)
+	return impl:expect { "iq", type = "get", from = proxy.host, to = impl.jid, has = ("{%s}query"):format(info_ns) };
+end
+
+local function answer(impl, question, ...)
+	local reply = st.reply(question):tag("query", { xmlns = info_ns });
+	for _, tag in ipairs { ... } do reply:add_child(tag); end
+	impl:send(reply);
+end
+
+local function feature(var) return st.stanza("feature", { var = var }); end
+
+for version in bed.versions() do
+describe("service discovery of client_proxy on Prosody " .. version, function ()
+	local elsewhere = { "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
+
+	it("is answered from the configuration, whoever is online (X5)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, static);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _ = 1, 2 do
+			assert.same(own, get_info(juliet, "info"));
+			juliet:send(query("items", nil, items_ns));
+			juliet:expect { "iq", type = "result", id = "items", from = "proxy.capulet.lit", has = ("{%s}query"):format(items_ns) };
+			juliet:send "<iq type='get' id='ping' to='proxy.capulet.lit'><ping xmlns='urn:xmpp:ping'/></iq>";
+			juliet:expect { "iq", type = "result", id = "ping", from = "proxy.capulet.lit" };
+			juliet:send(query("node", nil, nil, "urn:test:node"));
+			proxy.expect_error(juliet, "node", "item-not-found", "proxy.capulet.lit");
+			impl:sync();
+			impl:expect_none({ "iq" }, 0);
+			proxy.available(impl, "<presence type='unavailable'/>");
+		end
+	end));
+
+	it("has an identity by default (X5)", bed.scenario(function (s)
+		local capulet = proxy.start(s, version, nil, [[client_proxy_disco = "static"]]);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		assert.same({ "component/generic nil", info_ns, items_ns, "urn:xmpp:ping" }, get_info(juliet, "info"));
+	end));
+
+	it("of other addresses is the implementing client's (X5)", bed.scenario(function (s)
+		for _, mode in ipairs { static, merge } do
+			local capulet, impl = proxy.start(s, version, nil, mode);
+			local juliet = capulet:client("juliet@capulet.lit/balcony");
+			for _, address in ipairs(elsewhere) do
+				for _, xmlns in ipairs { info_ns, items_ns } do
+					for _, node in ipairs { false, "n" } do
+						juliet:send(query("1", address, xmlns, node or nil));
+						impl:send(st.reply(impl:expect { "iq", id = "1", has = ("{%s}query"):format(xmlns) }));
+						juliet:expect { "iq", type = "result", id = "1", from = address };
+					end
+				end
+				juliet:send(("<iq type='get' id='p' to='%s'><ping xmlns='urn:xmpp:ping'/></iq>"):format(address));
+				impl:send(st.reply(impl:expect { "iq", id = "p", has = "{urn:xmpp:ping}ping" }));
+				juliet:expect { "iq", type = "result", id = "p", from = address };
+			end
+			-- and everything else
+			juliet:send(proxy.request("2"));
+			proxy.answer(impl, impl:expect { "iq", id = "2" });
+			proxy.expect_answer(juliet, "2");
+			capulet:stop();
+		end
+	end));
+
+	it("can be merged with that of a resource (X5)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local nurse = capulet:client("nurse@capulet.lit/chamber");
+		juliet:send(query("j"));
+		nurse:send(query("n"));
+		local question = expect_question(impl);
+		juliet:sync();
+		nurse:sync();
+		impl:expect_none({ "iq", type = "get" }, 0.1);
+		-- with things that are there already, or make no sense
+		answer(impl, question, st.stanza("identity", { category = "client"; type = "bot"; name = "echo" }),
+			st.stanza("identity", { category = "gateway"; type = "sms"; name = "another" }), st.stanza("identity", { category = "client" }),
+			feature("urn:test:three"), feature("urn:test:one"), feature("urn:test:three"), feature(nil),
+			st.stanza("x", { xmlns = "jabber:x:data"; type = "result" }), st.stanza("nonsense"));
+		local expected = with("client/bot echo", "urn:test:three", "x");
+		assert.same(expected, info_of(juliet:expect { "iq", type = "result", id = "j" }));
+		assert.same(expected, info_of(nurse:expect { "iq", type = "result", id = "n" }));
+		-- from memory, and with what a module of the component adds
+		assert.same(expected, get_info(juliet, "again"));
+		capulet:eval [[
+			local mm = require "core.modulemanager";
+			mm.get_module("proxy.capulet.lit", "disco").module:add_feature("urn:test:module");
+		]];
+		assert.same(with("client/bot echo", "urn:test:three", "x", "urn:test:module"), get_info(juliet, "module"));
+		impl:sync();
+		impl:expect_none({ "iq" }, 0);
+		-- nodes are the resource's, pings and items not
+		for _, xmlns in ipairs { info_ns, items_ns } do
+			juliet:send(query("node", nil, xmlns, "n"));
+			impl:send(st.reply(impl:expect { "iq", id = "node", from = "proxy.capulet.lit/" .. juliet.jid }));
+			juliet:expect { "iq", type = "result", id = "node" };
+		end
+		juliet:send(query("items", nil, items_ns));
+		juliet:expect { "iq", type = "result", id = "items" };
+		juliet:send "<iq type='get' id='ping' to='proxy.capulet.lit'><ping xmlns='urn:xmpp:ping'/></iq>";
+		juliet:expect { "iq", type = "result", id = "ping" };
+		-- and nobody's any more
+		proxy.available(impl, "<presence type='unavailable'/>");
+		assert.same(with("urn:test:module"), get_info(juliet, "empty"));
+		impl:sync();
+		impl:expect_none({ "iq" }, 0);
+	end));
+
+	it("does without a resource that has nothing to say (X5)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(query("1"));
+		local question = expect_question(impl);
+		impl:send(st.error_reply(question, "cancel", "feature-not-implemented"));
+		assert.same(own, info_of(juliet:expect { "iq", type = "result", id = "1" }));
+		assert.same(own, get_info(juliet, "2"));
+		impl:sync();
+		impl:expect_none({ "iq" }, 0);
+		-- a new instance has no memory
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		juliet:send(query("3"));
+		question = expect_question(impl);
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		assert.same(own, info_of(juliet:expect({ "iq", type = "result", id = "3" }, 10)));
+		-- too late
+		answer(impl, question, feature("urn:test:three"));
+		impl:sync();
+		assert.same(own, get_info(juliet, "4"));
+	end));
+
+	it("asks another resource when one has left (X5)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(query("1"));
+		local asked, other;
+		s:wait_until(function ()
+			for _, pair in ipairs { { a, b }, { b, a } } do
+				if not asked and pcall(pair[1].expect, pair[1], { "iq", from = "proxy.capulet.lit" }, 0) then asked, other = pair[1], pair[2]; end
+			end
+			return asked;
+		end);
+		asked:kill();
+		answer(other, expect_question(other), feature("urn:test:three"));
+		assert.same(with("urn:test:three"), info_of(juliet:expect { "iq", type = "result", id = "1" }));
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		juliet:send(query("2"));
+		expect_question(other);
+		other:close();
+		assert.same(own, info_of(juliet:expect { "iq", type = "result", id = "2" }));
+	end));
+
+	it("believes only the resource that was asked (X5, P10)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local tybalt = capulet:client("tybalt@capulet.lit/hall");
+		local hidden = capulet:client("impl@capulet.lit/hidden");
+		juliet:send(query("1"));
+		local question = expect_question(impl);
+		for _, client in ipairs { tybalt, hidden, juliet } do
+			answer(client, question, feature("urn:test:forged"));
+			client:sync();
+		end
+		impl:send(("<iq type='result' id='%s' to='proxy.capulet.lit/x'><query xmlns='%s'/></iq>"):format(question.attr.id, info_ns));
+		impl:sync();
+		juliet:expect_none({ "iq" }, 0.1);
+		for _ = 1, 2 do answer(impl, question, feature("urn:test:three")); end
+		assert.same(with("urn:test:three"), info_of(juliet:expect { "iq", type = "result", id = "1" }));
+		impl:sync();
+		juliet:expect_none({ "iq" }, 0.1);
+		assert.equal(5, select(2, capulet.log:tail(100000):gsub("Refused reply", "")));
+	end));
+
+	it("keeps a question over a reload (X5, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(query("1"));
+		local question = expect_question(impl);
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		juliet:send(query("2"));
+		juliet:sync();
+		answer(impl, question, feature("urn:test:three"));
+		for _, id in ipairs { "1", "2" } do
+			assert.same(with("urn:test:three"), info_of(juliet:expect { "iq", type = "result", id = id }));
+		end
+		impl:expect_none({ "iq" }, 0.1);
+	end));
+
+	it("refuses wrong options and names them (X5)", bed.scenario(function (s)
+		for option, value in pairs {
+			client_proxy_disco = [["dynamic"]]; client_proxy_identity = [["component"]]; client_proxy_features = [[{ "" }]]; name = "1";
+		} do
+			local capulet = s:node { version = version; config = proxy.config(("%s = %s"):format(option, value)) };
+			local complaint = ("Option '%s': expected"):format(option);
+			capulet:allow_log(complaint);
+			assert.truthy(capulet.log:find(complaint), option);
+			capulet:stop();
+		end
+	end));
+end);
+end

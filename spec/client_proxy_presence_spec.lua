@@ -61,13 +61,17 @@ describe("presence of client_proxy", function ()
 	it("has a limit (X2)", function ()
 		for i = 1, 10000 do assert.is_nil(receive("subscribe", i .. "@x")); end
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));
+		assert.equal("resource-constraint", receive("subscribe", "1@x", nil, "node@proxy.example"));
 		assert.is_nil(receive("subscribe", "1@x"));
-		assert.is_nil(receive("subscribe", "1@x", nil, "node@proxy.example"));
-		receive("unsubscribe", "1@x", nil, "node@proxy.example");
 		-- also after a restart
 		new();
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));
 		receive("unsubscribe", "1@x");
+		receive("unsubscribe", "1@x");
+		assert.is_nil(receive("subscribe", "2@x", nil, "node@proxy.example"));
+		new();
+		assert.equal("resource-constraint", receive("subscribe", "b@x"));
+		receive("unsubscribe", "2@x", nil, "node@proxy.example");
 		assert.is_nil(receive("subscribe", "b@x"));
 		assert.equal("resource-constraint", receive("subscribe", "c@x"));
 		receive("error", "2@x", "gone");

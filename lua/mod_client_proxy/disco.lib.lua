@@ -120,10 +120,10 @@ function disco:answer(stanza)
 	return true;
 end
 
--- lose(resource): it has left the pool; if it was asked, another one is
-function disco:lose(resource)
+-- review(): resources have gone; if the one that was asked is among them, another one is asked
+function disco:review()
 	local question = self.question;
-	if not question or question:sub(1, #resource + 1) ~= resource .. "\0" then return; end
+	if not question or self.pool:has(question:match("^[^\0]*")) then return; end
 	self.question = nil;
 	self:ask(self.pending:remove(question));
 end

@@ -59,7 +59,7 @@ local subscriptions = module:require "subscriptions".new(settings.targets, saved
 local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (jid)
 	requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
-	disco:lose(jid);
+	disco:review();
 end);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);

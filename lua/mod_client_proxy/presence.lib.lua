@@ -7,8 +7,8 @@ local jid_bare = require "util.jid".bare;
 local st = require "util.stanza";
 
 -- A store for anybody needs limits.
-local max_users = 10000;
-local max_addresses = 20; -- of one user
+local max_subscriptions = 10000;
+local max_of_user = 20;
 
 local presence = {};
 local presence_mt = { __index = presence };
@@ -31,7 +31,9 @@ local function new(pool, saved)
 		-- one user can be written without all others where the storage can do that
 		store = module:open_store(store_name, "map");
 	}, presence_mt);
-	for _ in pairs(self.subscribers) do self.count = self.count + 1; end
+	for _, addresses in pairs(self.subscribers) do
+		for _ in pairs(addresses) do self.count = self.count + 1; end
+	end
 	return self;
 end
 
@@ -50,29 +52,28 @@ end
 
 -- -> true; or nil, error type, condition, text
 local function add(self, user, address)
-	local addresses, kept, size = self.subscribers[user], { [address] = true }, 1;
-	for other in pairs(addresses or {}) do
-		kept[other], size = true, size + 1;
+	local addresses, size = { [address] = true }, 1;
+	for other in pairs(self.subscribers[user] or {}) do
+		addresses[other], size = true, size + 1;
 	end
-	if size > max_addresses or not addresses and self.count >= max_users then
+	if size > max_of_user or self.count >= max_subscriptions then
 		return nil, "wait", "resource-constraint", "Too many subscriptions";
 	end
-	local ok, err = self.store:set(nil, user, kept);
+	local ok, err = self.store:set(nil, user, addresses);
 	if not ok then
 		module:log("error", "The subscription of %s could not be saved: %s", user, err);
 		return nil, "wait", "internal-server-error", "The subscription could not be saved";
 	end
-	if not addresses then self.count = self.count + 1; end
-	self.subscribers[user] = kept;
+	self.count, self.subscribers[user] = self.count + 1, addresses;
 	return true;
 end
 
 local function remove(self, user, address)
 	local addresses = self.subscribers[user];
 	addresses[address] = nil;
+	self.count = self.count - 1;
 	if next(addresses) == nil then
 		addresses, self.subscribers[user], self.paused[user] = nil, nil, nil;
-		self.count = self.count - 1;
 	end
 	local ok, err = self.store:set(nil, user, addresses);
 	if not ok then module:log("error", "The end of a subscription of %s could not be saved: %s", user, err); end

@@ -235,9 +235,10 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		impl:expect_none({ "iq" }, 0.1);
 	end));
 
-	it("refuses wrong options and names them (X5)", bed.scenario(function (s)
+	it("refuses wrong options and names them, like those of the rest (X1, X2, X3, X5)", bed.scenario(function (s)
 		for option, value in pairs {
 			client_proxy_disco = [["dynamic"]]; client_proxy_identity = [["component"]]; client_proxy_features = [[{ "" }]]; name = "1";
+			client_proxy_messages = [["yes"]]; client_proxy_presence = "1"; client_proxy_outbound_iq = [["on"]]; client_proxy_user_ttl = "0";
 		} do
 			local capulet = s:node { version = version; config = proxy.config(("%s = %s"):format(option, value)) };
 			local complaint = ("Option '%s': expected"):format(option);

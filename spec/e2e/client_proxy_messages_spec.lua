@@ -259,6 +259,23 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		expect_refusal(juliet, "b", "proxy.capulet.lit", "feature-not-implemented");
 	end));
 
+	it("and requests pass when the account is on another server (X1, X3)", bed.scenario(function (s)
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
+		montague:add_user("impl@montague.lit");
+		local capulet = s:node { version = version; config = proxy.config(on .. "client_proxy_outbound_iq = true"):gsub("impl@capulet", "impl@montague") };
+		local impl = montague:client("impl@montague.lit/a");
+		proxy.approve(impl);
+		local juliet = capulet:client("juliet@capulet.lit/\u{5d0}");
+		s:wait_until(function () return capulet.log:find("impl@montague.lit/a has come"); end);
+		juliet:send(message("node@proxy.capulet.lit", "hail", { id = "1" }));
+		local address = impl:expect({ "message", id = "1", body = "hail" }).attr.from;
+		impl:send(message(address, "and you", { id = "2" }));
+		juliet:expect { "message", id = "2", from = "node@proxy.capulet.lit", body = "and you" };
+		impl:send(proxy.request("3", address));
+		proxy.answer(juliet, juliet:expect { "iq", type = "get", from = "node@proxy.capulet.lit" });
+		assert.equal(juliet.jid, proxy.expect_answer(impl, "3", { from = address }));
+	end));
+
 	for other_version in bed.versions() do
 		it("cross servers, " .. other_version .. " (X1)", bed.scenario(function (s)
 			local _, impl = proxy.start(s, version, nil, on);

@@ -59,8 +59,13 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 			user:sync();
 			user:expect_none({ "presence", from = "~^proxy" }, 0.1);
 		end
-		a:kill();
 		b:close();
+		-- online, but not to be asked
+		proxy.available(a, "<presence><show>dnd</show></presence>");
+		for _, user in ipairs { juliet, nurse } do expect(user, "unavailable"); end
+		proxy.available(a);
+		for _, user in ipairs { juliet, nurse } do expect(user, nil); end
+		a:kill();
 		for _, user in ipairs { juliet, nurse } do expect(user, "unavailable"); end
 	end));
 

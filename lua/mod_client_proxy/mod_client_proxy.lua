@@ -193,4 +193,9 @@ end
 targets:review();
 disco:start(handle_request);
 subscriptions:start();
-if presence then presence:start(); end
+if presence then
+	presence:start();
+elseif saved.presence then
+	-- the option was removed: for the subscribers the service has gone
+	module:require "presence".new(pool, saved.presence):close();
+end

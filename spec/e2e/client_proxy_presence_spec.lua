@@ -179,6 +179,14 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 		expect(juliet, nil, "node@proxy.capulet.lit");
 		juliet:sync();
 		juliet:expect_none({ "presence", from = "~proxy" }, 0.1);
+		-- with the option gone
+		capulet:reload_config(proxy.config());
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		expect(juliet, "unavailable");
+		expect(juliet, "unavailable", "node@proxy.capulet.lit");
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		juliet:sync();
+		juliet:expect_none({ "presence", from = "~proxy" }, 0.1);
 	end));
 
 	it("is also for the target account (X2, P15)", bed.scenario(function (s)

@@ -134,9 +134,11 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		assert.same(expected, get_info(juliet, "again"));
 		capulet:eval [[
 			local mm = require "core.modulemanager";
-			mm.get_module("proxy.capulet.lit", "disco").module:add_feature("urn:test:module");
+			local other = mm.get_module("proxy.capulet.lit", "disco").module;
+			other:add_feature("urn:test:module");
+			other:add_extension(require "util.stanza".stanza("x", { xmlns = "jabber:x:data", type = "result" }));
 		]];
-		assert.same(with("client/bot echo", "urn:test:three", "x", "urn:test:module"), get_info(juliet, "module"));
+		assert.same(with("client/bot echo", "urn:test:three", "x", "x", "urn:test:module"), get_info(juliet, "module"));
 		impl:sync();
 		impl:expect_none({ "iq" }, 0);
 		-- nodes are the resource's, pings and items not
@@ -151,7 +153,7 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		juliet:expect { "iq", type = "result", id = "ping" };
 		-- and nobody's any more
 		proxy.available(impl, "<presence type='unavailable'/>");
-		assert.same(with("urn:test:module"), get_info(juliet, "empty"));
+		assert.same(with("urn:test:module", "x"), get_info(juliet, "empty"));
 		impl:sync();
 		impl:expect_none({ "iq" }, 0);
 	end));

@@ -231,6 +231,47 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		impl:expect_none({ "message" }, 0);
 	end));
 
+	it("arrive once while resources come and go (X1)", bed.scenario(function (s)
+		local capulet, a, b, c = proxy.start(s, version, { "a", "b", "c" }, on);
+		local users = { capulet:client("juliet@capulet.lit/balcony"), capulet:client("nurse@capulet.lit/\u{5d0}") };
+		math.randomseed(13);
+		local clients, online, got = { a, b, c }, { true, true, true }, {};
+		for _, impl in ipairs(clients) do
+			impl.on_stanza = function (stanza)
+				if stanza.name ~= "message" or stanza.attr.type == "error" then return; end
+				local text = stanza:get_child_text("body");
+				got[text] = (got[text] or 0) + 1;
+				impl:send(message(stanza.attr.from, text, { id = stanza.attr.id }));
+			end;
+		end
+		local sent = 0;
+		for _ = 1, 60 do
+			local i = math.random(3);
+			online[i] = not online[i];
+			proxy.available(clients[i], not online[i] and "<presence type='unavailable'/>" or nil);
+			for _, user in ipairs(users) do
+				for _ = 1, 3 do
+					sent = sent + 1;
+					user:send(message("bot@proxy.capulet.lit", tostring(sent), { id = tostring(sent) }));
+				end
+				user:sync();
+			end
+		end
+		local refused = 0;
+		for i = 1, sent do
+			local user = users[(i - 1) // 3 % 2 + 1];
+			local answer = user:expect { "message", id = tostring(i), from = "bot@proxy.capulet.lit" };
+			if answer.attr.type == "error" then
+				refused = refused + 1;
+				assert.is_nil(got[tostring(i)]);
+			else
+				assert.equal(1, got[tostring(i)]);
+			end
+		end
+		for _, user in ipairs(users) do user:expect_none({ "message" }, 0.1); end
+		assert.is_true(refused > 0 and refused < sent / 2, ("%d of %d refused"):format(refused, sent));
+	end));
+
 	it("are kept apart from those to other modules of the component (X1)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, on);
 		capulet:eval [[prosody.hosts["proxy.capulet.lit"].events.add_handler("message/host", function (event)

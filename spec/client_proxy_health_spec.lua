@@ -13,7 +13,7 @@ describe("health of client_proxy", function ()
 		timers = {};
 		module = { log = function () end };
 		function module.add_timer(_, seconds, callback) timers[#timers + 1] = { seconds = seconds; callback = callback }; end
-		pool = load_lib("pool").new();
+		pool = load_lib("pool").new(nil);
 		for _, jid in ipairs { a, b } do pool:update(jid, "impl@example", 0); end
 		health = load_lib("health", module).new(pool, 3, 30);
 	end);
@@ -77,7 +77,7 @@ describe("health of client_proxy", function ()
 		fail(b, 2);
 		assert.is_false(is_out(b));
 		fail(b, 1);
-		pool = load_lib("pool").new(pool:save());
+		pool = load_lib("pool").new(nil, pool:save());
 		health = load_lib("health", module).new(pool, 3, 30, health:save());
 		assert.is_true(is_out(b));
 		timers[3].callback();

@@ -6,7 +6,9 @@ local function load_lib(name, module)
 end
 
 describe("pool of client_proxy", function ()
-	local new = load_lib("pool").new;
+	local new_pool, random = load_lib("pool").new, load_lib("strategies").new("random");
+
+	local function new(saved) return new_pool(random, saved); end
 
 	local function picked(pool, tries)
 		local count = {};

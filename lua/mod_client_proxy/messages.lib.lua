@@ -40,7 +40,7 @@ function messages:from_user(event)
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
-	if not self.pool:has(user.partner) then user.partner = self.pool:pick(); end
+	if not self.pool:has(user.partner) then user.partner = self.pool:pick(attr.from); end
 	if user.partner then
 		module:send(readdress(stanza, address, user.partner, attr.id));
 	elseif attr.type ~= "headline" then

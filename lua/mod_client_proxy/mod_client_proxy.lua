@@ -8,7 +8,9 @@
 --   pool.lib           their resources
 --   admission.lib      which of them may be asked, with features.lib; health.lib: which are left out for a while
 --   addresses.lib      address translation
+--   relay.lib          requests and answers: limits, failover; strategies.lib: whom to ask
 --   requests.lib       requests in flight
+--   metrics.lib        what is counted
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
 --   outbound.lib       requests of the implementing client to users (option)
@@ -32,9 +34,6 @@ local read_settings = module:require "settings".read;
 
 local settings = read_settings();
 
-local replies_refused = module:metric("counter", "replies_refused", "",
-	"Results and errors that answered no request in flight", {}):with_labels();
-
 -- The key of the address translation lives as long as the data of the server, so that a user has the same address after a restart.
 local function address_key()
 	local store = module:open_store("client_proxy");
@@ -51,16 +50,21 @@ local function address_key()
 end
 
 local saved = module.saved_state or {};
-local pool = module:require "pool".new(saved.pool);
+local strategy = module:require "strategies".new(settings.strategy, saved.strategies and saved.strategies[settings.strategy]);
+local pool = module:require "pool".new(strategy, saved.pool);
 local encode = module:require "addresses".new(module.host, address_key(), known_users);
 local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
-local requests = module:require "requests".new(settings.timeout, encode, health, saved.requests);
+local requests, relay;
+local metrics = module:require "metrics".new(function () return pool:count(); end, function () return requests:count(); end);
+relay = module:require "relay".new(settings, pool, health, metrics);
+requests = module:require "requests".new(pool, encode, function (record) relay:expire(record); end, saved.requests);
 local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
 local disco = module:require "disco".new(settings.disco, pool, saved.disco);
-local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (jid)
-	requests:fail_resource(jid, "cancel", "service-unavailable", "The implementing client has gone");
+local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)
+	relay:lose(is_gone);
 	disco:review();
 end);
+relay:attach(requests, targets);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
 local outbound = module:require "outbound".new(users, settings.timeout, max_outbound, saved.outbound);
@@ -92,7 +96,7 @@ end
 local function handle_early(event)
 	local stanza = event.stanza;
 	if is_reply(stanza) then
-		return not stanza.attr.id or requests:answer(stanza) or outbound:answer(stanza) or disco:answer(stanza) or nil;
+		return not stanza.attr.id or relay:answer(event) or outbound:answer(stanza) or disco:answer(stanza) or nil;
 	elseif not is_request(stanza) then
 		return bounce(event, "bad-request", "An IQ needs an id, a type, and in a request one payload");
 	elseif settings.outbound and is_to_user(stanza) then
@@ -104,20 +108,14 @@ local function handle_request(event)
 	local stanza = event.stanza;
 	local from, to = stanza.attr.from, stanza.attr.to;
 	if is_reply(stanza) then
-		replies_refused:add(1);
-		module:log("debug", "Refused reply from %s to %s, id %s: it answers no request in flight", from, to, stanza.attr.id);
+		relay:refuse_reply(stanza);
 		return true;
 	end
 	if pool:has(from) and to:sub(1, #module.host + 1) == module.host .. "/" then
 		return bounce(event, "feature-not-implemented", "The implementing client cannot send requests to users");
 	end
-	local resource = pool:pick();
-	if not resource then
-		return bounce(event, "service-unavailable", "No implementing client is online");
-	end
 	if settings.messages or settings.outbound then users:wrote(from, to); end
-	requests:forward(stanza, resource);
-	return true;
+	return relay:request(event);
 end
 
 -- Messages --
@@ -168,7 +166,7 @@ end
 -- Life --
 
 local function end_service()
-	requests:fail_all("cancel", "service-unavailable", "The service is shutting down");
+	relay:shut_down();
 	outbound:fail_all("cancel", "service-unavailable", "The service is shutting down");
 	if presence then presence:close(); end
 end
@@ -182,7 +180,7 @@ function module.save()
 	return {
 		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
-		disco = disco:save();
+		disco = disco:save(); strategies = { [settings.strategy] = strategy:save() };
 	};
 end
 

@@ -1,11 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- The resources of the targets. Those that can be asked are an array without holes (the last one takes the place of one that
--- leaves), so that one is picked at random in constant time whoever came and went before (P5a); all are in an index by full JID.
+-- leaves), so that one is picked in constant time whoever came and went before (P5a); all are in an index by full JID.
 -- Nothing of Prosody is needed here.
 --
 -- A resource can be asked unless it is barred (not admitted, see admission.lib) or ejected (see health.lib); each is a reason, a text.
-
-local random = math.random;
 
 local pool = {};
 local pool_mt = { __index = pool };
@@ -29,9 +27,9 @@ local function settle(self, member)
 	end
 end
 
--- new([saved]) -> pool; saved: result of :save() of an earlier instance
-local function new(saved)
-	local self = setmetatable({ members = {}; index = {} }, pool_mt);
+-- new(strategy, [saved]) -> pool; strategy: of strategies.lib; saved: result of :save() of an earlier instance
+local function new(strategy, saved)
+	local self = setmetatable({ strategy = strategy; members = {}; index = {} }, pool_mt);
 	for _, member in ipairs(saved or {}) do
 		member.position = nil;
 		self.index[member.jid] = member;
@@ -52,7 +50,7 @@ function pool:update(jid, account, priority, show, caps, barred)
 	local member = self.index[jid];
 	local is_new = not member;
 	if is_new then
-		member = { jid = jid; account = account };
+		member = { jid = jid; account = account; load = 0 };
 		self.index[jid] = member;
 	end
 	member.priority, member.show, member.caps, member.barred = priority, show, caps, barred;
@@ -90,7 +88,8 @@ function pool:has(jid)
 	return self.index[jid] ~= nil;
 end
 
--- get(jid) -> what is known of a resource: { jid, account, priority, show, caps, barred, ejected, position }, or nil; not to be changed
+-- get(jid) -> what is known of a resource, or nil; not to be changed. Fields: jid, account, priority, show, caps, barred, ejected;
+--   load: its requests in flight
 function pool:get(jid)
 	return self.index[jid];
 end
@@ -104,10 +103,25 @@ function pool:of(account)
 	return jids;
 end
 
--- pick() -> full JID of a resource that can be asked, each with the same probability (P5, P5b); nil when there is none
-function pool:pick()
-	local size = #self.members;
-	return size > 0 and self.members[random(size)].jid or nil;
+-- add_load(jid, number): counts requests in flight; ignored when the resource has gone
+function pool:add_load(jid, number)
+	local member = self.index[jid];
+	-- it may have gone and come anew in the meantime
+	if member then member.load = math.max(0, member.load + number); end
+end
+
+-- pick([user], [tried]) -> full JID of a resource that can be asked; nil when there is none
+--   user: full JID for whom; tried: set of full JIDs that are not wanted
+function pool:pick(user, tried)
+	local members = self.members;
+	if tried then
+		members = {};
+		for _, member in ipairs(self.members) do
+			if not tried[member.jid] then members[#members + 1] = member; end
+		end
+	end
+	if #members == 0 then return nil; end
+	return self.strategy:choose(members, user).jid;
 end
 
 -- count() -> number of resources that can be asked

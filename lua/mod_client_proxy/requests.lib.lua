@@ -1,13 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- Requests on their way: each goes to one resource and is answered once, by that resource or by an error of ours (P6, P9 to P13).
+-- The table of requests in flight: each waits for one answer, of one resource (P6, P9, P10, P13).
 --
 -- A request in flight is known by (resource asked, address the resource sees, id): exactly what a reply to it carries as from, to
 -- and id. Whatever else comes back was forged, is late, or comes a second time.
+--
+-- The record of a request has these fields and is the only thing kept for it:
+--   user, asked, id   from whom, to which address of the proxy, with which id it came
+--   type, payload     "get" or "set", and the payload's XML: what is needed to ask another resource
+--   resource          who is asked now
+--   sent              when it came; the deadline counts from there, however often it is sent
+--   tried             set of the resources asked before this one, nil at first
 
 local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".short;
-local readdress = module:require "addresses".readdress;
-local st = require "util.stanza";
+local now = require "util.time".monotonic;
 
 local requests = {};
 local requests_mt = { __index = requests };
@@ -17,100 +23,90 @@ local function key_of(resource, address, id)
 	return resource .. "\0" .. address .. "\0" .. id;
 end
 
-local function fail(record, ...)
-	local request = st.iq({ type = "get"; from = record.user; to = record.asked; id = record.id });
-	module:send(st.error_reply(request, ...));
+local function bare(user)
+	return user:match("^[^/]*");
 end
 
--- new(timeout, encode, health, [saved]) -> requests
---   timeout: seconds until a request is answered by remote-server-timeout; encode: of addresses.lib;
---   health: of health.lib, told how resources do; saved: result of :save() of an earlier instance
-local function new(timeout, encode, health, saved)
-	local self = setmetatable({ timeout = timeout; encode = encode; health = health; in_flight = {} }, requests_mt);
-	self.pending = new_pending(module, function (key, record)
-		self:forget(key, record);
-		health:silent(record.resource);
-		fail(record, "wait", "remote-server-timeout", "The implementing client did not answer");
+local function count_user(self, user, number)
+	local by_user = self.by_user;
+	user = bare(user);
+	local count = (by_user[user] or 0) + number;
+	by_user[user] = count > 0 and count or nil;
+end
+
+local function left(self, record)
+	count_user(self, record.user, -1);
+	self.pool:add_load(record.resource, -1);
+	return record;
+end
+
+-- new(pool, encode, on_expire, [saved]) -> requests
+--   pool: of pool.lib, told how many requests a resource has; encode: of addresses.lib;
+--   on_expire(record): called when nobody has answered until the deadline; saved: result of :save() of an earlier instance
+local function new(pool, encode, on_expire, saved)
+	local self = setmetatable({ pool = pool; encode = encode; by_user = {} }, requests_mt);
+	self.pending = new_pending(module, function (_, record)
+		on_expire(left(self, record));
 	end, saved);
-	for key, record in self.pending:each() do
-		self:remember(key, record);
-	end
+	for _, record in self.pending:each() do count_user(self, record.user, 1); end
 	return self;
 end
 
--- in_flight: resource -> set of the keys of its requests
-function requests:remember(key, record)
-	local keys = self.in_flight[record.resource];
-	if not keys then
-		keys = {};
-		self.in_flight[record.resource] = keys;
-	end
-	keys[key] = true;
-end
-
-function requests:forget(key, record)
-	local keys = self.in_flight[record.resource];
-	keys[key] = nil;
-	if next(keys) == nil then self.in_flight[record.resource] = nil; end
-end
-
--- forward(stanza, resource): sends a copy of a well-formed get or set to the full JID `resource`
-function requests:forward(stanza, resource)
-	local user, id = stanza.attr.from, stanza.attr.id;
-	local address = self.encode(user);
+-- add(record, resource, timeout) -> address and id with which the full JID `resource` is to be asked; timeout: seconds from now
+function requests:add(record, resource, timeout)
+	local address, id = self.encode(record.user), record.id;
 	local key = key_of(resource, address, id);
 	while self.pending:get(key) do
 		-- the user has the same id in flight; a fresh one tells the replies apart
 		id = new_id();
 		key = key_of(resource, address, id);
 	end
-	local record = {
-		user = user; asked = stanza.attr.to; id = stanza.attr.id; resource = resource; namespace = stanza.tags[1].attr.xmlns;
-	};
-	self.pending:add(key, record, self.timeout);
-	self:remember(key, record);
-	module:send(readdress(stanza, address, resource, id));
+	record.resource = resource;
+	self.pending:add(key, record, timeout);
+	count_user(self, record.user, 1);
+	self.pool:add_load(resource, 1);
+	return address, id;
 end
 
--- answer(stanza) -> true when the result or error with an id was the reply to a request, and was sent on to the user
-function requests:answer(stanza)
+-- new_record(stanza) -> the record of a request that has just come
+function requests.new_record(stanza)
 	local attr = stanza.attr;
-	local key = key_of(attr.from, attr.to, attr.id);
-	local record = self.pending:remove(key);
-	if not record then return false; end
-	self:forget(key, record);
-	local _, condition;
-	if attr.type == "error" then _, condition = stanza:get_error(); end
-	self.health:answered(record.resource, record.namespace, condition);
-	module:send(readdress(stanza, record.asked, record.user, record.id));
-	return true;
+	return {
+		user = attr.from; asked = attr.to; id = attr.id; type = attr.type; payload = tostring(stanza.tags[1]); sent = now();
+	};
 end
 
--- fail_resource(resource, error type, condition, text): answers what the resource did not
-function requests:fail_resource(resource, ...)
+-- take(stanza) -> record of the request that a result or error with an id answers, no longer in flight; or nil
+function requests:take(stanza)
+	local attr = stanza.attr;
+	local record = self.pending:remove(key_of(attr.from, attr.to, attr.id));
+	return record and left(self, record);
+end
+
+-- is_asked(resource, stanza) -> would the reply be in order if it came from that resource?
+function requests:is_asked(resource, stanza)
+	return self.pending:get(key_of(resource, stanza.attr.to, stanza.attr.id)) ~= nil;
+end
+
+-- take_all([is_wanted]) -> array of records, no longer in flight: all of them, or those for whose resource is_wanted(full JID) is true.
+-- Linear in the number of requests in flight.
+function requests:take_all(is_wanted)
 	local records = {};
-	for key in pairs(self.in_flight[resource] or {}) do
-		records[#records + 1] = self.pending:remove(key);
+	for key, record in self.pending:each() do
+		if not is_wanted or is_wanted(record.resource) then
+			records[#records + 1] = left(self, self.pending:remove(key));
+		end
 	end
-	self.in_flight[resource] = nil;
-	-- all are out of the tables before the first error is sent: it may bring a new request at once
-	for _, record in ipairs(records) do
-		fail(record, ...);
-	end
+	return records;
 end
 
--- fail_all(error type, condition, text): answers everything in flight
-function requests:fail_all(...)
-	local resources = {};
-	for resource in pairs(self.in_flight) do resources[#resources + 1] = resource; end
-	for _, resource in ipairs(resources) do
-		self:fail_resource(resource, ...);
-	end
-end
-
--- count() -> number of requests in flight
+-- count() -> number of requests in flight; count_of(user) -> those of all resources of a user's full JID
 function requests:count()
 	return self.pending:count();
+end
+
+function requests:count_of(user)
+	return self.by_user[bare(user)] or 0;
 end
 
 -- save() -> plain table for module.save()

@@ -4,6 +4,7 @@
 local jid_split = require "util.jid".split;
 local options = require "prosody_relay.options";
 local read_disco = module:require "disco".read_options;
+local strategies = module:require "strategies".names;
 local read_rules = module:require "admission".read_options;
 
 local function check_target(text)
@@ -15,6 +16,19 @@ local function check_target(text)
 	return jid;
 end
 
+-- client_proxy_timeouts: namespace -> seconds
+local function read_timeouts()
+	local value = module:get_option("client_proxy_timeouts");
+	if value == nil then return {}; end
+	local expected = "a table of seconds, at least 1, by namespace";
+	if type(value) ~= "table" then options.refuse("client_proxy_timeouts", expected, value); end
+	for namespace, seconds in pairs(value) do
+		if type(namespace) ~= "string" then options.refuse("client_proxy_timeouts", expected, namespace); end
+		if type(seconds) ~= "number" or seconds < 1 or seconds ~= seconds then options.refuse("client_proxy_timeouts", expected, seconds); end
+	end
+	return value;
+end
+
 -- read() -> settings; raises like the getters of prosody_relay.options
 local function read()
 	local targets = options.list(module, "target_address", nil, check_target);
@@ -24,6 +38,10 @@ local function read()
 	return {
 		targets = targets;
 		timeout = options.number(module, "client_proxy_timeout", 60, 1);
+		timeouts = read_timeouts();
+		max_pending = options.integer(module, "client_proxy_max_pending", 10000, 1);
+		max_pending_per_user = options.integer(module, "client_proxy_max_pending_per_user", 100, 1);
+		strategy = options.enum(module, "client_proxy_strategy", strategies, "random");
 		admission = read_rules();
 		eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);
 		eject_time = options.number(module, "client_proxy_eject_time", 30, 1);

@@ -10,7 +10,10 @@ local jid_host = require "util.jid".host;
 local on_started = require "prosody_relay.compat".on_started;
 local st = require "util.stanza";
 
+local now = require "util.time".monotonic;
+
 local first_delay, last_delay = 5, 600; -- seconds
+local probe_interval = 5; -- seconds
 
 local subscriptions = {};
 local subscriptions_mt = { __index = subscriptions };
@@ -90,6 +93,14 @@ function subscriptions:lose(jid)
 	target.approved = false;
 	schedule(self, jid);
 	return true;
+end
+
+-- probe(jid): asks an approved target what resources it has now, not more often than every few seconds
+function subscriptions:probe(jid)
+	local target = self.targets[jid];
+	if not target.approved or target.probed and now() - target.probed < probe_interval then return; end
+	target.probed = now();
+	ask(self, jid);
 end
 
 -- save() -> plain table for module.save()

@@ -13,7 +13,7 @@ local function log_pool(self, jid, event)
 end
 
 -- new(rules, pool, health, subscriptions, on_gone) -> targets
---   rules: of admission.lib; on_gone(jid): called when a resource has gone, for the requests it had
+--   rules: of admission.lib; on_gone(is_gone): called when resources have gone, for the requests they had; is_gone(full JID): of them?
 local function new(rules, pool, health, subscriptions, on_gone)
 	local self = setmetatable({ pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone }, targets_mt);
 	self.admission = admission_lib.new(rules, function (jid, reason)
@@ -32,17 +32,41 @@ function targets:update_resource(jid, account, priority, show, caps)
 	end
 end
 
-function targets:remove_resource(jid)
+local function drop(self, jid)
 	if self.pool:remove(jid) then
 		self.admission:forget(jid);
 		self.health:forget(jid);
 		log_pool(self, jid, "has gone");
-		self.on_gone(jid);
 	end
 end
 
+function targets:remove_resource(jid)
+	drop(self, jid);
+	self.on_gone(function (other) return other == jid; end);
+end
+
+local function drop_account(self, account)
+	for _, jid in ipairs(self.pool:of(account)) do drop(self, jid); end
+end
+
 function targets:remove_account(account)
-	for _, jid in ipairs(self.pool:of(account)) do self:remove_resource(jid); end
+	drop_account(self, account);
+	self.on_gone(function (jid) return jid_bare(jid) == account; end);
+end
+
+local function log_unseen(account, condition, text)
+	module:log("info", "The presence of %s cannot be seen: %s (%s)", account, condition, text or "no text");
+end
+
+-- unreachable(account, condition, [text]): the way to its server is cut. What is in flight may still be answered.
+function targets:unreachable(account, condition, text)
+	if self.subscriptions:lose(account) then log_unseen(account, condition, text); end
+	drop_account(self, account);
+end
+
+-- doubt(account): a request came back as if the resource were not there; its server may know more
+function targets:doubt(account)
+	self.subscriptions:probe(account);
 end
 
 -- review(): applies the settings to the pool of the instance before a reload
@@ -76,7 +100,7 @@ local on_presence = {
 		-- from a full JID it concerns that resource only (P14); from the account, the subscription or the way there
 		if from ~= account then return self:remove_resource(from); end
 		local _, condition, text = stanza:get_error();
-		module:log("info", "The presence of %s cannot be seen: %s (%s)", account, condition, text or "no text");
+		log_unseen(account, condition, text);
 		self.subscriptions:lose(account);
 		self:remove_account(account);
 	end;

@@ -52,7 +52,7 @@ describe("client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("spreads requests evenly (P5b)", bed.scenario(function (s)
-		local capulet, a, b = proxy.start(s, version, { "a", "b" });
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_max_pending_per_user = 400");
 		proxy.serve(a);
 		proxy.serve(b);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

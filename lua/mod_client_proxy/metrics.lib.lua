@@ -1,0 +1,60 @@
+-- SPDX-License-Identifier: MIT
+-- What the module counts (README.markdown, "Metrics"): prosody_mod_client_proxy/..., with label `host`.
+
+local metrics = {};
+local metrics_mt = { __index = metrics };
+
+local buckets = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }; -- seconds
+
+local function plain(type, name, unit, text, conf)
+	return module:metric(type, name, unit, text, {}, conf):with_labels();
+end
+
+-- new(pool_size, in_flight) -> metrics; both functions give the present number, when Prosody asks
+local function new(pool_size, in_flight)
+	local size = plain("gauge", "resources", "", "Resources that can be asked");
+	local flying = plain("gauge", "in_flight", "", "Requests that wait for an answer");
+	module:hook_global("stats-update", function ()
+		size:set(pool_size());
+		flying:set(in_flight());
+	end);
+	return setmetatable({
+		requests = plain("counter", "requests", "", "Requests of users");
+		replies = plain("counter", "replies", "", "Results that were sent to users");
+		errors = module:metric("counter", "errors", "", "Errors that were sent to users", { "condition" });
+		timeouts = plain("counter", "timeouts", "", "Requests that nobody answered in time");
+		retries = plain("counter", "retries", "", "Requests that were sent to another resource");
+		replies_refused = module:metric("counter", "replies_refused", "", "Results and errors that answered no request in flight", { "reason" });
+		latency = plain("histogram", "latency", "seconds", "Time from request to result", { buckets = buckets });
+	}, metrics_mt);
+end
+
+function metrics:requested() self.requests:add(1); end
+function metrics:timed_out() self.timeouts:add(1); end
+function metrics:retried() self.retries:add(1); end
+
+-- answered(seconds): a result went to the user
+function metrics:answered(seconds)
+	self.replies:add(1);
+	self.latency:sample(seconds);
+end
+
+-- failed([condition]): an error went to the user. Clients choose the condition, so only those of RFC 6120 become labels.
+function metrics:failed(condition)
+	self.errors:with_labels(metrics.conditions[condition] and condition or "other"):add(1);
+end
+
+-- refused(reason): a reply was dropped
+function metrics:refused(reason)
+	self.replies_refused:with_labels(reason):add(1);
+end
+
+metrics.conditions = {};
+for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
+	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
+	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
+	undefined-condition unexpected-request]]):gmatch("%S+") do
+	metrics.conditions[condition] = true;
+end
+
+return { new = new };

@@ -1,0 +1,107 @@
+-- SPDX-License-Identifier: MIT
+-- How one of several resources is chosen for a request: client_proxy_strategy. A strategy is a table with
+--   choose(self, members, user) -> one of `members`, a non-empty array of what pool:get() gives; user: full JID or nil
+--   save(self) -> plain table for module.save(), or nil
+
+local hash = require "util.hashes".sha1;
+local jid_bare = require "util.jid".bare;
+local new_cache = require "util.cache".new;
+local random = math.random;
+
+local sticky_users = 10000; -- whose resource is remembered
+
+local strategies = {};
+
+local function save_nothing() return nil; end
+
+local function stateless(choose)
+	return function ()
+		return { choose = choose; save = save_nothing };
+	end;
+end
+
+-- each with the same probability
+strategies.random = stateless(function (_, members)
+	return members[random(#members)];
+end);
+
+-- one after the other
+strategies["round-robin"] = function ()
+	local turn = 0;
+	return {
+		choose = function (_, members)
+			turn = turn % #members + 1;
+			return members[turn];
+		end;
+		save = save_nothing;
+	};
+end;
+
+-- who has the fewest requests in flight; among several, a random one
+strategies["least-pending"] = stateless(function (_, members)
+	local count, best = #members, nil;
+	local start = random(count);
+	for i = start, start + count - 1 do
+		local member = members[(i - 1) % count + 1];
+		if not best or member.load < best.load then best = member; end
+	end
+	return best;
+end);
+
+-- by chance, those with a higher presence priority more often: priority 0 counts once, 9 ten times
+strategies.priority = stateless(function (_, members)
+	local total = 0;
+	for _, member in ipairs(members) do total = total + math.max(member.priority, 0) + 1; end
+	local ticket = random(total);
+	for _, member in ipairs(members) do
+		ticket = ticket - math.max(member.priority, 0) - 1;
+		if ticket <= 0 then return member; end
+	end
+end);
+
+-- Who was never seen goes by a hash over user and resource, so that most users stay where they are when the memory is lost.
+local function by_hash(members, bare)
+	local best, highest;
+	for _, member in ipairs(members) do
+		local score = hash(bare .. "\0" .. member.jid);
+		if not best or score > highest then best, highest = member, score; end
+	end
+	return best;
+end
+
+-- all of a user's (bare JID) requests to the same one as long as it is there
+function strategies.sticky(saved)
+	local chosen = new_cache(sticky_users);
+	for bare, jid in pairs(saved or {}) do chosen:set(bare, jid); end
+	return {
+		choose = function (_, members, user)
+			if not user then return members[random(#members)]; end
+			local bare = jid_bare(user);
+			local jid = chosen:get(bare);
+			if jid then
+				for _, member in ipairs(members) do
+					if member.jid == jid then return member; end
+				end
+			end
+			local member = by_hash(members, bare);
+			chosen:set(bare, member.jid);
+			return member;
+		end;
+		save = function ()
+			local plain = {};
+			for bare, jid in chosen:items() do plain[bare] = jid; end
+			return plain;
+		end;
+	};
+end
+
+local names = {};
+for name in pairs(strategies) do names[#names + 1] = name; end
+table.sort(names);
+
+-- new(name, [saved]) -> strategy; name: one of `names`; saved: what :save() of an earlier instance of the same name gave
+local function new(name, saved)
+	return strategies[name](saved);
+end
+
+return { new = new; names = names };

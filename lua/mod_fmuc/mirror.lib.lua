@@ -83,8 +83,7 @@ local function on_join_timeout(occupant_jid, record)
 	for _, join in pairs(record.joins) do
 		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
-	local room = mirrored.get(record.room_jid);
-	if room then room.fmuc.waiting[occupant_jid] = nil; end
+	take_join(mirrored.get(record.room_jid), occupant_jid);
 	send_part(record.room_jid, jid_resource(occupant_jid));
 	mirrored.forget_if_unused(record.room_jid);
 end
@@ -183,11 +182,13 @@ module:hook("presence/bare", function (event)
 	-- as mod_muc does for clients that send their updates to the room
 	local room = muc.get_room_from_jid(room_jid);
 	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
-	if not occupant_jid then return; end
-	local to = stanza.attr.to;
+	if not occupant_jid then
+		if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
+		return refuse_join(stanza, "modify", "jid-malformed", "A nickname is needed");
+	end
 	stanza.attr.to = occupant_jid;
 	local handled = handle_user_presence(stanza, occupant_jid);
-	stanza.attr.to = to;
+	stanza.attr.to = room_jid;
 	return handled;
 end, before_muc);
 

@@ -261,5 +261,14 @@ describe("fmuc races, Prosody " .. version, function ()
 		-- nothing is left to be reported as lost when its time is up
 		assert.is_true(f.remote:eval [[return next(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().echoes.records) == nil]]);
 	end));
+
+	it("refuses a join without a nick (M3)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		for _ = 1, 2 do -- without the room, and with it
+			f.kev:send(st.presence({ id = "join"; to = federation.mirror_room }):tag("x", { xmlns = "http://jabber.org/protocol/muc" }));
+			assert.equal("jid-malformed", error_condition(f.kev:expect { "presence", type = "error", id = "join" }));
+			enter(f.remote:client("bob@remote.example.com/Gajim"), "Bob");
+		end
+	end));
 end);
 end

@@ -179,6 +179,15 @@ local function add_history(room, stanza, delay)
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
 end
 
+-- Nobody but this room says so; the master removes such stamps only if they are in its own name
+local function remove_forged_delays(stanza, room_jid)
+	stanza:maptags(function (child)
+		local is_delay = child.name == "delay" and child.attr.xmlns == xmlns_delay or child.name == "x" and child.attr.xmlns == "jabber:x:delay";
+		if is_delay and child.attr.from == room_jid then return nil; end
+		return child;
+	end);
+end
+
 local function is_anybody_accepted(state)
 	for _, record in pairs(state.waiting) do
 		if record.accepted then return true; end
@@ -193,6 +202,7 @@ local function handle_groupchat(room, stanza)
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
 	copy:remove_children("nomirror", xmlns_fmuc);
+	remove_forged_delays(copy, room.jid);
 	local delay = master_delay(copy, state.master);
 	local subject = copy:get_child("subject");
 	if subject and not copy:get_child("body") and not copy:get_child("thread") then

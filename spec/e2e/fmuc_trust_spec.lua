@@ -220,5 +220,17 @@ describe("fmuc trust, Prosody " .. version, function ()
 			:format(mirror_room));
 		f.link:expect_none(f.remote, {}, 0.3);
 	end));
+
+	it("lets nobody stamp messages in the mirrored room's name (M20)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.curtis:send(st.message({ type = "groupchat"; to = master_room; id = "forged" }):text_tag("body", "as ever")
+			:tag("delay", { xmlns = "urn:xmpp:delay"; from = mirror_room; stamp = "2001-01-01T00:00:00Z" }):up()
+			:tag("x", { xmlns = "jabber:x:delay"; from = mirror_room; stamp = "20010101T00:00:00" }):up()
+			:tag("delay", { xmlns = "urn:xmpp:delay"; from = "curtis@example.com"; stamp = "2001-01-01T00:00:00Z" }):up());
+		local seen = f.kev:expect { "message", id = "forged" };
+		assert.equal("curtis@example.com", seen:find("{urn:xmpp:delay}delay@from"));
+		assert.is_nil(seen:find("{jabber:x:delay}x"));
+	end));
 end);
 end

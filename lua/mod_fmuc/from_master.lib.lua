@@ -22,7 +22,7 @@ local subject_timeout = 3;
 -- Errors that say something about the way, not about the room
 local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
 
-local mirrored, take_join, take_echo, send_join_error, send_part;
+local mirrored, take_join, take_echo, send_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -82,14 +82,39 @@ local function take_own_codes(room, copy)
 	room:set_whois(whois);
 end
 
-local function accept(room, record)
-	local room_jid, state, accepted = room.jid, room.fmuc, record.accepted;
+local function has_seen_anything(room)
+	for occupant_jid in pairs(room.fmuc.copies) do
+		if not room.fmuc.waiting[occupant_jid] then return true; end
+	end
+	return room._history ~= nil;
+end
+
+-- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
+-- mirror was restarted and lost its users. An error tells it so, and all may join again.
+local function start_over(room)
+	local state = room.fmuc;
+	state.started_over = true;
+	local occupant_jid = next(state.waiting);
+	if not occupant_jid then return; end
+	module:send(st.presence({ type = "error"; from = room.jid; to = state.master .. "/" .. jid_resource(occupant_jid) })
+		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }));
+	for jid, record in pairs(state.waiting) do
+		state.copies[jid] = nil;
+		record.accepted, record.id = nil, from_master.new_join_id();
+		send_join(record);
+	end
+end
+
+local function accept(room, occupant_jid, record)
+	local room_jid, state, id, accepted = room.jid, room.fmuc, record.id, record.accepted;
 	record.accepted = true;
 	if state.synced then return admit(room); end
 	if accepted then return; end
 	module:add_timer(subject_timeout, function ()
 		local current = mirrored.get(room_jid);
-		if current and current.fmuc == state then finish_sync(current); end
+		if not current or current.fmuc ~= state or state.synced then return; end
+		if state.waiting[occupant_jid] ~= record or record.id ~= id then return; end -- this join is over
+		if state.started_over or has_seen_anything(current) then finish_sync(current); else start_over(current); end
 	end);
 end
 
@@ -99,7 +124,7 @@ local function handle_available(room, occupant_jid, copy, id)
 	local answer = is_answer(state, record, id);
 	if answer then take_own_codes(room, copy); end
 	state.copies[occupant_jid] = fanout.view(copy);
-	if answer then return accept(room, record); end
+	if answer then return accept(room, occupant_jid, record); end
 	local sessions = state.recipients:by_nick(occupant_jid);
 	mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	mirrored.show(room, occupant_jid, copy, sessions);
@@ -251,9 +276,9 @@ function from_master.handle_message(room_jid, stanza)
 end
 
 -- shared: mirrored (mirrored_room.lib.lua); take_join(room, occupant_jid) -> record or nil; take_echo(occupant_jid, id) -> real JID of the
--- sender whose message has come back, or nil; send_join_error(join, error element); send_part(room_jid, nick)
+-- sender whose message has come back, or nil; send_join(record); send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
 	mirrored, take_join, take_echo = shared.mirrored, shared.take_join, shared.take_echo;
-	send_join_error, send_part = shared.send_join_error, shared.send_part;
+	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
 	return from_master;
 end;

@@ -94,6 +94,11 @@ local function on_echo_timeout(key, real_jid)
 		"wait", "remote-server-timeout", "The room's server did not return this message"));
 end
 
+local function send_join(record)
+	local user, join = next(record.joins);
+	send_presence(join, user, record.id);
+end
+
 -- Whether a session of another account has that nick on this mirror already
 local function nick_owner(room, record, occupant_jid)
 	local occupant = room and room.fmuc and mirrored.is_local(room, occupant_jid) and room:get_occupant_by_nick(occupant_jid);
@@ -127,7 +132,7 @@ local function handle_join(stanza, room)
 	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
-	send_presence(stanza, user, record.id);
+	send_join(record);
 	return true;
 end
 
@@ -279,7 +284,7 @@ joins = pending.new(module, on_join_timeout, saved.joins);
 echoes = pending.new(module, on_echo_timeout, saved.echoes);
 mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
 from_master = module:require "from_master" {
-	mirrored = mirrored; take_join = take_join; send_join_error = send_join_error; send_part = send_part;
+	mirrored = mirrored; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
 	take_echo = function (occupant_jid, id) return echoes:remove(echo_key(occupant_jid, id)); end;
 };
 

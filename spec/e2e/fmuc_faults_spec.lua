@@ -4,7 +4,8 @@
 local bed = require "bed";
 local federation = require "e2e.federation";
 
-local join, say, enter, error_condition = federation.join, federation.say, federation.enter, federation.error_condition;
+local join, say, enter, topic = federation.join, federation.say, federation.enter, federation.topic;
+local error_condition = federation.error_condition;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 local muc_user = federation.muc_user;
 
@@ -348,6 +349,29 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		-- one session cannot have it twice
 		f.kev:send(join(master_room, "Kev"));
 		assert.equal("conflict", error_condition(f.kev:expect { "presence", type = "error", from = master_room .. "/Kev" }));
+	end));
+
+	it("shows the room to a newcomer when the master has not noticed a restart of the mirror (M5)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		topic(f, "Jabber");
+		say(f.curtis, master_room, "before");
+		enter(f.kev, "Kev");
+		f.remote:kill();
+		f.remote:start();
+		local bob, carol = f.remote:client("bob@remote.example.com/Gajim"), f.remote:client("carol@remote.example.com/Gajim");
+		bob:send(join(mirror_room, "Bob"));
+		carol:send(join(mirror_room, "Carol"));
+		for client, nick in pairs { [bob] = "Bob"; [carol] = "Carol" } do
+			client:expect { "presence", from = mirror_room .. "/Curtis" };
+			client:expect { "presence", from = mirror_room .. "/" .. nick, has = muc_user .. "/status" };
+			client:expect { "message", body = "before" };
+			client:expect { "message", where = function (m) return m:get_child_text("subject") == "Jabber"; end };
+			client:sync();
+			client:expect_none({ "presence", from = mirror_room .. "/Kev" }, 0);
+		end
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		say(bob, mirror_room, "here");
+		for _, client in ipairs { bob, carol, f.curtis } do client:expect { "message", body = "here" }; end
 	end));
 end);
 end

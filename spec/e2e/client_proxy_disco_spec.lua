@@ -163,7 +163,9 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(query("1"));
 		local question = expect_question(impl);
-		impl:send(st.error_reply(question, "cancel", "feature-not-implemented"));
+		-- an error may repeat the question
+		local refusal = st.error_reply(question, "cancel", "feature-not-implemented"):reset();
+		impl:send(refusal:tag("query", { xmlns = info_ns }):add_child(feature("urn:test:three")));
 		assert.same(own, info_of(juliet:expect { "iq", type = "result", id = "1" }));
 		assert.same(own, get_info(juliet, "2"));
 		impl:sync();
@@ -182,6 +184,7 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 
 	it("asks another resource when one has left (X5)", bed.scenario(function (s)
 		local capulet, a, b = proxy.start(s, version, { "a", "b" }, merge);
+		local third = capulet:client("impl@capulet.lit/c");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(query("1"));
 		local asked, other;
@@ -191,6 +194,13 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 			end
 			return asked;
 		end);
+		-- not when it was a different one
+		proxy.available(third);
+		third:close();
+		for _, impl in ipairs { asked, other } do
+			impl:sync();
+			impl:expect_none({ "iq", type = "get" }, 0.1);
+		end
 		asked:kill();
 		answer(other, expect_question(other), feature("urn:test:three"));
 		assert.same(with("urn:test:three"), info_of(juliet:expect { "iq", type = "result", id = "1" }));
@@ -199,6 +209,12 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		expect_question(other);
 		other:close();
 		assert.same(own, info_of(juliet:expect { "iq", type = "result", id = "2" }));
+		for _ = 1, 2 do
+			third = capulet:client("impl@capulet.lit/c");
+			proxy.available(third);
+			third:close();
+		end
+		assert.same(own, get_info(juliet, "3"));
 	end));
 
 	it("believes only the resource that was asked (X5, P10)", bed.scenario(function (s)

@@ -28,7 +28,6 @@ end
 
 local known_users = 1000; -- whose translated addresses are remembered
 local recent_users = 10000; -- whom the implementing client may write to
-local max_outbound = 10000; -- requests to users in flight
 
 local read_settings = module:require "settings".read;
 
@@ -67,7 +66,7 @@ end);
 relay:attach(requests, targets);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
-local outbound = module:require "outbound".new(users, settings.timeout, max_outbound, saved.outbound);
+local outbound = module:require "outbound".new(users, settings, saved.outbound);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
 -- Does a resource of a target account write to a user's translated address?

@@ -20,11 +20,10 @@ local function fail(record, ...)
 	module:send(st.error_reply(request, ...));
 end
 
--- new(users, timeout, max, [saved]) -> outbound
---   timeout: seconds until a request is answered by remote-server-timeout; max: so many can be in flight;
---   saved: result of :save() of an earlier instance
-local function new(users, timeout, max, saved)
-	local self = setmetatable({ users = users; timeout = timeout; max = max }, outbound_mt);
+-- new(users, settings, [saved]) -> outbound
+--   settings: of settings.lib, for the deadlines and how many can be in flight; saved: result of :save() of an earlier instance
+local function new(users, settings, saved)
+	local self = setmetatable({ users = users; settings = settings }, outbound_mt);
 	self.pending = new_pending(module, function (_, record)
 		fail(record, "wait", "remote-server-timeout", "The user did not answer");
 	end, saved);
@@ -38,16 +37,17 @@ end
 
 -- ask(event): a well-formed get or set from a resource of a target account to a translated address; handled in any case
 function outbound:ask(event)
-	local stanza = event.stanza;
+	local stanza, settings = event.stanza, self.settings;
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
 	if not user then return refuse(event, "cancel", "item-not-found", "That user has not written to the service recently"); end
-	if self.pending:count() >= self.max then
+	if self.pending:count() >= settings.max_pending then
 		return refuse(event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
 	end
 	local id = new_id();
 	local record = { asker = attr.from; address = attr.to; id = attr.id };
-	self.pending:add(key_of(user.jid, user.to, id), record, self.timeout);
+	local timeout = settings.timeouts[stanza.tags[1].attr.xmlns] or settings.timeout;
+	self.pending:add(key_of(user.jid, user.to, id), record, timeout);
 	module:send(readdress(stanza, user.to, user.jid, id));
 	return true;
 end

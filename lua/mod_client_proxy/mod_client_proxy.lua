@@ -69,9 +69,10 @@ local messages = module:require "messages".new(users, pool);
 local outbound = module:require "outbound".new(users, settings, saved.outbound);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
+local prefix = module.host .. "/";
+
 -- Does a resource of a target account write to a user's translated address?
 local function is_to_user(stanza)
-	local prefix = module.host .. "/";
 	return stanza.attr.to:sub(1, #prefix) == prefix and subscriptions:is_target(jid_bare(stanza.attr.from));
 end
 
@@ -110,7 +111,7 @@ local function handle_request(event)
 		relay:refuse_reply(stanza);
 		return true;
 	end
-	if pool:has(from) and to:sub(1, #module.host + 1) == module.host .. "/" then
+	if pool:has(from) and to:sub(1, #prefix) == prefix then
 		return bounce(event, "feature-not-implemented", "The implementing client cannot send requests to users");
 	end
 	if settings.messages or settings.outbound then users:wrote(from, to); end

@@ -11,6 +11,20 @@ local fanout = require "prosody_relay.fanout";
 
 local delivery = {};
 
+local function restore(state, key, former, ok, ...)
+	state[key] = former;
+	if not ok then error((...), 0); end
+	return ...;
+end
+
+-- during(state, key, value, f, …) -> results of f(…), while which state[key] is `value`. f runs handlers of other modules; one that fails
+-- must not leave the room as it was in the middle of something.
+function delivery.during(state, key, value, f, ...)
+	local former = state[key];
+	state[key] = value;
+	return restore(state, key, former, xpcall(f, debug.traceback, ...));
+end
+
 local methods = {};
 
 local function stock(room)

@@ -131,10 +131,8 @@ function methods.publicise_occupant_status(room, occupant, ...)
 		-- a session that leaves the nick to others of its user is not what its link should see of the nick
 		if occupant.role == nil or presence.attr.type == nil then own = own or state.link_of[jid]; end
 	end
-	local outer = state.publicising;
-	state.publicising = { nick = jid_resource(occupant.nick); own = own; sent = {} };
-	stock(room).publicise_occupant_status(room, occupant, ...);
-	state.publicising = outer;
+	local public = { nick = jid_resource(occupant.nick); own = own; sent = {} };
+	delivery.during(state, "publicising", public, stock(room).publicise_occupant_status, room, occupant, ...);
 end
 
 -- revive(room): a room that comes back from storage, after a restart or because mod_muc had put it aside, brings its mirrored users along

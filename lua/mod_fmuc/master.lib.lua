@@ -10,6 +10,7 @@ local jid_host = require "util.jid".host;
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 
+local during = module:require "delivery".during;
 local trust = module:require "trust";
 local links = module:require "links";
 local muc = module:depends "muc";
@@ -94,11 +95,8 @@ local function handle_join(event, fmuc)
 	local newcomer = not link;
 	link = links.add_user(room, link_jid, nick, real_jid);
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
-	link.dumping = newcomer or held ~= nil;
-	room.fmuc.joining = occupant_jid;
-	room:handle_normal_presence(origin_for(origin, room_jid, user_on_mirror), direct_join(stanza, fmuc, real_jid));
-	link.dumping = false;
-	if room.fmuc then room.fmuc.joining = nil; end
+	during(link, "dumping", newcomer or held ~= nil, during, room.fmuc, "joining", occupant_jid,
+		room.handle_normal_presence, room, origin_for(origin, room_jid, user_on_mirror), direct_join(stanza, fmuc, real_jid));
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then links.remove_user(room, link, nick); end
@@ -189,13 +187,10 @@ module:hook("message/bare", function (event)
 	if not real_jid then
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
-	if stanza:get_child("nomirror", xmlns_fmuc) then -- M22
-		stanza:remove_children("nomirror", xmlns_fmuc);
-		room.fmuc.except_link = link.jid;
-	end
+	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
+	stanza:remove_children("nomirror", xmlns_fmuc);
 	stanza.attr.from = real_jid;
-	room:handle_message_to_room(origin_for(origin, room.jid, from), stanza);
-	if room.fmuc then room.fmuc.except_link = nil; end
+	during(room.fmuc, "except_link", except_link, room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);
 	return true;
 end, before_muc);
 

@@ -194,9 +194,8 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	occupant.role = nil;
 	room:save_occupant(occupant);
 	mirrored.show(room, occupant_jid, presence, sessions);
-	state.removing = occupant_jid;
-	module:fire_event("muc-occupant-left", { room = room; nick = occupant_jid; occupant = occupant });
-	state.removing = nil;
+	delivery.during(state, "removing", occupant_jid, module.fire_event, module, "muc-occupant-left",
+		{ room = room; nick = occupant_jid; occupant = occupant });
 end
 
 -- evict_all(room, code): takes all local users out, with that status code

@@ -373,5 +373,43 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		say(bob, mirror_room, "here");
 		for _, client in ipairs { bob, carol, f.curtis } do client:expect { "message", body = "here" }; end
 	end));
+
+	it("is not upset by a module that fails (M5 M12 M22)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tfmuc_nomirror = true" });
+		local function fail_once(node, host, event)
+			node:allow_log("deliberate failure");
+			node:eval(([[
+				local module, failed = prosody.hosts[%q].modules.muc.module, false;
+				module:hook(%q, function () if not failed then failed = true; error("deliberate failure"); end end, 100);
+			]]):format(host, event));
+		end
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		enter(f.kev, "Kev");
+		enter(bob, "Bob");
+		fail_once(f.talk, "talk.example.com", "muc-occupant-groupchat");
+		say(f.kev, mirror_room, "lost");
+		f.talk:expect_log("deliberate failure");
+		say(f.curtis, master_room, "still there?");
+		f.kev:expect { "message", body = "still there?" };
+
+		fail_once(f.talk, "talk.example.com", "muc-broadcast-presence");
+		f.curtis:send(("<presence to='%s/Curtis'><show>away</show></presence>"):format(master_room));
+		f.curtis:sync();
+		f.kev:drain();
+		f.curtis:send(("<presence to='%s/Curtis'><show>dnd</show></presence>"):format(master_room));
+		f.kev:expect { "presence", from = mirror_room .. "/Curtis" };
+		local third = s:node { version = version; config = "VirtualHost \"third.example\"\nComponent \"mirror.third.example\" \"fmuc\"" };
+		local tom, mirror = third:client("tom@third.example/x"), "jabberchat\\40talk.example.com@mirror.third.example";
+		enter(tom, "Tom", mirror);
+		for _, nick in ipairs { "Curtis", "Kev", "Bob" } do tom:expect { "presence", from = mirror .. "/" .. nick }; end
+
+		fail_once(f.remote, "mirror.remote.example.com", "muc-occupant-left");
+		federation.configure(f, [[room:set_role(true, room.jid .. "/Kev", nil)]]);
+		f.kev:expect { "presence", type = "unavailable" };
+		enter(f.kev, "Kev");
+		f.curtis:drain();
+		f.kev:send(("<presence type='unavailable' to='%s/Kev'/>"):format(mirror_room));
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+	end));
 end);
 end

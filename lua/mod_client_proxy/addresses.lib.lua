@@ -44,10 +44,16 @@ local function new(host, key, cache_size)
 	end;
 end
 
--- readdress(stanza, from, to, id) -> the stanza with another envelope
+-- readdress(stanza, from, to, id, [origin]) -> the stanza with another envelope
+--   origin: the session it came from; what came over a stream is nobody's any more and need not be copied
 -- The payload is shared: a module that sent the stanza itself may go on using its own envelope, as module:send_iq does, but not
 -- change what is inside.
-local function readdress(stanza, from, to, id)
+local function readdress(stanza, from, to, id, origin)
+	if origin and origin.conn then
+		local attr = stanza.attr;
+		attr.from, attr.to, attr.id = from, to, id;
+		return stanza;
+	end
 	local copy = st.clone(stanza, true);
 	table.move(stanza, 1, #stanza, 1, copy);
 	table.move(stanza.tags, 1, #stanza.tags, 1, copy.tags);

@@ -66,7 +66,7 @@ function relay:request(event)
 	end
 	local record = requests.new_record(stanza);
 	local address, id = requests:add(record, resource, timeout_for(self, stanza.tags[1].attr.xmlns));
-	module:send(readdress(stanza, address, resource, id));
+	module:send(readdress(stanza, address, resource, id, event.origin));
 	return true;
 end
 
@@ -121,7 +121,7 @@ function relay:answer(event)
 		self.health:answered(record.resource, namespace_of(record));
 		self.metrics:answered(now() - record.sent);
 	end
-	module:send(readdress(stanza, record.asked, record.user, record.id));
+	module:send(readdress(stanza, record.asked, record.user, record.id, event.origin));
 	return true;
 end
 

@@ -2,12 +2,13 @@
 -- The table of requests in flight: each waits for one answer, of one resource (P6, P9, P10, P13).
 --
 -- A request in flight is known by (resource asked, address the resource sees, id): exactly what a reply to it carries as from, to
--- and id. Whatever else comes back was forged, is late, or comes a second time.
+-- and id. Whatever else comes back was forged, is late, or comes a second time. Its key in the table is the id alone as long as
+-- nobody else has that id in flight, which saves two long strings for each request, else all three.
 --
 -- The record of a request has these fields and is the only thing kept for it:
 --   user, asked, id   from whom, to which address of the proxy, with which id it came
 --   type, payload     "get" or "set", and the payload's XML: what is needed to ask another resource
---   resource          who is asked now
+--   resource, address who is asked now, and the user's address for them
 --   sent              when it came; the deadline counts from there, however often it is sent
 --   tried             set of the resources asked before this one, nil at first
 
@@ -34,7 +35,18 @@ local function count_user(self, user, number)
 	by_user[user] = count > 0 and count or nil;
 end
 
-local function left(self, record)
+-- -> key, record of what is in flight, or nil
+local function find(self, resource, address, id)
+	local record = self.pending:get(id);
+	if record and record.resource == resource and record.address == address then return id, record; end
+	if self.composed == 0 then return nil; end
+	local key = key_of(resource, address, id);
+	record = self.pending:get(key);
+	if record then return key, record; end
+end
+
+local function left(self, key, record)
+	if key:find("\0", 1, true) then self.composed = self.composed - 1; end
 	count_user(self, record.user, -1);
 	self.pool:add_load(record.resource, -1);
 	return record;
@@ -44,24 +56,30 @@ end
 --   pool: of pool.lib, told how many requests a resource has; encode: of addresses.lib;
 --   on_expire(record): called when nobody has answered until the deadline; saved: result of :save() of an earlier instance
 local function new(pool, encode, on_expire, saved)
-	local self = setmetatable({ pool = pool; encode = encode; by_user = {} }, requests_mt);
-	self.pending = new_pending(module, function (_, record)
-		on_expire(left(self, record));
+	local self = setmetatable({ pool = pool; encode = encode; by_user = {}; composed = 0 }, requests_mt);
+	self.pending = new_pending(module, function (key, record)
+		on_expire(left(self, key, record));
 	end, saved);
-	for _, record in self.pending:each() do count_user(self, record.user, 1); end
+	for key, record in self.pending:each() do
+		count_user(self, record.user, 1);
+		if key:find("\0", 1, true) then self.composed = self.composed + 1; end
+	end
 	return self;
 end
 
 -- add(record, resource, timeout) -> address and id with which the full JID `resource` is to be asked; timeout: seconds from now
 function requests:add(record, resource, timeout)
 	local address, id = self.encode(record.user), record.id;
-	local key = key_of(resource, address, id);
-	while self.pending:get(key) do
+	while find(self, resource, address, id) do
 		-- the user has the same id in flight; a fresh one tells the replies apart
 		id = new_id();
-		key = key_of(resource, address, id);
 	end
-	record.resource = resource;
+	local key = id;
+	if self.pending:get(id) then
+		key = key_of(resource, address, id);
+		self.composed = self.composed + 1;
+	end
+	record.resource, record.address = resource, address;
 	self.pending:add(key, record, timeout);
 	count_user(self, record.user, 1);
 	self.pool:add_load(resource, 1);
@@ -79,13 +97,13 @@ end
 -- take(stanza) -> record of the request that a result or error with an id answers, no longer in flight; or nil
 function requests:take(stanza)
 	local attr = stanza.attr;
-	local record = self.pending:remove(key_of(attr.from, attr.to, attr.id));
-	return record and left(self, record);
+	local key = find(self, attr.from, attr.to, attr.id);
+	return key and left(self, key, self.pending:remove(key));
 end
 
 -- is_asked(resource, stanza) -> would the reply be in order if it came from that resource?
 function requests:is_asked(resource, stanza)
-	return self.pending:get(key_of(resource, stanza.attr.to, stanza.attr.id)) ~= nil;
+	return find(self, resource, stanza.attr.to, stanza.attr.id) ~= nil;
 end
 
 -- take_all([is_wanted]) -> array of records, no longer in flight: all of them, or those for whose resource is_wanted(full JID) is true.
@@ -94,7 +112,7 @@ function requests:take_all(is_wanted)
 	local records = {};
 	for key, record in self.pending:each() do
 		if not is_wanted or is_wanted(record.resource) then
-			records[#records + 1] = left(self, self.pending:remove(key));
+			records[#records + 1] = left(self, key, self.pending:remove(key));
 		end
 	end
 	return records;

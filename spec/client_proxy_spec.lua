@@ -129,6 +129,19 @@ describe("addresses of client_proxy", function ()
 		end
 	end);
 
+	it("say nothing of the user when they are hidden (client_proxy_jat)", function ()
+		local encode, again, seen = new(host, key, 100, true), new(host, key, 1, true), {};
+		for _, jid in ipairs(jids) do
+			local address = encode(jid);
+			local resource = address:sub(#host + 2);
+			assert.truthy(resource:find("^@%.%x+$"));
+			assert.is_true(#resource <= 64);
+			assert.is_nil(seen[address]);
+			seen[address] = true;
+			assert.equal(address, again(jid));
+		end
+	end);
+
 	it("are the user's own JID where that is legal (P6)", function ()
 		local encode = new(host, key, 100);
 		for i, jid in ipairs(jids) do
@@ -140,11 +153,12 @@ end);
 
 describe("subscriptions of client_proxy", function ()
 	local target = "impl@example";
-	local sent, timers, module, subscriptions;
+	local sent, timers, approvals, module, subscriptions;
 
 	local new = function (saved)
-		sent, timers = {}, {};
+		sent, timers, approvals = {}, {}, 0;
 		module = { host = "proxy.example" };
+		function module.require() return { approve = function () approvals = approvals + 1; end }; end
 		function module.send(_, stanza) sent[#sent + 1] = stanza.attr.type; end
 		function module.hook_global() end
 		function module.add_timer(_, delay, callback)
@@ -194,6 +208,20 @@ describe("subscriptions of client_proxy", function ()
 		assert.equal(5, fire());
 		subscriptions:ask_host("other.example");
 		assert.equal(10, fire());
+	end);
+
+	it("are approved here as long as the target has not revoked them (P4)", function ()
+		new();
+		fire();
+		assert.equal(2, approvals);
+		subscriptions:approve(target);
+		subscriptions:lose(target);
+		fire();
+		assert.equal(3, approvals);
+		subscriptions:approve(target);
+		subscriptions:lose(target, true);
+		fire();
+		assert.equal(3, approvals);
 	end);
 
 	it("are remembered over a reload, and only probed (P21)", function ()

@@ -4,7 +4,7 @@
 -- Three forms of `encoded`, the first that can be used:
 -- 1. the user's JID as it is, when stringprep leaves `proxy/JID` alone and it fits: what clients such as Jicofo parse
 -- 2. a token of prosody_relay.jat: resources in Hebrew or Arabic are legal alone but not after a Latin `user@host/`
--- 3. a handle, a keyed hash: a JID can have 3071 bytes, a resource 1023
+-- 3. a handle, a keyed hash: a JID can have 3071 bytes, a resource 1023; or the implementing client is not to know who users are
 -- All are the same for the same user as long as the key lives. None is trusted: who gets a reply is in the pending table.
 
 local new_codec = require "prosody_relay.jat".new;
@@ -13,11 +13,12 @@ local hmac_sha256 = require "util.hashes".hmac_sha256;
 local prepped_split = require "util.jid".prepped_split;
 local st = require "util.stanza";
 
+local handle_digits = 60; -- hexadecimal ones, so that a handle has 62 bytes
 local max_resource = 1023; -- bytes, RFC 7622 section 3.4
 
--- new(host, key, cache_size) -> encode(jid) -> "host/encoded"
---   host: the proxy's; key: 16 bytes; cache_size: how many users' addresses to remember
-local function new(host, key, cache_size)
+-- new(host, key, cache_size, [hidden]) -> encode(jid) -> "host/encoded"
+--   host: the proxy's; key: 16 bytes; cache_size: how many users' addresses to remember; hidden: handles for everybody
+local function new(host, key, cache_size, hidden)
 	local codec = new_codec(key);
 	local prefix = host .. "/";
 	local known = new_cache(cache_size);
@@ -31,13 +32,13 @@ local function new(host, key, cache_size)
 
 	-- like a token it begins with "@", as no JID does, and then with what no token has
 	local function handle(jid)
-		return "@." .. hmac_sha256(key, "handle\0" .. jid, true);
+		return "@." .. hmac_sha256(key, "handle\0" .. jid, true):sub(1, handle_digits);
 	end
 
 	return function (jid)
 		local address = known:get(jid);
 		if not address then
-			address = prefix .. (is_safe(jid) and jid or codec:encode(jid) or handle(jid));
+			address = prefix .. (not hidden and (is_safe(jid) and jid or codec:encode(jid)) or handle(jid));
 			known:set(jid, address);
 		end
 		return address;

@@ -18,6 +18,7 @@
 --   disco.lib          service discovery and pings that are answered here (option)
 
 local base64 = require "util.encodings".base64;
+local modulemanager = require "core.modulemanager";
 local jid_bare = require "util.jid".bare;
 local random_bytes = require "util.random".bytes;
 local st = require "util.stanza";
@@ -51,7 +52,7 @@ end
 local saved = module.saved_state or {};
 local strategy = module:require "strategies".new(settings.strategy, saved.strategies and saved.strategies[settings.strategy]);
 local pool = module:require "pool".new(strategy, saved.pool);
-local encode = module:require "addresses".new(module.host, address_key(), known_users);
+local encode = module:require "addresses".new(module.host, address_key(), known_users, settings.jat == "token");
 local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
 local requests, relay;
 local metrics = module:require "metrics".new(function () return pool:count(); end, function () return requests:count(); end);
@@ -173,6 +174,11 @@ end
 
 -- before mod_c2s closes the users' streams
 module:hook_global("server-stopping", end_service, 1);
+
+-- A changed configuration is applied at once: all that matters lives on in what is saved. A mistake in it leaves everything as it is.
+module:hook_global("config-reloaded", function ()
+	module:add_timer(0, function () modulemanager.reload(module.host, module.name); end);
+end);
 
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole

@@ -37,6 +37,7 @@ local function read()
 	end
 	return {
 		targets = targets;
+		jat = options.enum(module, "client_proxy_jat", { "auto", "token" }, "auto");
 		timeout = options.number(module, "client_proxy_timeout", 60, 1);
 		timeouts = read_timeouts();
 		max_pending = options.integer(module, "client_proxy_max_pending", 10000, 1);

@@ -6,6 +6,7 @@
 -- subscription without sending presence again (P21). Never before: Prosody takes a probe from a contact whose request waits for
 -- approval as a reason to drop that request.
 
+local approve_locally = module:require "approval".approve;
 local jid_host = require "util.jid".host;
 local on_started = require "prosody_relay.compat".on_started;
 local st = require "util.stanza";
@@ -21,9 +22,12 @@ local subscriptions_mt = { __index = subscriptions };
 local schedule;
 
 local function ask(self, jid)
-	local approved = self.targets[jid].approved;
+	local approved, revoked = self.targets[jid].approved, self.targets[jid].revoked;
 	-- a target on this server answers at once, so the timer comes first
-	if not approved then schedule(self, jid); end
+	if not approved then
+		schedule(self, jid);
+		if not revoked then approve_locally(jid); end
+	end
 	module:send(st.presence({ type = approved and "probe" or "subscribe"; from = module.host; to = jid }));
 end
 
@@ -86,9 +90,11 @@ function subscriptions:approve(jid)
 	return true;
 end
 
--- lose(jid) -> true when there was an approved subscription, which is gone or cannot be relied on; it will be asked for again
-function subscriptions:lose(jid)
+-- lose(jid, [revoked]) -> true when there was an approved subscription, which is gone or cannot be relied on; it will be asked for again
+--   revoked: by its user, who from now on is the one to approve
+function subscriptions:lose(jid, revoked)
 	local target = self.targets[jid];
+	target.revoked = revoked or target.revoked;
 	if not target.approved then return false; end
 	target.approved = false;
 	schedule(self, jid);

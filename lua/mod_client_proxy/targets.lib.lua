@@ -112,7 +112,7 @@ local on_presence = {
 	end;
 
 	unsubscribed = function (self, _, account)
-		if not self.subscriptions:lose(account) then
+		if not self.subscriptions:lose(account, true) then
 			module:log("info", "%s has declined the subscription to its presence", account);
 			return;
 		end

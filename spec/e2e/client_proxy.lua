@@ -20,7 +20,8 @@ function client_proxy.available(client, presence)
 	client:sync();
 end
 
--- approve(client): becomes available and approves the subscription of the proxy, which has asked or asks now
+-- approve(client): becomes available and approves the subscription of the proxy, which has asked or asks now; for accounts of another
+-- server, and those that have revoked an approval
 function client_proxy.approve(client)
 	client_proxy.available(client);
 	client:expect({ "presence", type = "subscribe", from = client_proxy.host }, 10);
@@ -32,12 +33,12 @@ end
 function client_proxy.start(s, version, resources, text)
 	local node = s:node { version = version; config = client_proxy.config(text) };
 	node:add_user(client_proxy.account);
-	-- the account is new: let the proxy ask at once instead of in a few seconds
+	-- the account is new: let the proxy see it at once instead of in a few seconds
 	node:reload("client_proxy", client_proxy.host);
 	local clients = {};
 	for i, resource in ipairs(resources or { "a" }) do
 		clients[i] = node:client(client_proxy.account .. "/" .. resource);
-		(i == 1 and client_proxy.approve or client_proxy.available)(clients[i]);
+		client_proxy.available(clients[i]);
 	end
 	return node, table.unpack(clients);
 end

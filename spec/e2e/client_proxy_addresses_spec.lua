@@ -112,6 +112,15 @@ describe("addresses of client_proxy on Prosody " .. version, function ()
 		end
 	end));
 
+	it("hides users from the implementing client (client_proxy_jat)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, "client_proxy_jat = 'token'");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(proxy.request("1"));
+		local request = impl:expect { "iq", id = "1", from = "~^proxy%.capulet%.lit/@%.%x+$" };
+		proxy.answer(impl, request);
+		proxy.expect_answer(juliet, "1", { from = "proxy.capulet.lit" });
+	end));
+
 	it("leaves the stanza of a module on this server alone (P6)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		capulet:eval [[

@@ -229,7 +229,7 @@ describe("faults around client_proxy on Prosody " .. version, function ()
 		juliet:send(proxy.request("2"));
 		proxy.expect_error(juliet, "2", "service-unavailable");
 		local other = capulet:client("other@capulet.lit/o");
-		proxy.approve(other);
+		proxy.available(other);
 		proxy.serve(other);
 		juliet:send(proxy.request("3"));
 		assert.equal(other.jid, proxy.expect_answer(juliet, "3"));

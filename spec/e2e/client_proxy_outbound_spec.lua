@@ -260,7 +260,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 			capulet:add_user(proxy.account);
 			capulet:reload("client_proxy", proxy.host);
 			local impl = capulet:client("impl@capulet.lit/a");
-			proxy.approve(impl);
+			proxy.available(impl);
 			local to;
 			for _, resource in ipairs { "orchard", "\u{5d0}" } do
 				local romeo = montague:client("romeo@montague.lit/" .. resource);

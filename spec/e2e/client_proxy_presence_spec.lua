@@ -208,7 +208,7 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 			capulet:add_user(proxy.account);
 			capulet:reload("client_proxy", proxy.host);
 			local impl = capulet:client("impl@capulet.lit/a");
-			proxy.approve(impl);
+			proxy.available(impl);
 			local romeo = online(montague, "romeo@montague.lit/orchard");
 			assert.is_nil(subscribe(romeo).attr.type);
 			proxy.available(impl, unavailable);

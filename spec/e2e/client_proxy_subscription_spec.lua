@@ -39,7 +39,8 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 				target_address = "Impl@Capulet.LIT"
 		]] };
 		local impl = capulet:client("impl@capulet.lit/a");
-		proxy.approve(impl);
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.available(impl);
 		proxy.serve(impl);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(proxy.request("1"));
@@ -85,7 +86,7 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		assert.equal(3, count());
 	end));
 
-	it("needs one approval, which lasts over restarts and reloads (P4, P21)", bed.scenario(function (s)
+	it("keeps its approval over restarts and reloads (P4, P21)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet;
 		local function works()
@@ -113,9 +114,11 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("sees nothing without the approval (P4)", bed.scenario(function (s)
-		local capulet = s:node { version = version; config = proxy.config() };
-		local impl = capulet:client("impl@capulet.lit/a");
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
+		local impl = montague:client("impl@montague.lit/a");
+		local capulet = s:node { version = version; config = proxy.config():gsub("impl@capulet", "impl@montague") };
 		proxy.available(impl);
+		impl:expect { "presence", type = "subscribe", from = "proxy.capulet.lit" };
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(proxy.request("1"));
 		proxy.expect_error(juliet, "1", "service-unavailable");
@@ -132,6 +135,7 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		proxy.expect_error(juliet, "1", "service-unavailable");
 		juliet:send(proxy.request("2"));
 		proxy.expect_error(juliet, "2", "service-unavailable");
+		-- the user is the one to approve now
 		proxy.approve(impl);
 		proxy.serve(impl);
 		juliet:send(proxy.request("3"));

@@ -4,6 +4,7 @@
 -- A local join enters the room when the master has accepted it and the occupants, history and subject are here, so that mod_muc greets
 -- the user in the order of XEP-0045.
 
+local cache = require "util.cache";
 local datetime = require "util.datetime";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
@@ -160,13 +161,21 @@ local function complete_item(x)
 	if not known_roles[item.attr.role] then item.attr.role = "participant"; end
 end
 
+-- Tells a master that believes this mirror to be in its room. Once a second will do: it may be sending a large room to somebody who left.
+local denied = cache.new(256);
+local function deny(room_jid, stanza)
+	local second = os.time();
+	if denied:get(room_jid) == second then return; end
+	denied:set(room_jid, second);
+	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
+end
+
 -- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
 function from_master.handle_presence(room_jid, stanza)
 	local room = mirrored.get(room_jid);
 	local type = stanza.attr.type;
 	if not room then
-		-- the master believes that this mirror is in its room
-		if type == nil then module:send(st.error_reply(stanza, "cancel", "item-not-found")); end
+		if type == nil then deny(room_jid, stanza); end
 		return true;
 	end
 	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
@@ -268,7 +277,7 @@ function from_master.handle_message(room_jid, stanza)
 	-- it has come back, even if its author has left meanwhile
 	if type == "groupchat" and nick then take_echo(room_jid .. "/" .. nick, stanza.attr.id); end
 	if not room then
-		module:send(st.error_reply(stanza, "cancel", "item-not-found"));
+		deny(room_jid, stanza);
 	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
 		handle_groupchat(room, stanza);
 	end

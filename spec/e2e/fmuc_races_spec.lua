@@ -270,5 +270,17 @@ describe("fmuc races, Prosody " .. version, function ()
 			enter(f.remote:client("bob@remote.example.com/Gajim"), "Bob");
 		end
 	end));
+
+	it("does not answer each stanza for a user who took the join back (M2)", bed.scenario(function (s)
+		local f = new(s, versions);
+		ask(f, f.kev, "Kev");
+		part(f.kev, "Kev");
+		f.fake:expect { "presence", type = "unavailable" };
+		for i = 1, 50 do f.fake:send(presence("u" .. i, "u" .. i)); end
+		for i = 1, 50 do f.fake:send(message("u1", "m" .. i)); end
+		assert.equal("item-not-found", error_condition(f.fake:expect { "presence", type = "error" }));
+		s:wait(0.3);
+		assert.is_true(#f.fake:drain() <= 2);
+	end));
 end);
 end

@@ -18,6 +18,7 @@ build = {
 			["mod_client_proxy.addresses"] = "lua/mod_client_proxy/addresses.lib.lua",
 			["mod_client_proxy.admission"] = "lua/mod_client_proxy/admission.lib.lua",
 			["mod_client_proxy.approval"] = "lua/mod_client_proxy/approval.lib.lua",
+			["mod_client_proxy.commands"] = "lua/mod_client_proxy/commands.lib.lua",
 			["mod_client_proxy.disco"] = "lua/mod_client_proxy/disco.lib.lua",
 			["mod_client_proxy.features"] = "lua/mod_client_proxy/features.lib.lua",
 			["mod_client_proxy.health"] = "lua/mod_client_proxy/health.lib.lua",

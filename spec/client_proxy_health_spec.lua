@@ -84,6 +84,25 @@ describe("health of client_proxy", function ()
 		assert.is_false(is_out(b));
 	end);
 
+	it("keeps out whom an administrator ejected, until readmitted", function ()
+		health:answered(a, "urn:x");
+		fail(b, 3);
+		assert.is_true(health:hold(b));
+		timers[1].callback();
+		assert.is_true(is_out(b));
+		pool = load_lib("pool").new(nil, pool:save());
+		health = load_lib("health", module).new(pool, 3, 30, health:save());
+		assert.equal(1, #timers);
+		assert.is_true(is_out(b));
+		assert.is_true(health:readmit(b));
+		assert.is_false(is_out(b));
+		assert.is_false(health:readmit(b));
+		health:answered(a, "urn:x");
+		fail(b, 2);
+		assert.is_false(is_out(b));
+		assert.is_false(health:hold("impl@example/unknown"));
+	end);
+
 	it("ejects nobody when that is switched off (P5c)", function ()
 		health = load_lib("health", module).new(pool, 0, 30);
 		for _ = 1, 9 do health:silent(a); end

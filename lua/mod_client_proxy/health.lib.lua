@@ -20,7 +20,7 @@ local function new(pool, limit, first, saved)
 		pool = pool; limit = limit; first = first; served = {}; served_count = 0; records = saved or {};
 	}, health_mt);
 	for jid, record in pairs(self.records) do
-		if pool:has(jid) and pool:get(jid).ejected then self:await(jid, record, record.duration); end
+		if record.ejected and record.duration then self:await(jid, record, record.duration); end
 	end
 	return self;
 end
@@ -44,11 +44,20 @@ function health:eject(jid, reason)
 	self:await(jid, record, record.duration);
 end
 
--- readmit(jid): on trial
+-- hold(jid) -> true when there is such a resource, which is now left out until it is readmitted
+function health:hold(jid)
+	if not self.pool:has(jid) then return false; end
+	-- another record: the end of an earlier ejection does not concern it
+	self.records[jid] = { strikes = 0; ejected = true };
+	self.pool:eject(jid, "by an administrator");
+	return true;
+end
+
+-- readmit(jid) -> true when it was left out; one that has failed is on trial
 function health:readmit(jid)
 	local record = self.records[jid];
 	if not (record and record.ejected) then return false; end
-	record.ejected, record.strikes = nil, self.limit - 1;
+	record.ejected, record.strikes = nil, record.duration and self.limit - 1 or 0;
 	self.pool:eject(jid, nil);
 	module:log("info", "%s is asked again", jid);
 	return true;

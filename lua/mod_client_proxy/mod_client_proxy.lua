@@ -10,7 +10,7 @@
 --   addresses.lib      address translation
 --   relay.lib          requests and answers: limits, failover; strategies.lib: whom to ask
 --   requests.lib       requests in flight
---   metrics.lib        what is counted
+--   metrics.lib        what is counted; commands.lib: what administrators can do
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
 --   outbound.lib       requests of the implementing client to users (option)
@@ -65,6 +65,7 @@ local targets = module:require "targets".new(settings.admission, pool, health, s
 	disco:review();
 end);
 relay:attach(requests, targets);
+local commands = module:require "commands".new(pool, requests, health);
 local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
 local messages = module:require "messages".new(users, pool);
 local outbound = module:require "outbound".new(users, settings, saved.outbound);
@@ -192,10 +193,12 @@ end
 
 function module.unload()
 	if not module.reloading then end_service(); end
+	commands.stop();
 end
 
 targets:review();
 disco:start(handle_request);
+commands:start();
 subscriptions:start();
 if presence then
 	presence:start();

@@ -1,0 +1,202 @@
+-- SPDX-License-Identifier: MIT
+-- mod_client_proxy: metrics and the commands of administrators (section 4 of the requirements).
+
+local bed = require "bed";
+local proxy = require "e2e.client_proxy";
+local shell = require "shell";
+local st = require "util.stanza";
+
+local xmlns_commands, command_node = "http://jabber.org/protocol/commands", "https://prosody-relay/client_proxy#pool";
+local global = [[
+	admins = { "admin@capulet.lit" }
+	statistics = "internal"
+	statistics_interval = "manual"
+]];
+
+for version in bed.versions() do
+describe("operation of client_proxy on Prosody " .. version, function ()
+	local function start(s, resources, text)
+		local node = s:node { version = version; config = proxy.config(text); global = global; modules = { "admin_shell" } };
+		node:add_user(proxy.account);
+		node:reload("client_proxy", proxy.host);
+		local clients = {};
+		for i, resource in ipairs(resources) do
+			clients[i] = node:client(proxy.account .. "/" .. resource);
+			proxy.available(clients[i]);
+		end
+		return node, table.unpack(clients);
+	end
+
+	-- values of all metrics of the module: "name" or "name label" -> number
+	local function metrics(node)
+		return node:eval [[
+			local statsmanager = require "core.statsmanager";
+			prosody.events.fire_event("stats-update");
+			local values = {};
+			for family_name, family in pairs(statsmanager.get_metric_registry():get_metric_families()) do
+				local name = family_name:match("^prosody_mod_client_proxy/(.*)");
+				for labels, metric in family:iter_metrics() do
+					for suffix, extra, value in metric:iter_samples() do
+						if name and not next(extra or {}) then values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value; end
+					end
+				end
+			end
+			return values;
+		]];
+	end
+
+	it("counts what happens", bed.scenario(function (s)
+		local capulet, a, b = start(s, { "a", "b" }, [[
+			client_proxy_timeouts = { ["urn:slow"] = 1 }
+			client_proxy_max_pending_per_user = 2
+			client_proxy_strategy = "round-robin"
+		]]);
+		local juliet, tybalt = capulet:client("juliet@capulet.lit/balcony"), capulet:client("tybalt@capulet.lit/hall");
+		assert.equal(2, metrics(capulet).resources);
+		-- one result, by the second try; two in flight; one too many; one that is not answered
+		a.on_stanza = function (stanza)
+			if stanza.attr.type == "get" then a:send(st.error_reply(stanza, "cancel", "service-unavailable")); end
+		end;
+		proxy.serve(b);
+		for i = 1, 2 do
+			juliet:send(proxy.request("r" .. i));
+			proxy.expect_answer(juliet, "r" .. i);
+		end
+		a.on_stanza, b.on_stanza = nil, nil;
+		for i = 3, 5 do juliet:send(proxy.request("r" .. i)); end
+		proxy.expect_error(juliet, "r5", "resource-constraint");
+		juliet:sync();
+		local requests = {};
+		for i, impl in ipairs { a, b } do
+			impl:sync();
+			for _, stanza in ipairs(impl:drain()) do
+				if stanza.attr.id == "r3" or stanza.attr.id == "r4" then requests[stanza.attr.id] = { impl, i == 1 and b or a, stanza }; end
+			end
+		end
+		local got = metrics(capulet);
+		assert.equal(2, got.in_flight);
+		assert.equal(5, got.requests_total);
+		assert.equal(2, got.replies_total);
+		assert.equal(2, got.latency_seconds_count);
+		assert.equal(1, got.retries_total);
+		assert.equal(1, got["errors_total resource-constraint"]);
+		-- forged: by a third party, by the other resource, and, after the true one, a second time
+		local asked, other, request = table.unpack(requests.r3);
+		for _, forger in ipairs { tybalt, other, asked, asked } do
+			proxy.answer(forger, request);
+			forger:sync();
+		end
+		asked:send("<iq type='result' id='invented' to='proxy.capulet.lit/@.0123456789'/>");
+		asked:sync();
+		proxy.answer(requests.r4[1], requests.r4[3]);
+		proxy.expect_answer(juliet, "r3");
+		proxy.expect_answer(juliet, "r4");
+		juliet:send "<iq type='get' id='slow' to='proxy.capulet.lit'><x xmlns='urn:slow'/></iq>";
+		proxy.expect_error(juliet, "slow", "remote-server-timeout");
+		got = metrics(capulet);
+		assert.equal(0, got.in_flight);
+		assert.equal(1, got["replies_refused_total third-party"]);
+		assert.equal(1, got["replies_refused_total other-resource"]);
+		assert.equal(2, got["replies_refused_total not-in-flight"]);
+		assert.equal(1, got.timeouts_total);
+		assert.equal(1, got["errors_total remote-server-timeout"]);
+		assert.equal(4, got.replies_total);
+		proxy.available(b, "<presence type='unavailable'/>");
+		assert.equal(1, metrics(capulet).resources);
+	end));
+
+	-- runs the ad-hoc command: without values its form, else what comes back
+	local function command(client, session, values)
+		local tag = st.iq({ type = "set"; id = "c"; to = "proxy.capulet.lit" })
+			:tag("command", { xmlns = xmlns_commands; node = command_node; sessionid = session; action = values and "complete" or "execute" });
+		if values then
+			tag:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
+			for name, value in pairs(values) do tag:tag("field", { var = name }):text_tag("value", value):up(); end
+		end
+		client:send(tag);
+		return client:expect { "iq", id = "c", from = "proxy.capulet.lit" };
+	end
+
+	local function field(reply, name)
+		for tag in reply.tags[1]:get_child("x", "jabber:x:data"):childtags("field") do
+			if tag.attr.var == name then return tag; end
+		end
+	end
+
+	local function overview(reply)
+		local lines = {};
+		for value in field(reply, "overview"):childtags("value") do lines[#lines + 1] = value:get_text(); end
+		return lines;
+	end
+
+	it("shows admins the pool, and lets them leave out a resource, by an ad-hoc command", bed.scenario(function (s)
+		local capulet, a, b, _, d = start(s, { "a", "b", "c", "d" });
+		local admin, juliet = capulet:client("admin@capulet.lit/desk"), capulet:client("juliet@capulet.lit/balcony");
+		proxy.available(d, "<presence><priority>-1</priority><show>away</show></presence>");
+		local function act(action, resource)
+			local session = command(admin).tags[1].attr.sessionid;
+			return command(admin, session, { action = action; resource = resource }):find("{" .. xmlns_commands .. "}command/note#");
+		end
+		assert.truthy(act("eject", "impl@capulet.lit/c"):find("gets no requests"));
+		juliet:send(proxy.request("1"));
+		juliet:sync();
+		local reply = command(admin);
+		local lines = overview(reply);
+		assert.equal("impl@capulet.lit/c  priority 0, available, 0 in flight, left out: by an administrator", lines[3]);
+		assert.equal("impl@capulet.lit/d  priority -1, away, 0 in flight, not admitted: priority -1 is below 0", lines[4]);
+		assert.equal("2 of 4 resources can be asked, 1 requests in flight", lines[5]);
+		assert.truthy((lines[1] .. lines[2]):find("1 in flight, is asked"));
+		act("eject", "impl@capulet.lit/a");
+		proxy.serve(a);
+		proxy.serve(b);
+		for i = 1, 20 do
+			juliet:send(proxy.request("b" .. i));
+			assert.equal(b.jid, proxy.expect_answer(juliet, "b" .. i));
+		end
+		assert.truthy(act("readmit", "impl@capulet.lit/a"):find("gets requests again"));
+		assert.truthy(act("readmit", "impl@capulet.lit/a"):find("is not left out"));
+		assert.truthy(act("eject", "impl@capulet.lit/x"):find("There is no resource"));
+		assert.equal("Nothing was changed", act("", "impl@capulet.lit/a"));
+		s:wait_until(function ()
+			juliet:send(proxy.request("again"));
+			return proxy.expect_answer(juliet, "again") == a.jid;
+		end);
+	end));
+
+	it("is for admins only", bed.scenario(function (s)
+		local capulet, a = start(s, { "a" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _, client in ipairs { juliet, a } do
+			local reply = command(client);
+			assert.equal("error", reply.attr.type);
+			assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}forbidden"));
+		end
+		a:expect_none({ "iq", type = "set" }, 0);
+		-- other commands are the implementing client's (P20)
+		proxy.serve(a);
+		juliet:send(("<iq type='set' id='other' to='proxy.capulet.lit'><command xmlns='%s' node='x'/></iq>"):format(xmlns_commands));
+		assert.equal(a.jid, proxy.expect_answer(juliet, "other"));
+	end));
+
+	if version ~= "0.12" then -- whose shell takes no commands of modules
+		it("does the same in Prosody's shell", bed.scenario(function (s)
+			local capulet = start(s, { "a", "b" });
+			local function run(text)
+				local prosodyctl = capulet.installations[version].prosodyctl;
+				return select(2, shell.try("%s --root --config %s shell %s", prosodyctl, capulet.dir .. "/prosody.cfg.lua", text));
+			end
+			local line = "impl@capulet.lit/a  priority 0, available, 0 in flight, is asked";
+			assert.truthy(run([[client_proxy:resources("proxy.capulet.lit")]]):find(line, 1, true));
+			assert.truthy(run([[client_proxy:eject("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("gets no requests"));
+			assert.truthy(run([[client_proxy:resources("proxy.capulet.lit")]]):find("1 of 2 resources can be asked, 0 requests in flight", 1, true));
+			assert.truthy(run([[client_proxy:readmit("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("gets requests again"));
+			assert.truthy(run([[client_proxy:readmit("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("is not left out"));
+			capulet:reload("client_proxy", "proxy.capulet.lit");
+			assert.truthy(run([[client_proxy:eject("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("gets no requests"));
+			assert.truthy(run([[client_proxy:resources("capulet.lit")]]):find("mod_client_proxy is not loaded on capulet.lit", 1, true));
+			capulet:eval [[assert(require "core.modulemanager".unload("proxy.capulet.lit", "client_proxy"))]];
+			assert.truthy(run([[client_proxy:resources("proxy.capulet.lit")]]):find("is not loaded on proxy.capulet.lit", 1, true));
+		end));
+	end
+end);
+end

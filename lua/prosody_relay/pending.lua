@@ -8,23 +8,6 @@ local now = require "util.time".monotonic;
 local pending = {};
 local pending_mt = { __index = pending };
 
--- new(module, on_expire, [saved]) -> pending table
---   module: the Prosody module whose timers are used (they end when it unloads)
---   on_expire(key, record): called once for each entry whose deadline has passed, after it was removed
---   saved: result of :save() of an earlier instance, across a module reload
-local function new(module, on_expire, saved)
-	local self = setmetatable({
-		module = module; on_expire = on_expire;
-		records = {}; due = {}; buckets = {}; size = 0; ticking = false;
-	}, pending_mt);
-	if saved then
-		for key, record in pairs(saved.records) do
-			self:add(key, record, math.max(0, saved.due[key] - now()));
-		end
-	end
-	return self;
-end
-
 local function tick(self)
 	local current, expired = now(), {};
 	for second, keys in pairs(self.buckets) do
@@ -44,10 +27,7 @@ local function tick(self)
 	return self.ticking and 1 or nil;
 end
 
--- add(key, record, timeout): key any value not in the table, record not nil, timeout in seconds (>= 0; entries expire up to two seconds late)
-function pending:add(key, record, timeout)
-	assert(self.records[key] == nil, "key is already pending");
-	local second = math.ceil(now() + timeout);
+local function insert(self, key, record, second)
 	local bucket = self.buckets[second];
 	if not bucket then
 		bucket = {};
@@ -60,6 +40,30 @@ function pending:add(key, record, timeout)
 		self.ticking = true;
 		self.module:add_timer(1, function () return tick(self); end);
 	end
+end
+
+-- new(module, on_expire, [saved]) -> pending table
+--   module: the Prosody module whose timers are used (they end when it unloads)
+--   on_expire(key, record): called once for each entry whose deadline has passed, after it was removed
+--   saved: result of :save() of an earlier instance, across a module reload
+local function new(module, on_expire, saved)
+	local self = setmetatable({
+		module = module; on_expire = on_expire;
+		records = {}; due = {}; buckets = {}; size = 0; ticking = false;
+	}, pending_mt);
+	if saved then
+		for key, record in pairs(saved.records) do
+			-- at the second it had: to count anew is to round up anew, and each reload would cost one more
+			insert(self, key, record, saved.due[key]);
+		end
+	end
+	return self;
+end
+
+-- add(key, record, timeout): key any value not in the table, record not nil, timeout in seconds (>= 0; entries expire up to two seconds late)
+function pending:add(key, record, timeout)
+	assert(self.records[key] == nil, "key is already pending");
+	insert(self, key, record, math.ceil(now() + timeout));
 end
 
 -- get(key) -> record or nil

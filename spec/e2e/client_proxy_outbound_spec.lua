@@ -251,6 +251,48 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "iq" }, 0);
 	end));
 
+	it("are answered once each while users come and go, and over reloads (X3, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_timeout = 2");
+		math.randomseed(14);
+		local names, users, addresses_of = { "balcony", "\u{5d0}", ("\u{4e2d}"):rep(341) }, {}, {};
+		local function log_in(i)
+			users[i] = capulet:client("juliet@capulet.lit/" .. names[i]);
+			addresses_of[i] = introduce(users[i], impl, "node@proxy.capulet.lit");
+			users[i].on_stanza = function (stanza)
+				-- every third is left without an answer, some get two
+				if stanza.name ~= "iq" or stanza.attr.type ~= "get" then return; end
+				for _ = 1, math.random(0, 2) do proxy.answer(users[i], stanza); end
+			end;
+		end
+		for i = 1, 3 do log_in(i); end
+		local sent = 0;
+		for step = 1, 50 do
+			for _ = 1, 5 do
+				sent = sent + 1;
+				impl:send(proxy.request("r" .. sent, addresses_of[math.random(3)]));
+			end
+			local i = math.random(3);
+			if users[i].closed or users[i].ended then
+				log_in(i);
+			elseif math.random(2) == 1 then
+				users[i][math.random(2) == 1 and "close" or "kill"](users[i]);
+			end
+			if step % 10 == 0 then capulet:reload("client_proxy", "proxy.capulet.lit"); end
+		end
+		local count = { result = 0; error = 0 };
+		for i = 1, sent do
+			local answer = impl:expect({ "iq", id = "r" .. i, from = "~^proxy%.capulet%.lit/" }, 6);
+			count[answer.attr.type] = count[answer.attr.type] + 1;
+		end
+		impl:expect_none({ "iq" }, 0.2);
+		assert.is_true(count.result > 50 and count.error > 50, ("%d results, %d errors"):format(count.result, count.error));
+		local left = capulet:eval [[
+			local saved = require "core.modulemanager".get_module("proxy.capulet.lit", "client_proxy").module.save();
+			return { outbound = next(saved.outbound.records) == nil, inbound = next(saved.requests.records) == nil };
+		]];
+		assert.same({ outbound = true; inbound = true }, left);
+	end));
+
 	for other_version in bed.versions() do
 		it("cross servers, " .. other_version .. " (X3)", bed.scenario(function (s)
 			local capulet = s:node { version = version; config = proxy.config(on); start = false };

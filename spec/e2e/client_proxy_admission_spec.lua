@@ -116,10 +116,6 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		capulet:add_user(proxy.account);
 		capulet:reload("client_proxy", proxy.host);
 		local a = capulet:client("impl@capulet.lit/a");
-		serve_with_disco(a, able);
-		a:send "<presence/>";
-		a:expect { "presence", type = "subscribe" };
-		a:send "<presence type='subscribed' to='proxy.capulet.lit'/>";
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		announce(a, able, "<presence/>");
 		assert.equal("a", who_serves(juliet));

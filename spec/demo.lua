@@ -42,18 +42,18 @@ local function client_proxy(s, version)
 		Component "time.capulet.example" "client_proxy"
 			target_address = "clock@capulet.example"
 	]] };
-	tell("Two machines are logged in to the account clock@capulet.example. The account lets time.capulet.example see its presence:");
+	tell("Two machines log in to the account clock@capulet.example. The proxy sees them come; nothing has to be approved on one server.");
+	node:add_user("clock@capulet.example");
+	-- the account is new: let the proxy see it at once instead of in a few seconds
+	node:reload("client_proxy", "time.capulet.example");
 	local clocks = {};
 	for _, resource in ipairs { "north", "south" } do
 		local clock = node:client("clock@capulet.example/" .. resource);
-		clock:send(st.presence());
+		local presence = st.presence();
+		send(clock, "clock/" .. resource, "capulet.example", presence);
+		clock:sync();
 		clocks[resource] = clock;
 	end
-	local request = clocks.north:expect { "presence", type = "subscribe", from = "time.capulet.example" };
-	hop("time.capulet.example", "clock", request);
-	send(clocks.north, "clock", "time.capulet.example", st.presence({ type = "subscribed"; to = "time.capulet.example" }));
-	clocks.north:sync();
-	clocks.south:sync();
 
 	tell("Juliet asks the service; she knows nothing of the account behind it. Her requests are spread over the two:");
 	local juliet = node:client("juliet@capulet.example/balcony");

@@ -29,10 +29,10 @@ local montague_config = [[
 
 local function relay_by_client_proxy(capulet, juliet)
 	capulet:add_user(proxy.account);
-	-- the account is new: let the proxy ask at once instead of in a few seconds
+	-- the account is new: let the proxy see it at once instead of in a few seconds
 	capulet:reload("client_proxy", proxy.host);
 	local impl = capulet:client(proxy.account .. "/a");
-	proxy.approve(impl);
+	proxy.available(impl);
 	juliet:send(proxy.request("relayed"));
 	proxy.answer(impl, impl:expect { "iq", id = "relayed" });
 	assert.equal(impl.jid, proxy.expect_answer(juliet, "relayed", { from = proxy.host }));

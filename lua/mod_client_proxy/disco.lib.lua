@@ -143,10 +143,27 @@ local function merged(self, stanza)
 	return true;
 end
 
--- Is this for the implementing client? In a merge it knows its nodes.
-local function is_forwarded(self, stanza)
+-- A request that names a node: answered when a module of the component knows the node, as that of ad-hoc commands does, and has
+-- something there for this user
+local function answer_node(event, kind, node)
+	local reply = st.reply(event.stanza):tag("query", { xmlns = event.stanza.tags[1].attr.xmlns; node = node });
+	local found = { origin = event.origin; stanza = event.stanza; reply = reply; node = node; exists = false };
+	local result = module:fire_event("host-disco-" .. kind .. "-node", found);
+	if result == nil and found.exists and #reply.tags[1].tags > 0 then
+		event.origin.send(reply);
+		return true;
+	end
+	return result;
+end
+
+-- Handles what is, or may be, the implementing client's; in a merge it has nodes of its own. kind: "info" or "items"
+local function relay(self, event, kind, forward)
+	local stanza = event.stanza;
+	if stanza.attr.to ~= module.host then return forward(event); end
 	local node = stanza.tags[1].attr.node;
-	return stanza.attr.to ~= module.host or self.config.mode == "merge" and node ~= nil and node ~= "";
+	if self.config.mode == "merge" and node and node ~= "" then
+		return answer_node(event, kind, node) or forward(event);
+	end
 end
 
 -- start(forward): answers from now on, unless the mode is "forward"; forward(event) relays a request to a resource
@@ -163,11 +180,10 @@ function disco:start(forward)
 
 	-- before mod_disco, which does not look at the resource of the address
 	module:hook("iq-get/host/" .. xmlns_info .. ":query", function (event)
-		if is_forwarded(self, event.stanza) then return forward(event); end
-		if config.mode == "merge" then return merged(self, event.stanza); end
+		return relay(self, event, "info", forward) or config.mode == "merge" and merged(self, event.stanza) or nil;
 	end, 1);
 	module:hook("iq-get/host/" .. xmlns_items .. ":query", function (event)
-		if is_forwarded(self, event.stanza) then return forward(event); end
+		return relay(self, event, "items", forward);
 	end, 1);
 	module:hook("iq-get/host/" .. xmlns_ping .. ":ping", function (event)
 		if event.stanza.attr.to ~= module.host then return; end

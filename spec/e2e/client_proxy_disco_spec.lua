@@ -7,6 +7,7 @@ local st = require "util.stanza";
 
 local info_ns = "http://jabber.org/protocol/disco#info";
 local items_ns = "http://jabber.org/protocol/disco#items";
+local commands_ns = "http://jabber.org/protocol/commands"; -- the module has some itself
 
 local static = [[
 	client_proxy_disco = "static"
@@ -38,7 +39,9 @@ local function get_info(client, id, timeout)
 	return info_of(client:expect({ "iq", type = "result", id = id, from = proxy.host }, timeout));
 end
 
-local own = { "component/bot Echo service", "gateway/sms Echo service", info_ns, items_ns, "urn:test:one", "urn:test:two", "urn:xmpp:ping" };
+local own = {
+	"component/bot Echo service", "gateway/sms Echo service", commands_ns, info_ns, items_ns, "urn:test:one", "urn:test:two", "urn:xmpp:ping",
+};
 table.sort(own);
 
 local function with(...)
@@ -85,7 +88,7 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 	it("has an identity by default (X5)", bed.scenario(function (s)
 		local capulet = proxy.start(s, version, nil, [[client_proxy_disco = "static"]]);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		assert.same({ "component/generic nil", info_ns, items_ns, "urn:xmpp:ping" }, get_info(juliet, "info"));
+		assert.same({ "component/generic nil", commands_ns, info_ns, items_ns, "urn:xmpp:ping" }, get_info(juliet, "info"));
 	end));
 
 	it("of other addresses is the implementing client's (X5)", bed.scenario(function (s)
@@ -155,6 +158,24 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		proxy.available(impl, "<presence type='unavailable'/>");
 		assert.same(with("urn:test:module", "x"), get_info(juliet, "empty"));
 		impl:sync();
+		impl:expect_none({ "iq" }, 0);
+	end));
+
+	it("of nodes is that of a module which has something there, when it is merged (X5)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge .. [[admins = { "nurse@capulet.lit" }]]);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local nurse = capulet:client("nurse@capulet.lit/chamber");
+		local function expect_own(client, xmlns, path)
+			client:send(query("own", nil, xmlns, commands_ns));
+			client:expect { "iq", type = "result", id = "own", from = "proxy.capulet.lit", has = ("{%s}query/%s"):format(xmlns, path) };
+		end
+		expect_own(juliet, info_ns, "identity");
+		expect_own(nurse, info_ns, "identity");
+		expect_own(nurse, items_ns, "item");
+		-- the command of this module is for admins
+		juliet:send(query("theirs", nil, items_ns, commands_ns));
+		impl:send(st.reply(impl:expect { "iq", type = "get", id = "theirs" }));
+		juliet:expect { "iq", type = "result", id = "theirs", from = "proxy.capulet.lit" };
 		impl:expect_none({ "iq" }, 0);
 	end));
 

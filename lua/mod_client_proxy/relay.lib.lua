@@ -30,8 +30,9 @@ function relay:attach(requests, targets)
 	self.requests, self.targets = requests, targets;
 end
 
+-- "" when the payload is in the namespace of the stream
 local function namespace_of(record)
-	return record.payload:match("^<[^>]-%sxmlns=['\"]([^'\"]*)");
+	return record.payload:match("^<[^>]-%sxmlns=['\"]([^'\"]*)") or "";
 end
 
 local function timeout_for(self, namespace)
@@ -100,6 +101,7 @@ function relay:answer(event)
 	if not record then return false; end
 	if stanza.attr.type == "error" then
 		local _, condition, text = stanza:get_error();
+		condition = condition or "undefined-condition";
 		local returned = returned_by_server(event);
 		if returned == "route" then
 			self.targets:unreachable(jid_bare(record.resource), condition, text);

@@ -107,6 +107,23 @@ describe("client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "iq" }, 0.2);
 	end));
 
+	it("relays a payload in the stream's own namespace (P6)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _, impl in ipairs { a, b } do
+			impl.on_stanza = function (stanza)
+				if stanza.attr.type ~= "get" then return; end
+				impl:send(("<iq type='%s' id='%s' to='%s'/>"):format(stanza:get_child("known") and "result" or "error", stanza.attr.id, stanza.attr.from));
+			end;
+		end
+		for i = 1, 10 do
+			juliet:send(("<iq type='get' id='k%d' to='proxy.capulet.lit'><known/></iq>"):format(i));
+			juliet:send(("<iq type='get' id='u%d' to='proxy.capulet.lit'><unknown/></iq>"):format(i));
+			juliet:expect { "iq", type = "result", id = "k" .. i };
+			juliet:expect { "iq", type = "error", id = "u" .. i };
+		end
+	end));
+
 	it("serves a component as its user, and its malformed requests (P6, P7)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, [[
 			Component "gw.capulet.lit"

@@ -3,6 +3,7 @@
 
 local bed = require "bed";
 local proxy = require "e2e.client_proxy";
+local st = require "util.stanza";
 
 for version in bed.versions() do
 describe("client_proxy on Prosody " .. version, function ()
@@ -113,7 +114,7 @@ describe("client_proxy on Prosody " .. version, function ()
 		for _, impl in ipairs { a, b } do
 			impl.on_stanza = function (stanza)
 				if stanza.attr.type ~= "get" then return; end
-				impl:send(("<iq type='%s' id='%s' to='%s'/>"):format(stanza:get_child("known") and "result" or "error", stanza.attr.id, stanza.attr.from));
+				impl:send(stanza:get_child("known") and st.reply(stanza) or st.error_reply(stanza, "cancel", "feature-not-implemented"));
 			end;
 		end
 		for i = 1, 10 do

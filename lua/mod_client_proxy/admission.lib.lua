@@ -41,7 +41,8 @@ local function new(rules, on_verdict)
 	return setmetatable({ rules = rules; features = rules.feature and features.new(rules.feature, on_verdict) }, admission_mt);
 end
 
--- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted, else the reason why it is not; caps: of features.lib
+-- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted, else the reason why it is not, and true when that is only
+-- until it has answered a question; caps: of features.lib
 function admission:judge(jid, priority, show, caps)
 	local rules = self.rules;
 	if priority < rules.min_priority then
@@ -51,7 +52,7 @@ function admission:judge(jid, priority, show, caps)
 	elseif rules.pattern and not jid_resource(jid):find(rules.pattern) then
 		return "resource does not match the pattern";
 	end
-	return self.features and self.features:check(jid, caps);
+	if self.features then return self.features:check(jid, caps); end
 end
 
 -- forget(jid): the resource has gone

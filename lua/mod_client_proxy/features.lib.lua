@@ -40,7 +40,7 @@ end
 local function conclude(self, jid, question, reason)
 	-- not of a resource that has gone, or changed, in the meantime
 	if self.asked[jid] ~= question then return; end
-	question.reason = reason;
+	question.reason, question.open = reason, nil;
 	self.on_verdict(jid, reason);
 end
 
@@ -62,8 +62,8 @@ local function ask(self, jid, question)
 	end);
 end
 
--- check(jid, [caps]) -> nil when the resource has the feature; else why it is not admitted, for now or for good. When it is
--- not known yet the resource is asked.
+-- check(jid, [caps]) -> nil when the resource has the feature; else why it is not admitted, and true when that is not known yet and the
+-- resource was asked
 function features:check(jid, hash)
 	local listed = hash and self.by_hash:get(hash);
 	if listed ~= nil then
@@ -72,11 +72,11 @@ function features:check(jid, hash)
 	end
 	local question = self.asked[jid];
 	if not question or question.caps ~= hash then
-		question = { caps = hash; reason = "features are not known yet" };
+		question = { caps = hash; reason = "features are not known yet"; open = true };
 		self.asked[jid] = question;
 		ask(self, jid, question);
 	end
-	return question.reason;
+	return question.reason, question.open;
 end
 
 -- forget(jid): the resource has gone

@@ -26,7 +26,9 @@ end
 function targets:update_resource(jid, account, priority, show, caps)
 	local before = self.pool:get(jid);
 	local barred_before = before and before.barred;
-	local barred = self.admission:judge(jid, priority, show, caps);
+	local barred, is_open = self.admission:judge(jid, priority, show, caps);
+	-- who was admitted stays so until the answer, above all over a reload
+	if is_open and before and not barred_before then barred = nil; end
 	if self.pool:update(jid, account, priority, show, caps, barred) or barred ~= barred_before then
 		log_pool(self, jid, barred and "is not asked: " .. barred or before and "is admitted" or "has come");
 	end

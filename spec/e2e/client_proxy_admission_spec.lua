@@ -96,17 +96,19 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 	it("asks for the required feature once for each software (P5c)", bed.scenario(function (s)
 		local able, unable = info { xmlns_info, "urn:test" }, info { xmlns_info };
 		local capulet = s:node { version = version; config = proxy.config("client_proxy_required_feature = 'urn:test'") };
-		local function is_judged(jid)
-			local last;
+		local function verdicts(jid)
+			local count = 0;
 			for line in capulet.log:tail(100000):gmatch("client_proxy[^\n]*") do
-				if line:find(jid .. " ", 1, true) then last = line; end
+				local event = line:match(jid .. " ([^,]*)");
+				if event and not event:find("not known yet", 1, true) then count = count + 1; end
 			end
-			return last and not last:find("not known yet", 1, true);
+			return count;
 		end
 		local function announce(impl, query, presence)
+			local before = verdicts(impl.jid);
 			serve_with_disco(impl, query);
 			proxy.available(impl, presence);
-			s:wait_until(function () return is_judged(impl.jid); end);
+			s:wait_until(function () return verdicts(impl.jid) > before; end);
 		end
 		local function join(resource, query, presence)
 			local impl = capulet:client("impl@capulet.lit/" .. resource);
@@ -133,6 +135,15 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		announce(g, able, presence_with(able));
 		announce(b, unable, presence_with(unable));
 		announce(f, unable, presence_with(info { "urn:third" }));
+		assert.equal("a d g", who_serves(juliet));
+		-- nobody is put out while a reload asks again
+		for _, impl in ipairs { a, d, g } do
+			local serve = impl.on_stanza;
+			impl.on_stanza = function (stanza)
+				if not stanza:get_child("query", xmlns_info) then serve(stanza); end
+			end;
+		end
+		capulet:reload("client_proxy", "proxy.capulet.lit");
 		assert.equal("a d g", who_serves(juliet));
 	end));
 

@@ -2,14 +2,13 @@
 -- The way of a request: to a resource, to another one when that one is not there, and of one answer back (P5, P6, P9 to P13).
 --
 -- A request is repeated only when that does no harm: a `get` whenever its resource is gone, a `set` only when it is proven, or said by
--- the resource itself, that nothing was done. Then there are four signs:
--- - the error was made by this server, because the resource is not there or the way to its server is cut: not delivered
+-- the resource itself, that nothing was done. The signs:
+-- - the error was made by this server, because the way to the resource's server is cut: not delivered
 -- - service-unavailable: what a server says of a full JID that is not there, and a client of a namespace it does not know
 -- - recipient-unavailable: the stream broke (XEP-0198) and nobody knows what had arrived
 -- - unavailable presence: the same
 
 local jid_bare = require "util.jid".bare;
-local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local parse = require "util.xml".parse;
 local readdress = module:require "addresses".readdress;
@@ -88,12 +87,6 @@ local function retry(self, record)
 	return true;
 end
 
--- A reply that this server made in place of the resource: Prosody gives it the session of nobody.
-local function returned_by_server(event)
-	local origin = event.origin;
-	return origin.dummy and "route" or origin == prosody.hosts[jid_host(event.stanza.attr.from)] and "resource" or nil;
-end
-
 -- answer(event) -> true when the result or error with an id was the reply to a request, and the user was told or another resource asked
 function relay:answer(event)
 	local stanza = event.stanza;
@@ -102,8 +95,9 @@ function relay:answer(event)
 	if stanza.attr.type == "error" then
 		local _, condition, text = stanza:get_error();
 		condition = condition or "undefined-condition";
-		local returned = returned_by_server(event);
-		if returned == "route" then
+		-- Prosody returns what it cannot send to another server in the name of a session that does not exist
+		local is_undeliverable = event.origin.dummy;
+		if is_undeliverable then
 			self.targets:unreachable(jid_bare(record.resource), condition, text);
 		else
 			self.health:answered(record.resource, namespace_of(record), condition);
@@ -111,10 +105,10 @@ function relay:answer(event)
 				self.targets:doubt(jid_bare(record.resource));
 			end
 		end
-		local not_done = returned or condition == "service-unavailable";
+		local not_done = is_undeliverable or condition == "service-unavailable";
 		if (not_done or condition == "recipient-unavailable" and record.type == "get") and retry(self, record) then
 			return true;
-		elseif returned then
+		elseif is_undeliverable then
 			fail(self, record, "cancel", "service-unavailable", "No implementing client can be reached");
 			return true;
 		end

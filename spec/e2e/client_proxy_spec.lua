@@ -52,19 +52,22 @@ describe("client_proxy on Prosody " .. version, function ()
 		ask_60("b d");
 	end));
 
-	it("spreads requests evenly (P5b)", bed.scenario(function (s)
+	it("spreads requests at random and evenly, as its README says (P5b P22)", bed.scenario(function (s)
 		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_max_pending_per_user = 400");
 		proxy.serve(a);
 		proxy.serve(b);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		local count = { [a.jid] = 0; [b.jid] = 0 };
+		local count, last, repeats = { [a.jid] = 0; [b.jid] = 0 }, nil, 0;
 		for i = 1, 400 do juliet:send(proxy.request("r" .. i)); end
 		for i = 1, 400 do
 			local by = proxy.expect_answer(juliet, "r" .. i);
 			count[by] = count[by] + 1;
+			if by == last then repeats = repeats + 1; end
+			last = by;
 		end
 		-- six standard deviations of a fair coin
 		assert.is_true(math.abs(count[a.jid] - 200) <= 60, ("%d and %d"):format(count[a.jid], count[b.jid]));
+		assert.is_true(repeats > 0, "one after the other is not at random");
 	end));
 
 	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };

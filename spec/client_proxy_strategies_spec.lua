@@ -77,8 +77,8 @@ describe("strategy of client_proxy", function ()
 		local home, users = {}, {};
 		for i = 1, 4000 do
 			local user = "user" .. i .. "@example";
-			local jid = pool:pick(user .. "/phone");
-			assert.equal(jid, pool:pick(user .. "/desk"));
+			local jid = pool:pick(user);
+			assert.equal(jid, pool:pick(user));
 			home[user] = jid;
 			users[number(jid)] = (users[number(jid)] or 0) + 1;
 		end
@@ -103,6 +103,16 @@ describe("strategy of client_proxy", function ()
 		-- over a reload
 		new("sticky", 5, pool.strategy:save());
 		for user, jid in pairs(home) do assert.equal(jid, pool:pick(user)); end
+	end);
+
+	it("does not choose who has too many requests in flight", function ()
+		for _, name in ipairs(strategies.names) do
+			new(name, 3);
+			pool:add_load("impl@example/1", 2);
+			pool:add_load("impl@example/3", 3);
+			for _ = 1, 20 do assert.equal("impl@example/2", pool:pick("user@example", nil, 2)); end
+			assert.is_nil(pool:pick("user@example", { ["impl@example/2"] = true }, 2));
+		end
 	end);
 
 	it("does not choose who was tried", function ()

@@ -2,6 +2,7 @@
 -- Messages between users and the implementing client, with translated addresses (X1). Each user has a partner: the resource they
 -- talk to, as long as it is there. Ids and payloads pass as they are, so that receipts, chat states and corrections fit.
 
+local jid_bare = require "util.jid".bare;
 local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
 
@@ -40,7 +41,7 @@ function messages:from_user(event)
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
-	if not self.pool:has(user.partner) then user.partner = self.pool:pick(attr.from); end
+	if not self.pool:has(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from)); end
 	if user.partner then
 		module:send(readdress(stanza, address, user.partner, attr.id));
 	elseif attr.type ~= "headline" then

@@ -110,18 +110,19 @@ function pool:add_load(jid, number)
 	if member then member.load = math.max(0, member.load + number); end
 end
 
--- pick([user], [tried]) -> full JID of a resource that can be asked; nil when there is none
---   user: full JID for whom; tried: set of full JIDs that are not wanted
-function pool:pick(user, tried)
+-- pick([key], [tried], [limit]) -> full JID of a resource that can be asked; nil when there is none
+--   key: text, for a strategy that sends what has the same key to the same resource; tried: set of full JIDs that are not wanted;
+--   limit: only resources with fewer requests in flight
+function pool:pick(key, tried, limit)
 	local members = self.members;
-	if tried then
+	if tried or limit then
 		members = {};
 		for _, member in ipairs(self.members) do
-			if not tried[member.jid] then members[#members + 1] = member; end
+			if not (tried and tried[member.jid]) and not (limit and member.load >= limit) then members[#members + 1] = member; end
 		end
 	end
 	if #members == 0 then return nil; end
-	return self.strategy:choose(members, user).jid;
+	return self.strategy:choose(members, key).jid;
 end
 
 -- count() -> number of resources that can be asked

@@ -50,6 +50,14 @@ local function refuse(self, event, type, condition, text)
 	return true;
 end
 
+-- What has the same key goes to the same resource, if that is the strategy
+local function key_for(self, user, iq)
+	local sticky_by = self.settings.sticky_by;
+	if sticky_by == "full" then return user; end
+	local key = sticky_by ~= "bare" and iq:find(sticky_by);
+	return type(key) == "string" and key or jid_bare(user);
+end
+
 -- request(event): a well-formed get or set; handled in any case
 function relay:request(event)
 	local stanza, requests = event.stanza, self.requests;
@@ -60,8 +68,10 @@ function relay:request(event)
 	elseif requests:count() >= self.settings.max_pending then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for an answer");
 	end
-	local resource = self.pool:pick(user);
-	if not resource then
+	local resource = self.pool:pick(key_for(self, user, stanza), nil, self.settings.max_pending_per_resource);
+	if not resource and self.pool:count() > 0 then
+		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
+	elseif not resource then
 		return refuse(self, event, "cancel", "service-unavailable", "No implementing client is online");
 	end
 	local record = requests.new_record(stanza);
@@ -78,12 +88,14 @@ local function retry(self, record)
 	for _ in pairs(tried) do attempts = attempts + 1; end
 	local remaining = record.sent + timeout_for(self, namespace_of(record)) - now();
 	if attempts >= max_attempts or remaining <= 0 then return false; end
-	local resource = self.pool:pick(record.user, tried);
+	local iq = st.iq({ type = record.type; id = record.id }):add_child(parse(record.payload));
+	local resource = self.pool:pick(key_for(self, record.user, iq), tried, self.settings.max_pending_per_resource);
 	if not resource then return false; end
 	record.tried = tried;
 	self.metrics:retried();
-	local address, id = self.requests:add(record, resource, remaining);
-	module:send(st.iq({ type = record.type; id = id; from = address; to = resource }):add_child(parse(record.payload)));
+	iq.attr.to = resource;
+	iq.attr.from, iq.attr.id = self.requests:add(record, resource, remaining);
+	module:send(iq);
 	return true;
 end
 

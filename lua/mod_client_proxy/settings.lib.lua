@@ -29,6 +29,15 @@ local function read_timeouts()
 	return value;
 end
 
+-- client_proxy_sticky_by: "bare", "full", or a path to a text or an attribute of the payload
+local function read_sticky_by()
+	local value = options.string(module, "client_proxy_sticky_by", "bare");
+	if value ~= "bare" and value ~= "full" and not value:find("^{[^}]*}.*[@#]") then
+		options.refuse("client_proxy_sticky_by", "\"bare\", \"full\", or a path such as \"{urn:example}query@session\"", value);
+	end
+	return value;
+end
+
 -- read() -> settings; raises like the getters of prosody_relay.options
 local function read()
 	local targets = options.list(module, "target_address", nil, check_target);
@@ -42,6 +51,8 @@ local function read()
 		timeouts = read_timeouts();
 		max_pending = options.integer(module, "client_proxy_max_pending", 10000, 1);
 		max_pending_per_user = options.integer(module, "client_proxy_max_pending_per_user", 100, 1);
+		max_pending_per_resource = options.integer(module, "client_proxy_max_pending_per_resource", nil, 1);
+		sticky_by = read_sticky_by();
 		strategy = options.enum(module, "client_proxy_strategy", strategies, "random");
 		admission = read_rules();
 		eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);

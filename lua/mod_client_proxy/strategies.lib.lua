@@ -1,14 +1,13 @@
 -- SPDX-License-Identifier: MIT
 -- How one of several resources is chosen for a request: client_proxy_strategy. A strategy is a table with
---   choose(self, members, user) -> one of `members`, a non-empty array of what pool:get() gives; user: full JID or nil
+--   choose(self, members, key) -> one of `members`, a non-empty array of what pool:get() gives; key: text or nil
 --   save(self) -> plain table for module.save(), or nil
 
 local hash = require "util.hashes".sha1;
-local jid_bare = require "util.jid".bare;
 local new_cache = require "util.cache".new;
 local random = math.random;
 
-local sticky_users = 10000; -- whose resource is remembered
+local sticky_keys = 10000; -- whose resource is remembered
 
 local strategies = {};
 
@@ -59,37 +58,36 @@ strategies.priority = stateless(function (_, members)
 	end
 end);
 
--- Who was never seen goes by a hash over user and resource, so that most users stay where they are when the memory is lost.
-local function by_hash(members, bare)
+-- What was never seen goes by a hash over key and resource, so that most stays where it is when the memory is lost.
+local function by_hash(members, key)
 	local best, highest;
 	for _, member in ipairs(members) do
-		local score = hash(bare .. "\0" .. member.jid);
+		local score = hash(key .. "\0" .. member.jid);
 		if not best or score > highest then best, highest = member, score; end
 	end
 	return best;
 end
 
--- all of a user's (bare JID) requests to the same one as long as it is there
+-- all with the same key to the same one as long as it is there
 function strategies.sticky(saved)
-	local chosen = new_cache(sticky_users);
-	for bare, jid in pairs(saved or {}) do chosen:set(bare, jid); end
+	local chosen = new_cache(sticky_keys);
+	for key, jid in pairs(saved or {}) do chosen:set(key, jid); end
 	return {
-		choose = function (_, members, user)
-			if not user then return members[random(#members)]; end
-			local bare = jid_bare(user);
-			local jid = chosen:get(bare);
+		choose = function (_, members, key)
+			if not key then return members[random(#members)]; end
+			local jid = chosen:get(key);
 			if jid then
 				for _, member in ipairs(members) do
 					if member.jid == jid then return member; end
 				end
 			end
-			local member = by_hash(members, bare);
-			chosen:set(bare, member.jid);
+			local member = by_hash(members, key);
+			chosen:set(key, member.jid);
 			return member;
 		end;
 		save = function ()
 			local plain = {};
-			for bare, jid in chosen:items() do plain[bare] = jid; end
+			for key, jid in chosen:items() do plain[key] = jid; end
 			return plain;
 		end;
 	};

@@ -205,9 +205,33 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 		balcony:expect_none({ "iq" }, 0.2);
 	end));
 
+	it("bounds the requests in flight of each resource", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_max_pending_per_resource = 2");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for i = 1, 5 do juliet:send(proxy.request("r" .. i)); end
+		local err = proxy.expect_error(juliet, "r5", "resource-constraint", "proxy.capulet.lit");
+		assert.equal("wait", err:get_child("error").attr.type);
+		for _, client in ipairs { a, b } do
+			client:sync();
+			local requests = {};
+			for _, stanza in ipairs(client:drain()) do
+				if stanza.attr.type == "get" then requests[#requests + 1] = stanza; end
+			end
+			assert.equal(2, #requests);
+			proxy.answer(client, requests[1]);
+		end
+		juliet:expect { "iq", type = "result" };
+		juliet:expect { "iq", type = "result" };
+		juliet:send(proxy.request("r6"));
+		juliet:send(proxy.request("r7"));
+		juliet:send(proxy.request("r8"));
+		proxy.expect_error(juliet, "r8", "resource-constraint", "proxy.capulet.lit");
+	end));
+
 	it("refuses options that make no sense", bed.scenario(function (s)
 		for option, value in pairs {
 			client_proxy_max_pending = "0"; client_proxy_max_pending_per_user = "1.5"; client_proxy_timeouts = "{ ['urn:test'] = 0 }";
+			client_proxy_max_pending_per_resource = "0"; client_proxy_sticky_by = "'query'";
 		} do
 			local capulet = s:node { version = version; config = proxy.config(option .. " = " .. value) };
 			capulet:allow_log("Option '" .. option .. "': expected");

@@ -6,8 +6,8 @@ local proxy = require "e2e.client_proxy";
 
 for version in bed.versions() do
 describe("strategies of client_proxy on Prosody " .. version, function ()
-	local function start(s, strategy)
-		local text = ("client_proxy_strategy = %q"):format(strategy);
+	local function start(s, strategy, more)
+		local text = ("client_proxy_strategy = %q %s"):format(strategy, more or "");
 		local capulet, a, b = proxy.start(s, version, { "a", "b" }, text);
 		proxy.serve(a);
 		proxy.serve(b);
@@ -90,6 +90,50 @@ describe("strategies of client_proxy on Prosody " .. version, function ()
 		capulet:reload("client_proxy", "proxy.capulet.lit");
 		user:send(proxy.request("3"));
 		assert.equal(b.jid, proxy.expect_answer(user, "3"));
+	end));
+
+	it("sticky by each connection of a user", bed.scenario(function (s)
+		local capulet = start(s, "sticky", "client_proxy_sticky_by = 'full'");
+		local apart = 0;
+		for i = 1, 12 do
+			local homes = {};
+			for n, resource in ipairs { "phone", "desk", "phone" } do
+				local client = capulet:client("user" .. i .. "@capulet.lit/" .. resource .. (n == 2 and "" or "x"));
+				client:send(proxy.request("1"));
+				homes[n] = proxy.expect_answer(client, "1");
+				client:close();
+			end
+			assert.equal(homes[1], homes[3]);
+			if homes[1] ~= homes[2] then apart = apart + 1; end
+		end
+		-- none of 12 with probability 1/4096
+		assert.is_true(apart > 0);
+	end));
+
+	it("sticky by what the payload says, else by user", bed.scenario(function (s)
+		local capulet, a, b = start(s, "sticky", "client_proxy_sticky_by = '{urn:test}question@number'");
+		local juliet, romeo = capulet:client("juliet@capulet.lit/balcony"), capulet:client("romeo@capulet.lit/orchard");
+		local used = {};
+		for i = 1, 12 do
+			local home;
+			for _, client in ipairs { juliet, romeo, juliet } do
+				client:send(proxy.request("session" .. i));
+				local by = proxy.expect_answer(client, "session" .. i);
+				home = home or by;
+				assert.equal(home, by);
+			end
+			used[home] = "session" .. i;
+		end
+		assert.truthy(used[a.jid] and used[b.jid]);
+		-- one that has to be asked elsewhere keeps its key
+		a.on_stanza = nil;
+		juliet:send(proxy.request(used[a.jid]));
+		a:expect { "iq", id = used[a.jid] };
+		b:drain();
+		proxy.available(a, "<presence type='unavailable'/>");
+		assert.equal(b.jid, proxy.expect_answer(juliet, used[a.jid]));
+		juliet:send "<iq type='get' id='bare' to='proxy.capulet.lit'><question xmlns='urn:test'/></iq>";
+		juliet:expect { "iq", type = "result", id = "bare" };
 	end));
 
 	it("priority", bed.scenario(function (s)

@@ -124,6 +124,8 @@ describe("faults around client_proxy on Prosody " .. version, function ()
 				juliet:send(proxy.request("r" .. sent));
 			end
 			juliet:sync();
+			-- the half that is answered is so before the next one leaves
+			for _, impl in ipairs(online) do impl:sync(); end
 		end
 		for _, impl in ipairs(online) do impl:close(); end
 		local answered, failed = {}, 0;

@@ -4,7 +4,8 @@
 -- Three forms of `encoded`, the first that can be used:
 -- 1. the user's JID as it is, when stringprep leaves `proxy/JID` alone and it fits: what clients such as Jicofo parse
 -- 2. a token of prosody_relay.jat: resources in Hebrew or Arabic are legal alone but not after a Latin `user@host/`
--- 3. a handle, a keyed hash: a JID can have 3071 bytes, a resource 1023; or the implementing client is not to know who users are
+-- 3. a handle, the token of a keyed hash: a JID can have 3071 bytes, a resource 1023; or the implementing client is not to know who
+--    users are
 -- All are the same for the same user as long as the key lives. None is trusted: who gets a reply is in the pending table.
 
 local new_codec = require "prosody_relay.jat".new;
@@ -13,12 +14,18 @@ local hmac_sha256 = require "util.hashes".hmac_sha256;
 local prepped_split = require "util.jid".prepped_split;
 local st = require "util.stanza";
 
-local handle_digits = 60; -- hexadecimal ones, so that a handle has 62 bytes
+local hash_size = 16; -- bytes, so that a handle has 45
 local max_resource = 1023; -- bytes, RFC 7622 section 3.4
 
--- new(host, key, cache_size, [hidden]) -> encode(jid) -> "host/encoded"
---   host: the proxy's; key: 16 bytes; cache_size: how many users' addresses to remember; hidden: handles for everybody
-local function new(host, key, cache_size, hidden)
+-- new(host, key, cache_size, [hidden], [saved]) -> addresses, a table of functions
+--   host: the proxy's; key: 16 bytes; cache_size: how many users' addresses to remember; hidden: handles for everybody;
+--   saved: result of save() of an earlier instance
+--
+-- encode(jid) -> "host/encoded"
+-- is_given(address) -> can a user have that address? Of tokens and handles we know by their tag whether they were made here. Anybody
+--   can make up the plain form, so that it has to be of one of the last cache_size users.
+-- save() -> plain table for module.save()
+local function new(host, key, cache_size, hidden, saved)
 	local codec = new_codec(key);
 	local prefix = host .. "/";
 	local known = new_cache(cache_size);
@@ -32,17 +39,34 @@ local function new(host, key, cache_size, hidden)
 
 	-- like a token it begins with "@", as no JID does, and then with what no token has
 	local function handle(jid)
-		return "@." .. hmac_sha256(key, "handle\0" .. jid, true):sub(1, handle_digits);
+		return "@." .. codec:encode(hmac_sha256(key, "handle\0" .. jid):sub(1, hash_size)):sub(2);
 	end
 
-	return function (jid)
+	local function encode(jid)
 		local address = known:get(jid);
 		if not address then
 			address = prefix .. (not hidden and (is_safe(jid) and jid or codec:encode(jid)) or handle(jid));
 			known:set(jid, address);
 		end
 		return address;
-	end;
+	end
+
+	local function is_given(address)
+		if address:sub(1, #prefix) ~= prefix then return false; end
+		local resource = address:sub(#prefix + 1);
+		if resource:sub(1, 1) ~= "@" then return known:get(resource) == address; end
+		return codec:decode((resource:gsub("^@%.", "@"))) ~= nil;
+	end
+
+	-- the last user first
+	local function save()
+		local jids = {};
+		for jid in known:items() do jids[#jids + 1] = jid; end
+		return jids;
+	end
+
+	for i = #(saved or {}), 1, -1 do encode(saved[i]); end
+	return { encode = encode; is_given = is_given; save = save };
 end
 
 -- readdress(stanza, from, to, id, [origin]) -> the stanza with another envelope

@@ -10,6 +10,7 @@
 --   addresses.lib      address translation
 --   relay.lib          requests and answers: limits, failover; strategies.lib: whom to ask
 --   requests.lib       requests in flight
+--   refusals.lib       replies to nothing
 --   metrics.lib        what is counted; commands.lib: what administrators can do
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
@@ -52,12 +53,12 @@ end
 local saved = module.saved_state or {};
 local strategy = module:require "strategies".new(settings.strategy, saved.strategies and saved.strategies[settings.strategy]);
 local pool = module:require "pool".new(strategy, saved.pool);
-local encode = module:require "addresses".new(module.host, address_key(), known_users, settings.jat == "token");
+local addresses = module:require "addresses".new(module.host, address_key(), known_users, settings.jat == "token", saved.addresses);
 local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
 local requests, relay;
 local metrics = module:require "metrics".new(function () return pool:count(); end, function () return requests:count(); end);
 relay = module:require "relay".new(settings, pool, health, metrics);
-requests = module:require "requests".new(pool, encode, function (record) relay:expire(record); end, saved.requests);
+requests = module:require "requests".new(pool, addresses.encode, function (record) relay:expire(record); end, saved.requests);
 local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
 local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)
@@ -66,9 +67,10 @@ local targets = module:require "targets".new(settings.admission, pool, health, s
 end);
 relay:attach(requests, targets);
 local commands = module:require "commands".new(pool, requests, health);
-local users = module:require "users".new(recent_users, settings.user_ttl, encode, saved.users);
+local users = module:require "users".new(recent_users, settings.user_ttl, addresses.encode, saved.users);
 local messages = module:require "messages".new(users, pool);
 local outbound = module:require "outbound".new(users, settings, saved.outbound);
+local refusals = module:require "refusals".new(pool, requests, addresses, settings.outbound and users, metrics);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
 local prefix = module.host .. "/";
@@ -110,7 +112,7 @@ local function handle_request(event)
 	local stanza = event.stanza;
 	local from, to = stanza.attr.from, stanza.attr.to;
 	if is_reply(stanza) then
-		relay:refuse_reply(stanza);
+		refusals:count(stanza);
 		return true;
 	end
 	if pool:has(from) and to:sub(1, #prefix) == prefix then
@@ -187,7 +189,7 @@ function module.save()
 	return {
 		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
-		disco = disco:save(); strategies = { [settings.strategy] = strategy:save() };
+		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };
 	};
 end
 

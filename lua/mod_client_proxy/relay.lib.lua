@@ -157,18 +157,4 @@ function relay:shut_down()
 	end
 end
 
--- refuse_reply(stanza): a result or error that is not the reply to a request, counted by reason
-function relay:refuse_reply(stanza)
-	local attr, reason = stanza.attr, "not-in-flight";
-	if not self.pool:has(attr.from) then
-		reason = "third-party";
-	else
-		for jid in self.pool:each() do
-			if self.requests:is_asked(jid, stanza) then reason = "other-resource"; end
-		end
-	end
-	self.metrics:refused(reason);
-	module:log("debug", "Refused reply from %s to %s, id %s: %s", attr.from, attr.to, attr.id, reason);
-end
-
 return { new = new };

@@ -16,6 +16,9 @@ local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 
+-- How many answers are remembered, to tell a second one from one to nothing: a ring of from, to, id
+local ring_size = 64 * 3;
+
 local requests = {};
 local requests_mt = { __index = requests };
 
@@ -56,7 +59,8 @@ end
 --   pool: of pool.lib, told how many requests a resource has; encode: of addresses.lib;
 --   on_expire(record): called when nobody has answered until the deadline; saved: result of :save() of an earlier instance
 local function new(pool, encode, on_expire, saved)
-	local self = setmetatable({ pool = pool; encode = encode; by_user = {}; composed = 0 }, requests_mt);
+	local self = setmetatable({ pool = pool; encode = encode; by_user = {}; composed = 0; turn = 0 }, requests_mt);
+	self.answers = saved and saved.answers or {};
 	self.pending = new_pending(module, function (key, record)
 		on_expire(left(self, key, record));
 	end, saved);
@@ -97,8 +101,22 @@ end
 -- take(stanza) -> record of the request that a result or error with an id answers, no longer in flight; or nil
 function requests:take(stanza)
 	local attr = stanza.attr;
-	local key = find(self, attr.from, attr.to, attr.id);
-	return key and left(self, key, self.pending:remove(key));
+	local from, to, id = attr.from, attr.to, attr.id;
+	local key = find(self, from, to, id);
+	if not key then return nil; end
+	local answers, turn = self.answers, self.turn;
+	answers[turn + 1], answers[turn + 2], answers[turn + 3] = from, to, id;
+	self.turn = (turn + 3) % ring_size;
+	return left(self, key, self.pending:remove(key));
+end
+
+-- is_repeated(stanza) -> was it the answer to one of the last requests, from the same resource, once before?
+function requests:is_repeated(stanza)
+	local attr, answers = stanza.attr, self.answers;
+	for i = 1, #answers, 3 do
+		if answers[i] == attr.from and answers[i + 1] == attr.to and answers[i + 2] == attr.id then return true; end
+	end
+	return false;
 end
 
 -- is_asked(resource, stanza) -> would the reply be in order if it came from that resource?
@@ -129,7 +147,9 @@ end
 
 -- save() -> plain table for module.save()
 function requests:save()
-	return self.pending:save();
+	local saved = self.pending:save();
+	saved.answers = self.answers;
+	return saved;
 end
 
 return { new = new };

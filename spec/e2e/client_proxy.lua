@@ -29,9 +29,12 @@ function client_proxy.approve(client)
 	client:sync();
 end
 
--- start(scenario, version, [resources = { "a" }], [text]) -> node, and a client for each resource, all in the pool
-function client_proxy.start(s, version, resources, text)
-	local node = s:node { version = version; config = client_proxy.config(text) };
+-- start(scenario, version, [resources = { "a" }], [text], [options]) -> node, and a client for each resource, all in the pool
+--   options: more fields of the node, such as `global`
+function client_proxy.start(s, version, resources, text, options)
+	options = options or {};
+	options.version, options.config = version, client_proxy.config(text);
+	local node = s:node(options);
 	node:add_user(client_proxy.account);
 	-- the account is new: let the proxy see it at once instead of in a few seconds
 	node:reload("client_proxy", client_proxy.host);
@@ -74,6 +77,51 @@ end
 function client_proxy.expect_error(client, id, condition, from, timeout)
 	local path = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}" .. condition;
 	return client:expect({ "iq"; type = "error"; id = id; from = from; has = path }, timeout);
+end
+
+-- expect_any(scenario, clients, pattern) -> the client of a list that got a matching stanza, and the stanza
+function client_proxy.expect_any(s, clients, pattern)
+	local found, stanza;
+	s:wait_until(function ()
+		for _, client in ipairs(clients) do
+			local ok, result = pcall(client.expect, client, pattern, 0);
+			if ok then
+				found, stanza = client, result;
+				return true;
+			end
+		end
+	end, 5, "a stanza to any of the clients");
+	return found, stanza;
+end
+
+-- To be the options of start, for a node whose metrics are to be seen, and which has admins
+function client_proxy.with_metrics()
+	return {
+		global = [[
+			admins = { "admin@capulet.lit" }
+			statistics = "internal"
+			statistics_interval = "manual"
+		]];
+		modules = { "admin_shell" };
+	};
+end
+
+-- metrics(node) -> values of all metrics of the module: "name" or "name label" -> number
+function client_proxy.metrics(node)
+	return node:eval [[
+		local statsmanager = require "core.statsmanager";
+		prosody.events.fire_event("stats-update");
+		local values = {};
+		for family_name, family in pairs(statsmanager.get_metric_registry():get_metric_families()) do
+			local name = family_name:match("^prosody_mod_client_proxy/(.*)");
+			for labels, metric in family:iter_metrics() do
+				for suffix, extra, value in metric:iter_samples() do
+					if name and not next(extra or {}) then values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value; end
+				end
+			end
+		end
+		return values;
+	]];
 end
 
 return client_proxy;

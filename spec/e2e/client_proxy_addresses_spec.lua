@@ -116,7 +116,7 @@ describe("addresses of client_proxy on Prosody " .. version, function ()
 		local capulet, impl = proxy.start(s, version, nil, "client_proxy_jat = 'token'");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(proxy.request("1"));
-		local request = impl:expect { "iq", id = "1", from = "~^proxy%.capulet%.lit/@%.%x+$" };
+		local request = impl:expect { "iq", id = "1", from = "~^proxy%.capulet%.lit/@%.[%w_-]+$" };
 		proxy.answer(impl, request);
 		proxy.expect_answer(juliet, "1", { from = "proxy.capulet.lit" });
 	end));

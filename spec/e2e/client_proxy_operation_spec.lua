@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_client_proxy: metrics and the commands of administrators (section 4 of the requirements).
+-- mod_client_proxy: the commands of administrators (section 4 of the requirements).
 
 local bed = require "bed";
 local proxy = require "e2e.client_proxy";
@@ -7,103 +7,12 @@ local shell = require "shell";
 local st = require "util.stanza";
 
 local xmlns_commands, command_node = "http://jabber.org/protocol/commands", "https://prosody-relay/client_proxy#pool";
-local global = [[
-	admins = { "admin@capulet.lit" }
-	statistics = "internal"
-	statistics_interval = "manual"
-]];
 
 for version in bed.versions() do
 describe("operation of client_proxy on Prosody " .. version, function ()
-	local function start(s, resources, text)
-		local node = s:node { version = version; config = proxy.config(text); global = global; modules = { "admin_shell" } };
-		node:add_user(proxy.account);
-		node:reload("client_proxy", proxy.host);
-		local clients = {};
-		for i, resource in ipairs(resources) do
-			clients[i] = node:client(proxy.account .. "/" .. resource);
-			proxy.available(clients[i]);
-		end
-		return node, table.unpack(clients);
+	local function start(s, resources)
+		return proxy.start(s, version, resources, nil, proxy.with_metrics());
 	end
-
-	-- values of all metrics of the module: "name" or "name label" -> number
-	local function metrics(node)
-		return node:eval [[
-			local statsmanager = require "core.statsmanager";
-			prosody.events.fire_event("stats-update");
-			local values = {};
-			for family_name, family in pairs(statsmanager.get_metric_registry():get_metric_families()) do
-				local name = family_name:match("^prosody_mod_client_proxy/(.*)");
-				for labels, metric in family:iter_metrics() do
-					for suffix, extra, value in metric:iter_samples() do
-						if name and not next(extra or {}) then values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value; end
-					end
-				end
-			end
-			return values;
-		]];
-	end
-
-	it("counts what happens", bed.scenario(function (s)
-		local capulet, a, b = start(s, { "a", "b" }, [[
-			client_proxy_timeouts = { ["urn:slow"] = 1 }
-			client_proxy_max_pending_per_user = 2
-			client_proxy_strategy = "round-robin"
-		]]);
-		local juliet, tybalt = capulet:client("juliet@capulet.lit/balcony"), capulet:client("tybalt@capulet.lit/hall");
-		assert.equal(2, metrics(capulet).resources);
-		-- one result, by the second try; two in flight; one too many; one that is not answered
-		a.on_stanza = function (stanza)
-			if stanza.attr.type == "get" then a:send(st.error_reply(stanza, "cancel", "service-unavailable")); end
-		end;
-		proxy.serve(b);
-		for i = 1, 2 do
-			juliet:send(proxy.request("r" .. i));
-			proxy.expect_answer(juliet, "r" .. i);
-		end
-		a.on_stanza, b.on_stanza = nil, nil;
-		for i = 3, 5 do juliet:send(proxy.request("r" .. i)); end
-		proxy.expect_error(juliet, "r5", "resource-constraint");
-		juliet:sync();
-		local requests = {};
-		for i, impl in ipairs { a, b } do
-			impl:sync();
-			for _, stanza in ipairs(impl:drain()) do
-				if stanza.attr.id == "r3" or stanza.attr.id == "r4" then requests[stanza.attr.id] = { impl, i == 1 and b or a, stanza }; end
-			end
-		end
-		local got = metrics(capulet);
-		assert.equal(2, got.in_flight);
-		assert.equal(5, got.requests_total);
-		assert.equal(2, got.replies_total);
-		assert.equal(2, got.latency_seconds_count);
-		assert.equal(1, got.retries_total);
-		assert.equal(1, got["errors_total resource-constraint"]);
-		-- forged: by a third party, by the other resource, and, after the true one, a second time
-		local asked, other, request = table.unpack(requests.r3);
-		for _, forger in ipairs { tybalt, other, asked, asked } do
-			proxy.answer(forger, request);
-			forger:sync();
-		end
-		asked:send("<iq type='result' id='invented' to='proxy.capulet.lit/@.0123456789'/>");
-		asked:sync();
-		proxy.answer(requests.r4[1], requests.r4[3]);
-		proxy.expect_answer(juliet, "r3");
-		proxy.expect_answer(juliet, "r4");
-		juliet:send "<iq type='get' id='slow' to='proxy.capulet.lit'><x xmlns='urn:slow'/></iq>";
-		proxy.expect_error(juliet, "slow", "remote-server-timeout");
-		got = metrics(capulet);
-		assert.equal(0, got.in_flight);
-		assert.equal(1, got["replies_refused_total third-party"]);
-		assert.equal(1, got["replies_refused_total other-resource"]);
-		assert.equal(2, got["replies_refused_total not-in-flight"]);
-		assert.equal(1, got.timeouts_total);
-		assert.equal(1, got["errors_total remote-server-timeout"]);
-		assert.equal(4, got.replies_total);
-		proxy.available(b, "<presence type='unavailable'/>");
-		assert.equal(1, metrics(capulet).resources);
-	end));
 
 	-- runs the ad-hoc command: without values its form, else what comes back
 	local function command(client, session, values)

@@ -60,4 +60,4 @@ function admission:forget(jid)
 	if self.features then self.features:forget(jid); end
 end
 
-return { new = new; read_options = read_options; caps = features.caps };
+return { new = new; read_options = read_options; caps = features.caps; shows = shows };

@@ -82,16 +82,23 @@ function targets:review()
 	end
 end
 
+-- Clients write what they like: the rest of the module counts on an integer within the range of RFC 6121 section 4.7.2.3
 local function read_priority(stanza)
 	local priority = tonumber(stanza:get_child_text("priority"));
-	return priority and math.max(-128, math.min(127, priority)) or 0;
+	return priority and math.floor(math.max(-128, math.min(127, priority))) or 0;
+end
+
+-- and on one of the four values of section 4.7.2.1, or nil
+local function read_show(stanza)
+	local show = stanza:get_child_text("show");
+	return admission_lib.shows[show] and show or nil;
 end
 
 -- What each type of presence from a target means; of the other types there is nothing to learn
 local on_presence = {
 	available = function (self, from, account, stanza)
 		if from == account then return; end
-		self:update_resource(from, account, read_priority(stanza), stanza:get_child_text("show"), admission_lib.caps(stanza));
+		self:update_resource(from, account, read_priority(stanza), read_show(stanza), admission_lib.caps(stanza));
 	end;
 
 	unavailable = function (self, from, account)

@@ -66,6 +66,26 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		assert.equal("c", who_serves(juliet));
 	end));
 
+	it("makes sense of any priority and show (P5c)", bed.scenario(function (s)
+		local capulet, juliet, a, b = start(s, { "a", "b" }, "client_proxy_strategy = 'priority'");
+		for _, priority in ipairs { "1.5", "1e999", "0x1p-1", "nan", "", " 7 ", "high" } do
+			proxy.available(a, ("<presence><priority>%s</priority></presence>"):format(priority));
+			juliet:send(proxy.request("1"));
+			proxy.expect_answer(juliet, "1");
+		end
+		for _, priority in ipairs { "-0.5", "-1e999" } do
+			proxy.available(a, ("<presence><priority>%s</priority></presence>"):format(priority));
+			assert.equal("b", who_serves(juliet));
+		end
+		-- what is no state is none, above all not more lines of the overview
+		proxy.available(b, "<presence><show>dnd, is asked\nimpl@capulet.lit/c  priority 0</show><priority>2.5</priority></presence>");
+		assert.equal("b", who_serves(juliet));
+		assert.equal("impl@capulet.lit/b  priority 2, available, 0 in flight, is asked", capulet:eval [[
+			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
+			return commands["proxy.capulet.lit"]:overview()[2];
+		]]);
+	end));
+
 	it("follows the options, and their change at a reload (P5c, P21)", bed.scenario(function (s)
 		local capulet, juliet, _, b, c, d = start(s, { "a", "bot-b", "bot-c", "bot-d" }, [[
 			client_proxy_min_priority = -5

@@ -15,12 +15,10 @@ local function check_show(text)
 	return text;
 end
 
-local function read_pattern()
-	local pattern = options.string(module, "client_proxy_resource_pattern", nil);
-	if pattern and not pcall(string.find, "", pattern) then
-		options.refuse("client_proxy_resource_pattern", "a Lua pattern", pattern);
-	end
-	return pattern;
+-- A resource that is too long for a pattern makes the matching raise.
+local function matches(resource, pattern)
+	local ok, found = pcall(string.find, resource, pattern);
+	return ok and found ~= nil;
 end
 
 -- read_options() -> rules; raises like those of prosody_relay.options
@@ -31,7 +29,7 @@ local function read_options()
 		-- RFC 6121 4.7.2.3: a negative priority asks for no stanzas that are not meant for that very resource
 		min_priority = options.integer(module, "client_proxy_min_priority", 0, -128, 127);
 		skip_show = skip;
-		pattern = read_pattern();
+		pattern = options.pattern(module, "client_proxy_resource_pattern", nil);
 		feature = options.string(module, "client_proxy_required_feature", nil);
 	};
 end
@@ -49,7 +47,7 @@ function admission:judge(jid, priority, show, caps)
 		return ("priority %d is below %d"):format(priority, rules.min_priority);
 	elseif rules.skip_show[show] then
 		return "show is " .. show;
-	elseif rules.pattern and not jid_resource(jid):find(rules.pattern) then
+	elseif rules.pattern and not matches(jid_resource(jid), rules.pattern) then
 		return "resource does not match the pattern";
 	end
 	if self.features then return self.features:check(jid, caps); end

@@ -47,6 +47,50 @@ function options.string(module, name, default)
 	return value;
 end
 
+-- The position after the set that begins at `start`, or nil. The first character of a set may be "]".
+local function skip_set(pattern, start)
+	local position = start + (pattern:find("^%[%^", start) and 2 or 1);
+	repeat
+		local escaped = pattern:sub(position, position) == "%";
+		position = position + (escaped and 2 or 1);
+		if position > #pattern then return nil; end
+	until pattern:sub(position, position) == "]";
+	return position + 1;
+end
+
+-- Lua finds a mistake in a pattern only when a subject matches up to it. So each item is looked at here, by section 6.4.1 of the manual.
+local function is_pattern(pattern)
+	local position, open, captures = 1, {}, {};
+	while position and position <= #pattern do
+		local item, class = pattern:match("^(.)(.?)", position);
+		if item == "%" and (class == "" or class == "f" and pattern:sub(position + 2, position + 2) ~= "["
+			or class == "b" and #pattern < position + 3 or class:find("%d") and captures[tonumber(class)] ~= "closed") then
+			return false;
+		elseif item == "%" then
+			position = position + (class == "b" and 4 or 2);
+		elseif item == "[" then
+			position = skip_set(pattern, position);
+		elseif item == "(" then
+			open[#open + 1], captures[#captures + 1] = #captures + 1, "open";
+			position = position + 1;
+		elseif item == ")" then
+			if #open == 0 then return false; end
+			captures[table.remove(open)] = "closed";
+			position = position + 1;
+		else
+			position = position + 1;
+		end
+	end
+	return position ~= nil and #open == 0 and #captures <= 32;
+end
+
+-- A Lua pattern without mistakes. Matching may raise all the same, with a subject that is too long for a pattern that is too complex.
+function options.pattern(module, name, default)
+	local value = options.string(module, name, default);
+	if value and not is_pattern(value) then refuse(name, "a Lua pattern", value); end
+	return value;
+end
+
 -- One of the strings in `choices` (array).
 function options.enum(module, name, choices, default)
 	local value = module:get_option(name);

@@ -101,9 +101,15 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		assert.equal("a bot-d", who_serves(juliet));
 	end));
 
+	it("does not admit a resource that is too long for the pattern (P5c)", bed.scenario(function (s)
+		-- what raises depends on pattern and resource, so no check of the option can know
+		local _, juliet = start(s, { "aa", ("a"):rep(300) }, ("client_proxy_resource_pattern = '^%s$'"):format(("a?"):rep(250)));
+		assert.equal("aa", who_serves(juliet));
+	end));
+
 	it("refuses options that make no sense (P5c)", bed.scenario(function (s)
 		for option, value in pairs {
-			client_proxy_min_priority = "200"; client_proxy_skip_show = "{ 'busy' }"; client_proxy_resource_pattern = "'['";
+			client_proxy_min_priority = "200"; client_proxy_skip_show = "{ 'busy' }"; client_proxy_resource_pattern = "'bot['";
 			client_proxy_required_feature = "{}"; client_proxy_eject_after = "-1"; client_proxy_eject_time = "0";
 		} do
 			local capulet = s:node { version = version; config = proxy.config(option .. " = " .. value) };

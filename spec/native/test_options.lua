@@ -53,6 +53,43 @@ function TestOptions.test_integer()
 	refuses("a whole number, got inf (number)", "integer", math.huge);
 end
 
+-- What is refused is what raises for some subject: all short patterns of the characters that mean something, with subjects that get far.
+function TestOptions.test_pattern()
+	local items = { "a", "%", "[", "]", "^", "-", "(", ")", "b", "f", "1", "." };
+	local subjects = {};
+	for _, first in ipairs { "", "a", "b", "1", "f", "]", "[", "^", "-", "(", ")", "%", "." } do
+		for _, second in ipairs { "", "a", "b", "1", "f", "]", "[", "^", "-", "(", ")", "%", "." } do
+			subjects[#subjects + 1] = first .. second .. "aab1]";
+		end
+	end
+	local function raises(pattern)
+		for _, subject in ipairs(subjects) do
+			if not pcall(string.find, subject, pattern) then return true; end
+		end
+		return false;
+	end
+	local refused = 0;
+	local function try(pattern)
+		local ok = pcall(options.pattern, with(pattern), "name");
+		if not ok then refused = refused + 1; end
+		-- a mistake behind what no subject matches is found here only, such as that of "a^("
+		if ok then lu.assertFalse(raises(pattern), pattern); end
+		if raises(pattern) then lu.assertFalse(ok, pattern); end
+	end
+	for _, a in ipairs(items) do for _, b in ipairs(items) do for _, c in ipairs(items) do
+		try(a .. b .. c);
+	end end end
+	lu.assertTrue(refused > 100 and refused < 1500, tostring(refused));
+	for _, pattern in ipairs { "", "^bot%-", "[]]", "[^]]", "[%]]", "[a-]", "()a%1", "(a)(b)%2%1", "%bxy", "%f[%w]", "a$", ("(a)"):rep(32), "^*" } do
+		lu.assertEquals(options.pattern(with(pattern), "name"), pattern);
+	end
+	lu.assertEquals(options.pattern(with(nil), "name", "x"), "x");
+	for _, pattern in ipairs { "x[", "x[]", "x[^]", "x[%]", "x%", "x%b", "x%bx", "x%f", "x(", "x)", "x%1", "(x%1)", "x(()", ("(a)"):rep(33) } do
+		refuses(("a Lua pattern, got %s (string)"):format(pattern), "pattern", pattern);
+	end
+	refuses("a string, got 5 (number)", "pattern", 5);
+end
+
 function TestOptions.test_boolean_and_string()
 	local module = with(nil);
 	function module.get_option() return false; end

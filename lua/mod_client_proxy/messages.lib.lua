@@ -9,46 +9,52 @@ local st = require "util.stanza";
 local messages = {};
 local messages_mt = { __index = messages };
 
-local function refuse(event, condition, text)
-	if event.stanza.attr.type ~= "error" then
+-- reason: for the metrics
+local function refuse(self, event, reason, condition, text)
+	self.metrics:message_refused(reason);
+	local type = event.stanza.attr.type;
+	-- RFC 6121 section 8.5.2.2: nobody there is no error for a headline
+	if type ~= "error" and not (type == "headline" and reason == "no-resource") then
 		event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
 	end
 	return true;
 end
 
--- new(users, pool) -> messages
-local function new(users, pool)
-	return setmetatable({ users = users; pool = pool }, messages_mt);
+-- new(users, pool, metrics) -> messages; the parts are those of the libs of these names
+local function new(users, pool, metrics)
+	return setmetatable({ users = users; pool = pool; metrics = metrics }, messages_mt);
+end
+
+local function pass(self, direction, ...)
+	self.metrics:message_passed(direction);
+	module:send(readdress(...));
+	return true;
 end
 
 -- An error goes to whom it is about: the partner wrote last, and need not be in the pool.
-local function error_from_user(self, stanza)
+local function error_from_user(self, event)
+	local stanza = event.stanza;
 	local user, address = self.users:known(stanza.attr.from);
-	if user and user.partner then
-		module:send(readdress(stanza, address, user.partner, stanza.attr.id));
-	end
-	return true;
+	if not (user and user.partner) then return refuse(self, event, "no-resource"); end
+	return pass(self, "to-client", stanza, address, user.partner, stanza.attr.id);
 end
 
 -- from_user(event): a message from anybody to the proxy; handled in any case
 function messages:from_user(event)
 	local stanza = event.stanza;
 	local attr = stanza.attr;
-	if attr.type == "error" then return error_from_user(self, stanza); end
+	if attr.type == "error" then return error_from_user(self, event); end
 	if attr.type == "groupchat" then
 		-- RFC 6121 section 8.5.2: the condition for a recipient that is no room
-		return refuse(event, "service-unavailable", "This service is no chat room");
+		return refuse(self, event, "groupchat", "service-unavailable", "This service is no chat room");
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
 	if not self.pool:has(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from)); end
-	if user.partner then
-		module:send(readdress(stanza, address, user.partner, attr.id));
-	elseif attr.type ~= "headline" then
-		-- RFC 6121 section 8.5.2.2: nobody there is no error for a headline
-		return refuse(event, "service-unavailable", "No implementing client is online");
+	if not user.partner then
+		return refuse(self, event, "no-resource", "service-unavailable", "No implementing client is online");
 	end
-	return true;
+	return pass(self, "to-client", stanza, address, user.partner, attr.id);
 end
 
 -- from_client(event): a message from a resource of a target account to a translated address; handled in any case
@@ -57,12 +63,13 @@ function messages:from_client(event)
 	local stanza = event.stanza;
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
-	if not user then return refuse(event, "item-not-found", "That user has not written to the service recently"); end
-	if attr.type == "groupchat" then return refuse(event, "service-unavailable", "Users are no chat rooms"); end
+	if not user then
+		return refuse(self, event, "unknown-user", "item-not-found", "That user has not written to the service recently");
+	end
+	if attr.type == "groupchat" then return refuse(self, event, "groupchat", "service-unavailable", "Users are no chat rooms"); end
 	if attr.type ~= "error" then user.partner = attr.from; end
 	-- to a user who sent requests only, from where those went
-	module:send(readdress(stanza, user.writes_to or user.to, user.jid, attr.id));
-	return true;
+	return pass(self, "to-user", stanza, user.writes_to or user.to, user.jid, attr.id);
 end
 
 return { new = new };

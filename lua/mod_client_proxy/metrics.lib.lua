@@ -10,6 +10,19 @@ local function plain(type, name, unit, text, conf)
 	return module:metric(type, name, unit, text, {}, conf):with_labels();
 end
 
+-- Clients choose the condition of an error, so only those of RFC 6120 become labels.
+local conditions = {};
+for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
+	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
+	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
+	undefined-condition unexpected-request]]):gmatch("%S+") do
+	conditions[condition] = true;
+end
+
+local function count_condition(errors, condition)
+	errors:with_labels(conditions[condition] and condition or "other"):add(1);
+end
+
 -- new(pool_size, in_flight) -> metrics; both functions give the present number, when Prosody asks
 local function new(pool_size, in_flight)
 	local size = plain("gauge", "resources", "", "Resources that can be asked");
@@ -25,6 +38,13 @@ local function new(pool_size, in_flight)
 		timeouts = plain("counter", "timeouts", "", "Requests that nobody answered in time");
 		retries = plain("counter", "retries", "", "Requests that were sent to another resource");
 		replies_refused = module:metric("counter", "replies_refused", "", "Results and errors that answered no request in flight", { "reason" });
+		messages = module:metric("counter", "messages", "", "Messages that passed", { "direction" });
+		messages_refused = module:metric("counter", "messages_refused", "", "Messages that did not pass", { "reason" });
+		outbound_requests = plain("counter", "outbound_requests", "", "Requests that were sent to users");
+		outbound_refusals = module:metric("counter", "outbound_refused", "", "Requests to users that were not sent", { "condition" });
+		outbound_replies = plain("counter", "outbound_replies", "", "Results of users");
+		outbound_errors = module:metric("counter", "outbound_errors", "", "Errors in answer to requests to users", { "condition" });
+		outbound_timeouts = plain("counter", "outbound_timeouts", "", "Requests that the user did not answer in time");
 		latency = plain("histogram", "latency", "seconds", "Time from request to result", { buckets = buckets });
 	}, metrics_mt);
 end
@@ -39,9 +59,9 @@ function metrics:answered(seconds)
 	self.latency:sample(seconds);
 end
 
--- failed([condition]): an error went to the user. Clients choose the condition, so only those of RFC 6120 become labels.
+-- failed([condition]): an error went to the user
 function metrics:failed(condition)
-	self.errors:with_labels(metrics.conditions[condition] and condition or "other"):add(1);
+	count_condition(self.errors, condition);
 end
 
 -- refused(reason): a reply was dropped
@@ -49,12 +69,15 @@ function metrics:refused(reason)
 	self.replies_refused:with_labels(reason):add(1);
 end
 
-metrics.conditions = {};
-for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
-	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
-	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
-	undefined-condition unexpected-request]]):gmatch("%S+") do
-	metrics.conditions[condition] = true;
-end
+-- message_passed(direction): "to-client" or "to-user"; message_refused(reason): it was dropped, or answered by an error of ours
+function metrics:message_passed(direction) self.messages:with_labels(direction):add(1); end
+function metrics:message_refused(reason) self.messages_refused:with_labels(reason):add(1); end
+
+-- Requests of the implementing client: sent to the user, or not; each that was sent is then answered or failed
+function metrics:outbound_sent() self.outbound_requests:add(1); end
+function metrics:outbound_refused(condition) count_condition(self.outbound_refusals, condition); end
+function metrics:outbound_answered() self.outbound_replies:add(1); end
+function metrics:outbound_failed(condition) count_condition(self.outbound_errors, condition); end
+function metrics:outbound_timed_out() self.outbound_timeouts:add(1); end
 
 return { new = new };

@@ -68,8 +68,8 @@ end);
 relay:attach(requests, targets);
 local commands = module:require "commands".new(pool, requests, health);
 local users = module:require "users".new(recent_users, settings.user_ttl, addresses.encode, saved.users);
-local messages = module:require "messages".new(users, pool);
-local outbound = module:require "outbound".new(users, settings, saved.outbound);
+local messages = module:require "messages".new(users, pool, metrics);
+local outbound = module:require "outbound".new(users, settings, metrics, saved.outbound);
 local refusals = module:require "refusals".new(pool, requests, addresses, settings.outbound and users, metrics);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 

@@ -15,23 +15,26 @@ local function key_of(user, asked_from, id)
 	return user .. "\0" .. asked_from .. "\0" .. id;
 end
 
-local function fail(record, ...)
+local function fail(self, record, type, condition, text)
 	local request = st.iq({ type = "get"; from = record.asker; to = record.address; id = record.id });
-	module:send(st.error_reply(request, ...));
+	self.metrics:outbound_failed(condition);
+	module:send(st.error_reply(request, type, condition, text));
 end
 
--- new(users, settings, [saved]) -> outbound
+-- new(users, settings, metrics, [saved]) -> outbound
 --   settings: of settings.lib, for the deadlines and how many can be in flight; saved: result of :save() of an earlier instance
-local function new(users, settings, saved)
-	local self = setmetatable({ users = users; settings = settings }, outbound_mt);
+local function new(users, settings, metrics, saved)
+	local self = setmetatable({ users = users; settings = settings; metrics = metrics }, outbound_mt);
 	self.pending = new_pending(module, function (_, record)
-		fail(record, "wait", "remote-server-timeout", "The user did not answer");
+		metrics:outbound_timed_out();
+		fail(self, record, "wait", "remote-server-timeout", "The user did not answer");
 	end, saved);
 	return self;
 end
 
-local function refuse(event, ...)
-	event.origin.send(st.error_reply(event.stanza, ...));
+local function refuse(self, event, type, condition, text)
+	self.metrics:outbound_refused(condition);
+	event.origin.send(st.error_reply(event.stanza, type, condition, text));
 	return true;
 end
 
@@ -40,14 +43,15 @@ function outbound:ask(event)
 	local stanza, settings = event.stanza, self.settings;
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
-	if not user then return refuse(event, "cancel", "item-not-found", "That user has not written to the service recently"); end
+	if not user then return refuse(self, event, "cancel", "item-not-found", "That user has not written to the service recently"); end
 	if self.pending:count() >= settings.max_pending then
-		return refuse(event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
+		return refuse(self, event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
 	end
 	local id = new_id();
 	local record = { asker = attr.from; address = attr.to; id = attr.id };
 	local timeout = settings.timeouts[stanza.tags[1].attr.xmlns] or settings.timeout;
 	self.pending:add(key_of(user.jid, user.to, id), record, timeout);
+	self.metrics:outbound_sent();
 	module:send(readdress(stanza, user.to, user.jid, id));
 	return true;
 end
@@ -57,18 +61,23 @@ function outbound:answer(stanza)
 	local attr = stanza.attr;
 	local record = self.pending:remove(key_of(attr.from, attr.to, attr.id));
 	if not record then return false; end
+	if attr.type == "error" then
+		self.metrics:outbound_failed((select(2, stanza:get_error())));
+	else
+		self.metrics:outbound_answered();
+	end
 	module:send(readdress(stanza, record.address, record.asker, record.id));
 	return true;
 end
 
--- fail_all(error type, condition, text): answers everything in flight
-function outbound:fail_all(...)
+-- fail_all(type, condition, text): answers everything in flight by that error
+function outbound:fail_all(type, condition, text)
 	local records = {};
 	for key in self.pending:each() do
 		records[#records + 1] = self.pending:remove(key);
 	end
 	for _, record in ipairs(records) do
-		fail(record, ...);
+		fail(self, record, type, condition, text);
 	end
 end
 

@@ -116,7 +116,9 @@ function client_proxy.metrics(node)
 			local name = family_name:match("^prosody_mod_client_proxy/(.*)");
 			for labels, metric in family:iter_metrics() do
 				for suffix, extra, value in metric:iter_samples() do
-					if name and not next(extra or {}) then values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value; end
+					if name and suffix ~= "_created" and not next(extra or {}) then
+						values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value;
+					end
 				end
 			end
 		end

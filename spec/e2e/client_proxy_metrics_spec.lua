@@ -61,15 +61,81 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 		assert.equal(1, proxy.metrics(capulet).resources);
 	end));
 
-	-- "reason" -> number, of the replies that were refused
-	local function refused(node)
-		local reasons = {};
+	-- values of the metrics whose name begins with a prefix, by the rest of the name
+	local function values(node, prefix)
+		local found = {};
 		for name, value in pairs(proxy.metrics(node)) do
-			local reason = name:match("^replies_refused_total (.*)");
-			if reason then reasons[reason] = value; end
+			if name:sub(1, #prefix) == prefix and value > 0 then found[name:sub(#prefix + 1)] = value; end
 		end
-		return reasons;
+		return found;
 	end
+
+	it("count messages, each way and refused (X1)", bed.scenario(function (s)
+		local capulet, impl = start(s, nil, "client_proxy_messages = true");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function send(client, to, type)
+			client:send(st.message({ to = to; type = type; id = "m" }, "a text"));
+			client:sync();
+		end
+		local known, unknown = "proxy.capulet.lit/" .. juliet.jid, "proxy.capulet.lit/nurse@capulet.lit/chamber";
+		send(juliet, "proxy.capulet.lit", "error");
+		send(juliet, "proxy.capulet.lit", "chat");
+		send(juliet, "proxy.capulet.lit", "error");
+		send(juliet, "proxy.capulet.lit", "groupchat");
+		send(impl, known, "chat");
+		send(impl, known, "headline");
+		send(impl, known, "error");
+		send(impl, known, "groupchat");
+		send(impl, unknown, "chat");
+		send(impl, unknown, "error");
+		proxy.available(impl, "<presence type='unavailable'/>");
+		send(juliet, "proxy.capulet.lit", "normal");
+		send(juliet, "proxy.capulet.lit", "headline");
+		assert.same({
+			["_total to-client"] = 2; ["_total to-user"] = 3; ["_refused_total groupchat"] = 2; ["_refused_total unknown-user"] = 2;
+			["_refused_total no-resource"] = 3;
+		}, values(capulet, "messages"));
+	end));
+
+	it("count requests to users, and what becomes of them (X3)", bed.scenario(function (s)
+		local capulet, impl = start(s, nil, [[
+			client_proxy_outbound_iq = true
+			client_proxy_timeouts = { ["urn:slow"] = 1 }
+			client_proxy_max_pending = 2
+		]]);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		proxy.serve(impl);
+		juliet:send(proxy.request("hello"));
+		proxy.expect_answer(juliet, "hello");
+		local to = "proxy.capulet.lit/" .. juliet.jid;
+		local function ask(id, address)
+			impl:send(proxy.request(id, address or to));
+			return not address and juliet:expect { "iq", type = "get" };
+		end
+		proxy.answer(juliet, ask("answered"));
+		proxy.expect_answer(impl, "answered");
+		-- repeated, and invented
+		juliet:send "<iq type='result' id='answered' to='proxy.capulet.lit'/>";
+		juliet:send "<iq type='result' id='invented' to='proxy.capulet.lit/elsewhere'/>";
+		juliet:send(st.error_reply(ask("error"), "auth", "forbidden"));
+		proxy.expect_error(impl, "error", "forbidden");
+		juliet:send(("<iq type='error' id='%s' to='proxy.capulet.lit'><error type='cancel'><bad-mood xmlns='%s'/></error></iq>"):format(
+			ask("strange").attr.id, "urn:ietf:params:xml:ns:xmpp-stanzas"));
+		impl:expect { "iq", type = "error", id = "strange" };
+		ask("unknown", "proxy.capulet.lit/nurse@capulet.lit/chamber");
+		proxy.expect_error(impl, "unknown", "item-not-found");
+		impl:send(("<iq type='get' id='slow' to='%s'><x xmlns='urn:slow'/></iq>"):format(to));
+		ask("flight");
+		ask("too many", to);
+		proxy.expect_error(impl, "too many", "resource-constraint");
+		proxy.expect_error(impl, "slow", "remote-server-timeout");
+		assert.same({
+			requests_total = 5; replies_total = 1; timeouts_total = 1;
+			["errors_total forbidden"] = 1; ["errors_total other"] = 1; ["errors_total remote-server-timeout"] = 1;
+			["refused_total item-not-found"] = 1; ["refused_total resource-constraint"] = 1;
+		}, values(capulet, "outbound_"));
+		assert.same({ ["not-asked"] = 1; ["third-party"] = 1 }, values(capulet, "replies_refused_total "));
+	end));
 
 	-- a client sends a result as if it were the answer to a request
 	local function reply(client, address, id)
@@ -98,10 +164,10 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 			reply(tybalt, address, "1");
 			reply(juliet, address, "1");
 			reply(other, address, "1");
-			assert.same({ ["third-party"] = 2; ["other-resource"] = 1 }, refused(capulet));
+			assert.same({ ["third-party"] = 2; ["other-resource"] = 1 }, values(capulet, "replies_refused_total "));
 			proxy.answer(asked, request);
 			for _ = 1, 2 do reply(asked, address, "1"); end
-			assert.same({ ["third-party"] = 2; ["other-resource"] = 1; duplicate = 2 }, refused(capulet));
+			assert.same({ ["third-party"] = 2; ["other-resource"] = 1; duplicate = 2 }, values(capulet, "replies_refused_total "));
 			-- nor by a resource that was not asked, or as something else
 			reply(other, address, "1");
 			reply(asked, address, "2");
@@ -109,7 +175,7 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 			reply(asked, "proxy.capulet.lit", "1");
 			reply(asked, "node@proxy.capulet.lit", "1");
 			local expected = { ["third-party"] = 2; ["other-resource"] = 1; duplicate = 2; ["stale-token"] = 2; ["unknown-token"] = 3 };
-			assert.same(expected, refused(capulet));
+			assert.same(expected, values(capulet, "replies_refused_total "));
 			-- all this is known over a reload
 			capulet:reload("client_proxy", "proxy.capulet.lit");
 			reply(asked, address, "1");
@@ -120,7 +186,7 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 			proxy.expect_error(juliet, "slow", "remote-server-timeout");
 			reply(asked, request.attr.from, "slow");
 			expected.duplicate, expected["stale-token"] = 3, 4;
-			assert.same(expected, refused(capulet));
+			assert.same(expected, values(capulet, "replies_refused_total "));
 			-- one answer came of all this
 			proxy.expect_answer(juliet, "1");
 			juliet:expect_none({ "iq" }, 0.1);

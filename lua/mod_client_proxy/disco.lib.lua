@@ -4,6 +4,7 @@
 --   merge   the same, and what a resource says of itself; one is asked, at most once a minute
 -- Requests to other addresses (`proxy/resource`, `node@proxy`) are the implementing client's in any case.
 
+local modulemanager = require "core.modulemanager";
 local new_id = require "util.id".medium;
 local new_pending = require "prosody_relay.pending".new;
 local now = require "util.time".monotonic;
@@ -83,7 +84,7 @@ end
 
 -- new(config, pool, [saved]) -> disco; saved: result of :save() of an earlier instance
 local function new(config, pool, saved)
-	local self = setmetatable({ config = config; pool = pool; known_until = 0 }, disco_mt);
+	local self = setmetatable({ config = config; pool = pool; known_until = 0; earlier_mode = saved and saved.mode }, disco_mt);
 	-- one question at a time: question (resource and id) -> those who wait for the answer
 	self.pending = new_pending(module, function (_, waiting)
 		self:conclude(waiting, nil);
@@ -166,10 +167,23 @@ local function relay(self, event, kind, forward)
 	end
 end
 
+-- What the module loads does not go with it, and would answer in place of the implementing client. It stays if somebody else wants it.
+local function unload_disco()
+	if modulemanager.get_modules_for_host(module.host):contains("disco") then return; end
+	for _, other in pairs(modulemanager.get_modules(module.host)) do
+		if (other.module.dependencies or {}).disco then return; end
+	end
+	modulemanager.unload(module.host, "disco");
+end
+
 -- start(forward): answers from now on, unless the mode is "forward"; forward(event) relays a request to a resource
 function disco:start(forward)
 	local config = self.config;
-	if config.mode == "forward" then return; end
+	if config.mode == "forward" then
+		-- not when an administrator has loaded it
+		if self.earlier_mode and self.earlier_mode ~= "forward" then unload_disco(); end
+		return;
+	end
 	module:depends("disco");
 	for _, identity in ipairs(config.identities) do
 		local category, type = identity:match("^(.*)/(.*)$");
@@ -194,7 +208,9 @@ end
 
 -- save() -> plain table for module.save()
 function disco:save()
-	return self.pending:save();
+	local saved = self.pending:save();
+	saved.mode = self.config.mode;
+	return saved;
 end
 
 return { new = new; read_options = read_options };

@@ -115,6 +115,45 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		end
 	end));
 
+	it("goes to who the option says, from one reload of the configuration to the next (X5)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function configure(text)
+			capulet:reload_config(proxy.config(text));
+			capulet:reload("client_proxy", "proxy.capulet.lit");
+		end
+		local function expect_forwarded()
+			for _, xmlns in ipairs { info_ns, items_ns } do
+				juliet:send(query("f", nil, xmlns));
+				impl:send(st.reply(impl:expect { "iq", type = "get", id = "f", has = ("{%s}query"):format(xmlns) }));
+				juliet:expect { "iq", type = "result", id = "f", from = "proxy.capulet.lit" };
+			end
+			juliet:send "<iq type='get' id='p' to='proxy.capulet.lit'><ping xmlns='urn:xmpp:ping'/></iq>";
+			impl:send(st.reply(impl:expect { "iq", id = "p", has = "{urn:xmpp:ping}ping" }));
+			juliet:expect { "iq", type = "result", id = "p", from = "proxy.capulet.lit" };
+		end
+		expect_forwarded();
+		for _, mode in ipairs { static, merge } do
+			configure(mode);
+			juliet:send(query("own"));
+			if mode == merge then answer(impl, expect_question(impl)); end
+			assert.same(own, info_of(juliet:expect { "iq", type = "result", id = "own" }));
+			configure();
+			expect_forwarded();
+		end
+		-- what others want stays
+		local depend = [[require "core.modulemanager".get_module("proxy.capulet.lit", "adhoc").module.%s]];
+		configure(static);
+		capulet:eval(depend:format [[:depends("disco")]]:gsub("%.:", ":"));
+		configure();
+		assert.same({ commands_ns, info_ns, items_ns }, get_info(juliet, "dependency"));
+		capulet:eval(depend:format [[dependencies.disco = nil]]);
+		configure(static);
+		configure([[modules_enabled = { "disco" }]]);
+		assert.same({ commands_ns, info_ns, items_ns }, get_info(juliet, "enabled"));
+		impl:expect_none({ "iq", type = "get" }, 0.1);
+	end));
+
 	it("can be merged with that of a resource (X5)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, merge);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

@@ -29,7 +29,7 @@ PROSODY_LIBS = $(wildcard /usr/lib/prosody $(or $(PROSODY13),build/prosody13)/us
 JID = csrc/lua_jid.c csrc/jid.c
 JAT = csrc/lua_jat.c csrc/jat.c csrc/siphash.c
 RECIPIENTS = csrc/lua_recipients.c csrc/recipients.c csrc/siphash.c
-TEMPLATE = csrc/lua_template.c csrc/template.c
+TEMPLATE = csrc/lua_template.c csrc/template.c csrc/xml.c
 
 OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so recipients_c.so template_c.so)
 
@@ -71,6 +71,7 @@ FUZZ_RUNS ?= 200000
 FUZZERS = jid:100 jat:800 recipients:150 template:200
 FUZZ_PROGRAMS = $(foreach fuzzer,$(FUZZERS),build/fuzz/$(firstword $(subst :, ,$(fuzzer))))
 build/fuzz/jat: csrc/siphash.c
+build/fuzz/template: csrc/xml.c
 
 $(FUZZ_PROGRAMS): build/fuzz/%: fuzz/fuzz_%.c csrc/%.c fuzz/fuzz.h $(wildcard csrc/*.h) Makefile | deps-tools
 	@mkdir -p $(@D)

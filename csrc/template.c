@@ -4,28 +4,12 @@
  * and no escaped value does, so the first "='" ends a name and the next apostrophe ends the value.
  */
 #include "template.h"
+#include "xml.h"
 
 #include <string.h>
 
 typedef prosody_relay_template_attribute attribute;
 typedef prosody_relay_template_span span;
-
-/* The five characters Prosody escapes, in text and attributes alike. */
-static const struct {
-	unsigned char length;
-	char entity[7];
-} escapes[256] = {
-	['&'] = {5, "&amp;"}, ['<'] = {4, "&lt;"}, ['>'] = {4, "&gt;"}, ['\''] = {6, "&apos;"}, ['"'] = {6, "&quot;"},
-};
-
-static size_t escaped_length(const char *value, size_t length) {
-	size_t i, total = length;
-	for(i = 0; i < length; i++) {
-		const size_t expanded = escapes[(unsigned char)value[i]].length;
-		total += expanded ? expanded - 1 : 0;
-	}
-	return total;
-}
 
 static char *put(char *out, const char *octets, size_t length) {
 	/* a null pointer goes with length 0, and memcpy must not see it */
@@ -33,19 +17,6 @@ static char *put(char *out, const char *octets, size_t length) {
 		memcpy(out, octets, length);
 	}
 	return out + length;
-}
-
-static char *put_escaped(char *out, const char *value, size_t length) {
-	size_t i;
-	for(i = 0; i < length; i++) {
-		const unsigned char c = (unsigned char)value[i];
-		if(escapes[c].length) {
-			out = put(out, escapes[c].entity, escapes[c].length);
-		} else {
-			*out++ = value[i];
-		}
-	}
-	return out;
 }
 
 static int begins_with(const char *text, size_t length, const char *start, size_t start_length) {
@@ -130,7 +101,7 @@ static size_t filled_size(const filling *f) {
 	switch(f->wanted->mode) {
 	case PROSODY_RELAY_KEEP: return f->place->end - f->place->begin;
 	case PROSODY_RELAY_OMIT: return 0;
-	default: return f->start_length + escaped_length(f->wanted->value, f->wanted->length) + 1;
+	default: return f->start_length + prosody_relay_xml_escaped_length(f->wanted->value, f->wanted->length) + 1;
 	}
 }
 
@@ -140,7 +111,7 @@ static char *put_filling(char *out, const char *text, const filling *f) {
 	case PROSODY_RELAY_OMIT: return out;
 	default:
 		out = put(out, f->start, f->start_length);
-		out = put_escaped(out, f->wanted->value, f->wanted->length);
+		out = prosody_relay_xml_escape(out, f->wanted->value, f->wanted->length);
 		*out++ = '\'';
 		return out;
 	}

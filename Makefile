@@ -30,8 +30,9 @@ JID = csrc/lua_jid.c csrc/jid.c
 JAT = csrc/lua_jat.c csrc/jat.c csrc/siphash.c
 RECIPIENTS = csrc/lua_recipients.c csrc/recipients.c csrc/siphash.c
 TEMPLATE = csrc/lua_template.c csrc/template.c csrc/xml.c
+STANZA = csrc/lua_stanza.c csrc/xml.c
 
-OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so recipients_c.so template_c.so)
+OBJECTS = $(addprefix $(BUILD)/prosody_relay/,jid_c.so jat_c.so recipients_c.so template_c.so stanza_c.so)
 
 all: $(OBJECTS)
 
@@ -39,6 +40,7 @@ $(BUILD)/prosody_relay/jid_c.so: $(JID)
 $(BUILD)/prosody_relay/jat_c.so: $(JAT)
 $(BUILD)/prosody_relay/recipients_c.so: $(RECIPIENTS)
 $(BUILD)/prosody_relay/template_c.so: $(TEMPLATE)
+$(BUILD)/prosody_relay/stanza_c.so: $(STANZA)
 
 $(OBJECTS): $(wildcard csrc/*.h) Makefile | deps-build
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
 -- spec/native/test_speed.lua holds to their limits.
 
 local jid, jat, fanout = require "prosody_relay.jid", require "prosody_relay.jat", require "prosody_relay.fanout";
+local native = require "prosody_relay.stanza".native;
 local prosody_jid, hashes, encodings = require "util.jid", require "util.hashes", require "util.encodings";
 local st = require "util.stanza";
 
@@ -63,6 +64,25 @@ local function room_presence()
 			:tag("status", { code = "110" }):up():up();
 end
 
+-- An IQ as a client sends it.
+local function request()
+	return st.iq({ type = "get"; id = "a4f9c3e2"; to = "romeo@example.net/orchard"; from = "juliet@example.com/balcony"; ["xml:lang"] = "en" })
+		:tag("query", { xmlns = "http://jabber.org/protocol/disco#info"; node = "https://example.net" });
+end
+
+local function top_tag(stanza) return stanza:top_tag(); end
+
+local function on_native(f)
+	return function ()
+		local ours, peer = native(request()), request();
+		return function (n)
+			for _ = 1, n do f(ours); end
+		end, function (n)
+			for _ = 1, n do f(peer); end
+		end;
+	end;
+end
+
 local function recipients(count)
 	local list = fanout.new();
 	for i = 1, count do list:add(("user%d@example.net/resource"):format(i), "nick" .. i); end
@@ -116,6 +136,8 @@ return {
 	escape_nothing = case("jid.escape, nothing to escape", { peer = "util.jid.escape" }, escaping("escape", "jabberchat"));
 	unescape_nothing = case("jid.unescape, nothing to unescape", { peer = "util.jid.unescape" }, escaping("unescape", "jabberchat"));
 	jat = case("jat encode and decode of a 40-byte JID", { peer = "hmac_sha256 and base64 of util.*" }, token_round_trip);
+	serialise = case("tostring of a native IQ", { peer = "util.stanza" }, on_native(tostring));
+	top_tag = case("top_tag of a native IQ", { peer = "util.stanza" }, on_native(top_tag));
 	message = case("fan-out bytes of a message, 1000 recipients", FANOUT, broadcast(room_message, by_template));
 	presence = case("fan-out bytes of a presence, 1000 recipients", FANOUT, broadcast(room_presence, by_template));
 	message_view = case("fan-out view of a message, 1000 recipients", FANOUT, broadcast(room_message, by_view));

@@ -47,6 +47,11 @@ TestSpeed["test (A13) fan out bytes"] = function ()
 	at_least(15, "presence");
 end;
 
+TestSpeed["test (A13) bytes of one stanza"] = function ()
+	at_least(3, "serialise");
+	at_least(3, "top_tag");
+end;
+
 -- Views are checked before each copy; still several times cheaper than serialising.
 TestSpeed["test (A13) fan out views"] = function ()
 	at_least(5, "message_view");

@@ -17,6 +17,7 @@ local function new_state()
 			utf8 = { valid = utf8.len }; stringprep = { nodeprep = same; nameprep = same; resourceprep = same };
 		};
 		jid, jat, fanout = require "prosody_relay.jid", require "prosody_relay.jat", require "prosody_relay.fanout";
+		native = require "prosody_relay.stanza".native;
 		st = require "util.stanza";
 	]]):format(package.path, package.cpath)));
 	return state;
@@ -142,6 +143,7 @@ TestStates["test (A10) strings without memory"] = function ()
 		template:render("a@b", "c@d", "<x/>");
 		local view = fanout.view(stanza);
 		for i = 1, 3 do tostring(view); end
+		tostring(native(stanza));
 		fanout.new();
 	]], [[
 		assert(stanza.attr.to == nil and stanza.attr.from == nil, "attributes");

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * prosody_relay.stanza_c, reached through prosody_relay.stanza, which documents the functions: Prosody's stanza serialiser over the very
+ * tables of a stanza, linear in its size.
+ *
+ * Whatever is out of the ordinary (attributes with a prefix, values that are no strings, deep nesting) is left to Prosody: nil, and the
+ * caller asks util.stanza, which knows what to do with it or which error to raise.
+ */
+#include "common.h"
+#include "xml.h"
+
+#include <string.h>
+
+#define MAX_DEPTH 64
+
+/* Stanzas are rarely larger; a longer one takes blocks of Lua's. */
+#define SHORT_MAX 1024
+
+/* Names of a stanza's fields, upvalues of the functions. */
+enum { NAME = 1, ATTR, UPVALUES = ATTR };
+
+/* Stack indices of the functions: the stanza, and what keeps the long output alive. */
+enum { STANZA = 1, BLOCK };
+
+typedef struct {
+	lua_State *L;
+	char *octets;
+	size_t length, capacity;
+	char first[SHORT_MAX];
+} output;
+
+typedef struct {
+	const char *octets; /* NULL: none */
+	size_t length;
+} text;
+
+static void init_output(output *out, lua_State *L) {
+	out->L = L;
+	out->octets = out->first;
+	out->length = 0;
+	out->capacity = sizeof(out->first);
+}
+
+/* Where the next `length` octets go, which count as written. Lua's memory error when there is no room. */
+static char *extend(output *out, size_t length) {
+	char *end;
+	if(length > out->capacity - out->length) {
+		const size_t capacity = 2 * (out->length + length);
+		char *const block = lua_newuserdatauv(out->L, capacity, 0);
+		memcpy(block, out->octets, out->length);
+		lua_replace(out->L, BLOCK);
+		out->octets = block;
+		out->capacity = capacity;
+	}
+	end = out->octets + out->length;
+	out->length += length;
+	return end;
+}
+
+static void put(output *out, const char *octets, size_t length) {
+	memcpy(extend(out, length), octets, length);
+}
+
+static void put_escaped(output *out, const text *value) {
+	char *const end = extend(out, prosody_relay_xml_escaped_length(value->octets, value->length));
+	prosody_relay_xml_escape(end, value->octets, value->length);
+}
+
+static text text_at(lua_State *L, int index) {
+	text result;
+	result.octets = lua_tolstring(L, index, &result.length);
+	return result;
+}
+
+static int is_equal(const text *a, const text *b) {
+	return b && b->octets && a->length == b->length && memcmp(a->octets, b->octets, a->length) == 0;
+}
+
+/* The attributes in the table on top of the stack. A namespace that the parent has, too, is not repeated. *own is set to the
+ * element's namespace, a string in the table. Returns 0 for what is Prosody's to write. */
+static int put_attributes(lua_State *L, output *out, const text *parents, text *own) {
+	const int attributes = lua_gettop(L);
+	lua_pushnil(L);
+	while(lua_next(L, attributes)) {
+		text key, value;
+		if(lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+			return 0;
+		}
+		key = text_at(L, -2);
+		value = text_at(L, -1);
+		lua_pop(L, 1);
+		if(memchr(key.octets, '\1', key.length)) {
+			return 0;
+		}
+		if(key.length == 5 && memcmp(key.octets, "xmlns", 5) == 0) {
+			*own = value;
+			if(is_equal(&value, parents)) {
+				continue;
+			}
+		}
+		put(out, " ", 1);
+		put(out, key.octets, key.length);
+		put(out, "='", 2);
+		put_escaped(out, &value);
+		put(out, "'", 1);
+	}
+	return 1;
+}
+
+/* Pushes the field of the table at `index` that the upvalue names. */
+static int push_field(lua_State *L, int index, int upvalue) {
+	lua_pushvalue(L, lua_upvalueindex(upvalue));
+	return lua_rawget(L, index);
+}
+
+/* "<name attributes" of the element on top of the stack. Pushes its name and its attributes; *own as above. */
+static int put_start(lua_State *L, output *out, const text *parents, text *own) {
+	const int element = lua_gettop(L);
+	text name;
+	if(push_field(L, element, NAME) != LUA_TSTRING) {
+		return 0;
+	}
+	name = text_at(L, -1);
+	put(out, "<", 1);
+	put(out, name.octets, name.length);
+	return push_field(L, element, ATTR) == LUA_TTABLE && put_attributes(L, out, parents, own);
+}
+
+/* The element on top of the stack. Returns 0 for what is Prosody's to write; the stack is the caller's to restore then. */
+static int put_element(lua_State *L, output *out, const text *parents, int depth) {
+	const int element = lua_gettop(L);
+	const lua_Integer count = (lua_Integer)lua_rawlen(L, element);
+	text own = {NULL, 0}, name;
+	lua_Integer i;
+	if(depth > MAX_DEPTH || !lua_checkstack(L, 8) || !put_start(L, out, parents, &own)) {
+		return 0;
+	}
+	if(count == 0) {
+		put(out, "/>", 2);
+		lua_settop(L, element);
+		return 1;
+	}
+	put(out, ">", 1);
+	for(i = 1; i <= count; i++) {
+		const int type = lua_rawgeti(L, element, i);
+		if(type == LUA_TSTRING) {
+			const text child = text_at(L, -1);
+			put_escaped(out, &child);
+		} else if(type != LUA_TTABLE || !put_element(L, out, &own, depth + 1)) {
+			return 0;
+		}
+		lua_pop(L, 1);
+	}
+	name = text_at(L, element + 1);
+	put(out, "</", 2);
+	put(out, name.octets, name.length);
+	put(out, ">", 1);
+	lua_settop(L, element);
+	return 1;
+}
+
+static void begin(lua_State *L, output *out) {
+	luaL_checktype(L, STANZA, LUA_TTABLE);
+	lua_settop(L, STANZA);
+	lua_pushnil(L); /* BLOCK */
+	lua_pushvalue(L, STANZA);
+	init_output(out, L);
+}
+
+static int Lstanza_serialise(lua_State *L) {
+	output out;
+	begin(L, &out);
+	if(!put_element(L, &out, NULL, 0)) {
+		luaL_pushfail(L);
+		return 1;
+	}
+	lua_pushlstring(L, out.octets, out.length);
+	return 1;
+}
+
+static int Lstanza_top_tag(lua_State *L) {
+	output out;
+	text own;
+	begin(L, &out);
+	if(!put_start(L, &out, NULL, &own)) {
+		luaL_pushfail(L);
+		return 1;
+	}
+	put(&out, ">", 1);
+	lua_pushlstring(L, out.octets, out.length);
+	return 1;
+}
+
+PROSODY_RELAY_MODULE(stanza_c) {
+	static const luaL_Reg functions[] = {
+		{"serialise", Lstanza_serialise},
+		{"top_tag", Lstanza_top_tag},
+		{NULL, NULL},
+	};
+	luaL_checkversion(L);
+	luaL_newlibtable(L, functions);
+	lua_pushliteral(L, "name");
+	lua_pushliteral(L, "attr");
+	luaL_setfuncs(L, functions, UPVALUES);
+	return 1;
+}

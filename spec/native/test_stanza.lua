@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+-- prosody_relay.stanza: every byte against Prosody's own serialiser (the requirement for bytes made in C is A9's).
+
+local lu = require "luaunit";
+local fanout = require "prosody_relay.fanout";
+local stanza_lib = require "prosody_relay.stanza";
+local st = require "util.stanza";
+local random = require "random_input";
+local stanzas = require "stanzas";
+
+local native = stanza_lib.native;
+local same, sorted_attributes = stanzas.same, stanzas.sorted_attributes;
+local serialise, top_tag = st.stanza_mt.__tostring, st.stanza_mt.top_tag;
+
+local TestStanza = {};
+
+local function check(stanza)
+	same(tostring(stanza), serialise(stanza));
+	same(stanza_lib.serialise(stanza), serialise(stanza));
+	-- of a copy, whose attributes are in another order
+	same(sorted_attributes(stanza:top_tag()), sorted_attributes(top_tag(stanza)));
+end
+
+TestStanza["test (A9) random stanzas byte for byte"] = function ()
+	for _ = 1, 3000 do
+		local stanza = native(stanzas.random(4, true));
+		check(stanza);
+		-- nothing is remembered
+		stanza.attr.to = random.pick(stanzas.JIDS);
+		stanza:tag("added"):text("text");
+		check(stanza);
+	end
+end;
+
+local function sample()
+	return st.iq({ to = "a@b", from = "c@d", type = "get", id = "<'1'>" })
+		:tag("query", { xmlns = "urn:example:x", a = "&" }):tag("item", { xmlns = "urn:example:x" }):text("\"text\""):up()
+		:tag("item", { xmlns = "urn:example:y" }):up();
+end
+
+TestStanza["test (A9) a native stanza is a stanza"] = function ()
+	local plain = sample();
+	local stanza = native(sample());
+	lu.assertTrue(st.is_stanza(stanza));
+	lu.assertEquals(stanza:find("{urn:example:x}query/item#"), "\"text\"");
+	lu.assertIs(debug.getmetatable(st.clone(stanza)), st.stanza_mt);
+	lu.assertEquals(st.preserialize(stanza), st.preserialize(plain));
+	lu.assertEquals(st.reply(stanza).attr.to, "c@d");
+	same(tostring(st.stanza("forwarded"):add_child(stanza)), "<forwarded>" .. serialise(stanza) .. "</forwarded>");
+	check(stanza);
+end;
+
+TestStanza["test what is native already stays as it is"] = function ()
+	local stanza, view = native(sample()), fanout.view(sample());
+	lu.assertIs(native(stanza), stanza);
+	lu.assertIs(native(view), view);
+	check(stanza);
+end;
+
+-- Runs f while Prosody's serialiser only tells that it is called.
+local function without_prosody(f)
+	st.stanza_mt.__tostring, st.stanza_mt.top_tag = function () return "PROSODY"; end, function () return "PROSODY"; end;
+	local ok, err = pcall(f);
+	st.stanza_mt.__tostring, st.stanza_mt.top_tag = serialise, top_tag;
+	if not ok then error(err, 0); end
+end
+
+local function deep(levels)
+	local stanza = st.iq({ type = "get", id = "1" });
+	for _ = 1, levels do stanza:tag("x"); end
+	return stanza;
+end
+
+TestStanza["test (A9) what is common takes no serialiser in Lua"] = function ()
+	local long = native(sample():text(("&x"):rep(100000)));
+	local bytes, tag = serialise(long), "<iq " .. serialise(long):match("^<iq ([^>]*>)");
+	without_prosody(function ()
+		same(tostring(long), bytes);
+		same(long:top_tag(), tag);
+		lu.assertNotEquals(stanza_lib.serialise(deep(64)), "PROSODY");
+	end);
+end;
+
+-- Prosody's serialiser takes these, for better or worse.
+TestStanza["test (A9) what is out of the ordinary is left to Prosody"] = function ()
+	local odd = { deep(65), sample(), sample(), sample(), sample(), sample() };
+	odd[2].attr["urn:a\1b"] = "prefixed";
+	odd[3].attr.number = 5;
+	odd[4][2] = 5;
+	odd[5].name = nil;
+	odd[6].tags[1].attr = nil;
+	for i, stanza in ipairs(odd) do
+		local ok, wanted = pcall(serialise, stanza);
+		local same_ok, bytes = pcall(tostring, native(stanza));
+		lu.assertEquals({ same_ok, bytes }, { ok, wanted });
+		without_prosody(function () lu.assertEquals(tostring(stanza), "PROSODY", i); end);
+	end
+	without_prosody(function () lu.assertEquals(odd[2]:top_tag(), "PROSODY"); end);
+end;
+
+return TestStanza;

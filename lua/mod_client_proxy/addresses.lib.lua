@@ -11,6 +11,7 @@
 local new_codec = require "prosody_relay.jat".new;
 local new_cache = require "util.cache".new;
 local hmac_sha256 = require "util.hashes".hmac_sha256;
+local native = require "prosody_relay.stanza".native;
 local prepped_split = require "util.jid".prepped_split;
 local st = require "util.stanza";
 
@@ -77,14 +78,14 @@ local function readdress(stanza, from, to, id, origin)
 	if origin and origin.conn then
 		local attr = stanza.attr;
 		attr.from, attr.to, attr.id = from, to, id;
-		return stanza;
+		return native(stanza);
 	end
 	local copy = st.clone(stanza, true);
 	table.move(stanza, 1, #stanza, 1, copy);
 	table.move(stanza.tags, 1, #stanza.tags, 1, copy.tags);
 	local attr = copy.attr;
 	attr.from, attr.to, attr.id = from, to, id;
-	return copy;
+	return native(copy);
 end
 
 return { new = new; readdress = readdress };

@@ -15,6 +15,7 @@
 local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
+local serialise = require "prosody_relay.stanza".serialise;
 
 -- How many answers are remembered, to tell a second one from one to nothing: a ring of from, to, id
 local ring_size = 64 * 3;
@@ -94,7 +95,7 @@ end
 function requests.new_record(stanza)
 	local attr = stanza.attr;
 	return {
-		user = attr.from; asked = attr.to; id = attr.id; type = attr.type; payload = tostring(stanza.tags[1]); sent = now();
+		user = attr.from; asked = attr.to; id = attr.id; type = attr.type; payload = serialise(stanza.tags[1]); sent = now();
 	};
 end
 

@@ -103,6 +103,30 @@ describe("health of client_proxy", function ()
 		assert.is_false(health:hold("impl@example/unknown"));
 	end);
 
+	it("puts back who has failed when nobody else is left, but nobody left out by hand (P5c)", function ()
+		local was_empty = false;
+		pool:watch(function () was_empty = was_empty or pool:count() == 0; end);
+		health:answered(a, "urn:x");
+		fail(b, 3);
+		pool:remove(a);
+		assert.is_false(is_out(b));
+		assert.equal(1, pool:count());
+		assert.is_false(was_empty);
+		-- on trial, and the end of the first ejection is not that of the second
+		pool:update(a, "impl@example", 0);
+		fail(b, 1);
+		assert.is_true(is_out(b));
+		timers[1].callback();
+		assert.is_true(is_out(b));
+		pool:bar(a, "show is dnd");
+		assert.is_false(is_out(b));
+		pool:bar(a, nil);
+		health:hold(b);
+		pool:remove(a);
+		assert.is_true(is_out(b));
+		assert.is_true(was_empty);
+	end);
+
 	it("ejects nobody when that is switched off (P5c)", function ()
 		health = load_lib("health", module).new(pool, 0, 30);
 		for _ = 1, 9 do health:silent(a); end

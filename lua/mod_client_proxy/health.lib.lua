@@ -2,8 +2,9 @@
 -- Ejection of resources that fail request after request, and their way back (P5c).
 --
 -- A failure is silence, or an error that says the resource does not do what others did: feature-not-implemented or service-unavailable
--- to a payload whose namespace the pool has served. The last resource is never ejected, as there is nobody better to ask. An
--- ejected resource comes back after a while, on trial: the next failure ejects it for twice as long.
+-- to a payload whose namespace the pool has served. The last resource is never ejected, as there is nobody better to ask, and those who
+-- are come back when everybody else has gone. An ejected resource comes back after a while in any case, on trial: the next failure
+-- ejects it for twice as long.
 
 local longest = 20; -- times the first ejection
 local most_served = 1000; -- namespaces to remember; users choose them
@@ -22,15 +23,25 @@ local function new(pool, limit, first, saved)
 	for jid, record in pairs(self.records) do
 		if record.ejected and record.duration then self:await(jid, record, record.duration); end
 	end
+	pool:set_rescue(function () self:rescue(); end);
 	return self;
 end
 
 -- await(jid, record, seconds): ends the ejection later
 function health:await(jid, record, seconds)
+	local round = (record.round or 0) + 1;
+	record.round = round;
 	module:add_timer(seconds, function ()
-		-- readmitted by hand, or gone and come anew, in the meantime
-		if self.records[jid] == record and record.ejected then self:readmit(jid); end
+		-- readmitted, perhaps to be ejected again, or gone and come anew, in the meantime
+		if self.records[jid] == record and record.ejected and record.round == round then self:readmit(jid); end
 	end);
+end
+
+-- rescue(): nobody is left to be asked but who has failed; who was left out by hand stays out
+function health:rescue()
+	for jid, record in pairs(self.records) do
+		if record.ejected and record.duration then self:readmit(jid); end
+	end
 end
 
 -- eject(jid, reason): until its time is over

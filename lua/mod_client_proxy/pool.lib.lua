@@ -13,6 +13,8 @@ local function leave(self, member)
 	local last = members[#members];
 	members[position], last.position = last, position;
 	members[#members], member.position = nil, nil;
+	if #members > 0 then return; end
+	if self.rescue then self.rescue(); end
 	if #members == 0 and self.on_turn then self.on_turn(); end
 end
 
@@ -41,6 +43,11 @@ end
 -- watch(callback): calls back when the last resource that could be asked has gone, and when there is one again
 function pool:watch(callback)
 	self.on_turn = callback;
+end
+
+-- set_rescue(callback): calls back first when the last one that could be asked goes, to put back who is ejected
+function pool:set_rescue(callback)
+	self.rescue = callback;
 end
 
 -- update(jid, account, priority, show, caps, barred) -> true when the full JID was not known before

@@ -210,5 +210,28 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		proxy.serve(b);
 		assert.equal("a b", who_serves(juliet));
 	end));
+
+	it("asks whom it has left out rather than nobody (P5c)", bed.scenario(function (s)
+		local capulet, juliet, a, b = start(s, { "a", "b" }, "client_proxy_eject_after = 1; client_proxy_presence = true");
+		juliet:send "<presence/>";
+		juliet:send "<presence type='subscribe' to='proxy.capulet.lit'/>";
+		juliet:expect { "presence", from = "proxy.capulet.lit", type = false };
+		assert.equal("a b", who_serves(juliet));
+		capulet:allow_log("b is left out for 30 seconds");
+		local serve = b.on_stanza;
+		b.on_stanza = function (stanza)
+			if stanza.attr.type == "get" then b:send(st.error_reply(stanza, "cancel", "feature-not-implemented")); end
+		end;
+		s:wait_until(function ()
+			juliet:send(proxy.request("e"));
+			return juliet:expect({ "iq", id = "e" }).attr.type == "error" and capulet.log:find("is left out");
+		end, 10, "ejection");
+		b.on_stanza = serve;
+		a:close();
+		capulet:expect_log("b is asked again");
+		assert.equal("b", who_serves(juliet));
+		-- the service was there all the time
+		juliet:expect_none({ "presence", from = "proxy.capulet.lit", type = "unavailable" }, 0);
+	end));
 end);
 end

@@ -105,6 +105,20 @@ describe("strategy of client_proxy", function ()
 		for user, jid in pairs(home) do assert.equal(jid, pool:pick(user)); end
 	end);
 
+	it("sticky: does not keep what users write, however long", function ()
+		new("sticky", 4);
+		local text = ("x"):rep(100000);
+		local by_key = {};
+		for i = 1, 50 do by_key[i] = pool:pick(text .. i); end
+		for i = 1, 50 do assert.equal(by_key[i], pool:pick(text .. i)); end
+		local seen = {};
+		for _, jid in ipairs(by_key) do seen[jid] = true; end
+		assert.truthy(next(seen, next(seen)));
+		local bytes = 0;
+		for key in pairs(pool.strategy:save()) do bytes = bytes + #key; end
+		assert.is_true(bytes < 10000, bytes);
+	end);
+
 	it("does not choose who has too many requests in flight", function ()
 		for _, name in ipairs(strategies.names) do
 			new(name, 3);

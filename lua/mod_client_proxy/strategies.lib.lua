@@ -8,6 +8,7 @@ local new_cache = require "util.cache".new;
 local random = math.random;
 
 local sticky_keys = 10000; -- whose resource is remembered
+local longest_key = 128; -- bytes of a key that is remembered as it is
 
 local strategies = {};
 
@@ -75,6 +76,8 @@ function strategies.sticky(saved)
 	return {
 		choose = function (_, members, key)
 			if not key then return members[random(#members)]; end
+			-- users may choose it, and write as much as their stanzas can hold
+			if #key > longest_key then key = hash(key); end
 			local jid = chosen:get(key);
 			if jid then
 				for _, member in ipairs(members) do

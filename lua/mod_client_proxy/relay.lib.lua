@@ -88,7 +88,7 @@ local function retry(self, record)
 	for _ in pairs(tried) do attempts = attempts + 1; end
 	local remaining = record.sent + timeout_for(self, namespace_of(record)) - now();
 	if attempts >= max_attempts or remaining <= 0 then return false; end
-	local iq = st.iq({ type = record.type; id = record.id }):add_child(parse(record.payload));
+	local iq = st.iq({ type = record.type; id = record.id; ["xml:lang"] = record.lang }):add_child(parse(record.payload));
 	local resource = self.pool:pick(key_for(self, record.user, iq), tried, self.settings.max_pending_per_resource);
 	if not resource then return false; end
 	record.tried = tried;

@@ -8,6 +8,7 @@
 -- The record of a request has these fields and is the only thing kept for it:
 --   user, asked, id   from whom, to which address of the proxy, with which id it came
 --   type, payload     "get" or "set", and the payload's XML: what is needed to ask another resource
+--   lang              the language of the request, nil when it is that of the streams
 --   resource, address who is asked now, and the user's address for them
 --   sent              when it came; the deadline counts from there, however often it is sent
 --   tried             set of the resources asked before this one, nil at first
@@ -16,6 +17,10 @@ local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 local serialise = require "prosody_relay.stanza".serialise;
+
+-- What Prosody writes at the head of its streams, so that it need not stand in a stanza; and what it gives to those of clients that say
+-- nothing, thus to most. A ninth field would double the room of a record.
+local stream_lang = "en";
 
 -- How many answers are remembered, to tell a second one from one to nothing: a ring of from, to, id
 local ring_size = 64 * 3;
@@ -94,7 +99,9 @@ end
 -- new_record(stanza) -> the record of a request that has just come
 function requests.new_record(stanza)
 	local attr = stanza.attr;
+	local lang = attr["xml:lang"];
 	return {
+		lang = lang ~= stream_lang and lang or nil;
 		user = attr.from; asked = attr.to; id = attr.id; type = attr.type; payload = serialise(stanza.tags[1]); sent = now();
 	};
 end

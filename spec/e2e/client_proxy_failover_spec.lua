@@ -51,6 +51,24 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "iq" }, 0.2);
 	end));
 
+	it("keeps the language of a request that is asked again", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _, lang in ipairs { "de", "en", "pt-BR" } do
+			local request = proxy.request(lang);
+			request.attr["xml:lang"] = lang;
+			juliet:send(request);
+			-- the test bed removes what is the language of the stream
+			local expected = { "iq", type = "get", id = lang, ["xml:lang"] = lang ~= "en" and lang };
+			local asked = proxy.expect_any(s, { a, b }, expected);
+			local other = asked == a and b or a;
+			proxy.available(asked, "<presence type='unavailable'/>");
+			proxy.answer(other, other:expect(expected));
+			proxy.expect_answer(juliet, lang);
+			proxy.available(asked);
+		end
+	end));
+
 	it("asks another when the server says that the resource is not there", bed.scenario(function (s)
 		local capulet, a, b = proxy.start(s, version, { "a", "b" });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

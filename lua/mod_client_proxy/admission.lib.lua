@@ -34,9 +34,10 @@ local function read_options()
 	};
 end
 
--- new(rules, on_verdict) -> admission; on_verdict(jid, [reason]) is called when judge() did not know a feature and it is known now
-local function new(rules, on_verdict)
-	return setmetatable({ rules = rules; features = rules.feature and features.new(rules.feature, on_verdict) }, admission_mt);
+-- new(rules, on_verdict, [saved]) -> admission
+--   on_verdict(jid, [reason]): called when judge() did not know a feature and it is known now; saved: result of :save() of an earlier instance
+local function new(rules, on_verdict, saved)
+	return setmetatable({ rules = rules; features = rules.feature and features.new(rules.feature, on_verdict, saved) }, admission_mt);
 end
 
 -- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted, else the reason why it is not, and true when that is only
@@ -56,6 +57,11 @@ end
 -- forget(jid): the resource has gone
 function admission:forget(jid)
 	if self.features then self.features:forget(jid); end
+end
+
+-- save() -> plain table for module.save(), or nil
+function admission:save()
+	return self.features and self.features:save();
 end
 
 return { new = new; read_options = read_options; caps = features.caps; shows = shows };

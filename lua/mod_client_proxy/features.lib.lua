@@ -22,13 +22,19 @@ local function is_listed(query, feature)
 	return false;
 end
 
--- new(feature, on_verdict) -> features
---   feature: the required one; on_verdict(jid, [reason]): called when a resource has answered, reason: why it is not admitted
-local function new(feature, on_verdict)
-	local missing = ("feature %s is missing"):format(feature);
-	return setmetatable({
-		feature = feature; on_verdict = on_verdict; missing = missing; by_hash = new_cache(known_hashes); asked = {};
+-- new(feature, on_verdict, [saved]) -> features
+--   feature: the required one; on_verdict(jid, [reason]): called when a resource has answered, reason: why it is not admitted;
+--   saved: result of :save() of an earlier instance, whose feature may have been another
+local function new(feature, on_verdict, saved)
+	local self = setmetatable({
+		feature = feature; on_verdict = on_verdict; missing = ("feature %s is missing"):format(feature);
+		by_hash = new_cache(known_hashes); asked = {};
 	}, features_mt);
+	if saved and saved.feature == feature then
+		for i = #saved.hashes, 1, -1 do self.by_hash:set(saved.hashes[i].hash, saved.hashes[i].listed); end
+		self.asked = saved.asked;
+	end
+	return self;
 end
 
 -- caps(presence) -> the hash in a presence stanza, or nil
@@ -56,6 +62,7 @@ local function ask(self, jid, question)
 	end, function (err)
 		conclude(self, jid, question, ("%s in answer to disco#info"):format(err.condition));
 		if err.type ~= "wait" then return; end
+		question.again = true;
 		module:add_timer(asked_again, function ()
 			if self.asked[jid] == question then ask(self, jid, question); end
 		end);
@@ -82,6 +89,16 @@ end
 -- forget(jid): the resource has gone
 function features:forget(jid)
 	self.asked[jid] = nil;
+end
+
+-- save() -> plain table for module.save(). Without the questions that are open, or to be asked again: these are the next instance's.
+function features:save()
+	local hashes, asked = {}, {};
+	for hash, listed in self.by_hash:items() do hashes[#hashes + 1] = { hash = hash; listed = listed }; end
+	for jid, question in pairs(self.asked) do
+		if not (question.open or question.again) then asked[jid] = question; end
+	end
+	return { feature = self.feature; hashes = hashes; asked = asked };
 end
 
 return { new = new; caps = caps };

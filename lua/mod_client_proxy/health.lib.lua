@@ -17,9 +17,11 @@ local health_mt = { __index = health };
 -- new(pool, limit, first, [saved]) -> health
 --   limit: failures in a row that eject, 0 for never; first: seconds that the first ejection lasts; saved: result of :save()
 local function new(pool, limit, first, saved)
+	saved = saved or { records = {}; served = {} };
 	local self = setmetatable({
-		pool = pool; limit = limit; first = first; served = {}; served_count = 0; records = saved or {};
+		pool = pool; limit = limit; first = first; served = saved.served; served_count = 0; records = saved.records;
 	}, health_mt);
+	for _ in pairs(self.served) do self.served_count = self.served_count + 1; end
 	for jid, record in pairs(self.records) do
 		if record.ejected and record.duration then self:await(jid, record, record.duration); end
 	end
@@ -111,7 +113,7 @@ end
 
 -- save() -> plain table for module.save()
 function health:save()
-	return self.records;
+	return { records = self.records; served = self.served };
 end
 
 return { new = new };

@@ -64,7 +64,7 @@ local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)
 	relay:lose(is_gone);
 	disco:review();
-end);
+end, saved.targets);
 relay:attach(requests, targets);
 local commands = module:require "commands".new(pool, requests, health);
 local users = module:require "users".new(recent_users, settings.user_ttl, addresses.encode, saved.users);
@@ -187,7 +187,7 @@ function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
 	read_settings();
 	return {
-		pool = pool:save(); health = health:save(); requests = requests:save(); subscriptions = subscriptions:save();
+		pool = pool:save(); health = health:save(); targets = targets:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
 		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };
 	};

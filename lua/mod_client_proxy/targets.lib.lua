@@ -12,14 +12,15 @@ local function log_pool(self, jid, event)
 	module:log("debug", "%s %s, %d resources", jid, event, self.pool:count());
 end
 
--- new(rules, pool, health, subscriptions, on_gone) -> targets
+-- new(rules, pool, health, subscriptions, on_gone, [saved]) -> targets
 --   rules: of admission.lib; on_gone(is_gone): called when resources have gone, for the requests they had; is_gone(full JID): of them?
-local function new(rules, pool, health, subscriptions, on_gone)
+--   saved: result of :save() of an earlier instance
+local function new(rules, pool, health, subscriptions, on_gone, saved)
 	local self = setmetatable({ pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone }, targets_mt);
 	self.admission = admission_lib.new(rules, function (jid, reason)
 		pool:bar(jid, reason);
 		log_pool(self, jid, reason and "is not asked: " .. reason or "is admitted");
-	end);
+	end, saved);
 	return self;
 end
 
@@ -142,6 +143,11 @@ function targets:handle_presence(stanza)
 	local handler = on_presence[stanza.attr.type or "available"];
 	if handler then handler(self, from, account, stanza); end
 	return true;
+end
+
+-- save() -> plain table for module.save(), or nil
+function targets:save()
+	return self.admission:save();
 end
 
 return { new = new };

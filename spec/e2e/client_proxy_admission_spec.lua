@@ -162,15 +162,62 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		announce(b, unable, presence_with(unable));
 		announce(f, unable, presence_with(info { "urn:third" }));
 		assert.equal("a d g", who_serves(juliet));
-		-- nobody is put out while a reload asks again
+		-- over a reload all this is known
+		local clients, before, after = { a, b, c, d, e, f, g }, {}, {};
+		for i, impl in ipairs(clients) do before[i] = impl.disco_count or 0; end
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		clients[8], before[8] = join("h", able, presence_with(able)), 0;
+		assert.equal("a d g h", who_serves(juliet));
+		for i, impl in ipairs(clients) do after[i] = impl.disco_count or 0; end
+		assert.same(before, after);
+		clients[8]:close();
+		-- nobody is put out while one with another feature asks again
+		local asked_again = 0;
 		for _, impl in ipairs { a, d, g } do
 			local serve = impl.on_stanza;
 			impl.on_stanza = function (stanza)
-				if not stanza:get_child("query", xmlns_info) then serve(stanza); end
+				if not stanza:get_child("query", xmlns_info) then return serve(stanza); end
+				asked_again = asked_again + 1;
 			end;
 		end
+		capulet:reload_config(proxy.config("client_proxy_required_feature = 'urn:another'"));
 		capulet:reload("client_proxy", "proxy.capulet.lit");
 		assert.equal("a d g", who_serves(juliet));
+		assert.is_true(asked_again >= 3, asked_again);
+	end));
+
+	it("asks for the required feature again after a reload if there was no answer (P5c, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, { "a" }, "client_proxy_required_feature = 'urn:test'");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function expect_question()
+			return impl:expect { "iq", type = "get", from = "proxy.capulet.lit", has = ("{%s}query"):format(xmlns_info) };
+		end
+		expect_question();
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		-- or one that says nothing for good
+		impl:send(st.error_reply(expect_question(), "wait", "resource-constraint"));
+		impl:sync();
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		impl:send(st.reply(expect_question()):add_child(info { "urn:test" }));
+		impl:sync();
+		proxy.serve(impl);
+		assert.equal("a", who_serves(juliet));
+	end));
+
+	it("knows over a reload what is served, and leaves out who does not (P5c, P21)", bed.scenario(function (s)
+		local capulet, juliet, a, b = start(s, { "a", "b" }, [[
+			client_proxy_eject_after = 1
+			client_proxy_strategy = "round-robin"
+		]]);
+		assert.equal("a b", who_serves(juliet));
+		capulet:reload("client_proxy", "proxy.capulet.lit");
+		capulet:allow_log("is left out for 30 seconds: 1 failures in a row, the last: feature%-not%-implemented");
+		a.on_stanza = nil;
+		b.on_stanza = function (stanza)
+			if stanza.attr.type == "get" then b:send(st.error_reply(stanza, "cancel", "feature-not-implemented")); end
+		end;
+		for i = 1, 2 do juliet:send(proxy.request("r" .. i)); end
+		capulet:expect_log("b is left out for 30 seconds");
 	end));
 
 	it("leaves out who only says feature-not-implemented, and asks again later (P5c)", bed.scenario(function (s)

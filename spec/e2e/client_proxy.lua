@@ -3,7 +3,11 @@
 
 local st = require "util.stanza";
 
-local client_proxy = { host = "proxy.capulet.lit"; account = "impl@capulet.lit" };
+local client_proxy = {
+	host = "proxy.capulet.lit"; account = "impl@capulet.lit";
+	-- all forms of address that a user can write to
+	addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
+};
 
 -- config([text]) -> configuration of a server with the proxy; text: further options of the component, or hosts
 function client_proxy.config(text)
@@ -29,21 +33,41 @@ function client_proxy.approve(client)
 	client:sync();
 end
 
+-- reload(node, [text]): reloads the module, with text after its configuration was changed to that of config(text)
+function client_proxy.reload(node, text)
+	if text then node:reload_config(client_proxy.config(text)); end
+	node:reload("client_proxy", client_proxy.host);
+end
+
+-- enter(node, [resources = { "a" }]) -> a client of the account for each resource, all in the pool
+function client_proxy.enter(node, resources)
+	node:add_user(client_proxy.account);
+	-- the account may be new: let the proxy see it at once instead of in a few seconds
+	client_proxy.reload(node);
+	local clients = {};
+	for i, resource in ipairs(resources or { "a" }) do
+		clients[i] = node:client(client_proxy.account .. "/" .. resource);
+		client_proxy.available(clients[i]);
+	end
+	return table.unpack(clients);
+end
+
 -- start(scenario, version, [resources = { "a" }], [text], [options]) -> node, and a client for each resource, all in the pool
 --   options: more fields of the node, such as `global`
 function client_proxy.start(s, version, resources, text, options)
 	options = options or {};
 	options.version, options.config = version, client_proxy.config(text);
 	local node = s:node(options);
-	node:add_user(client_proxy.account);
-	-- the account is new: let the proxy see it at once instead of in a few seconds
-	node:reload("client_proxy", client_proxy.host);
-	local clients = {};
-	for i, resource in ipairs(resources or { "a" }) do
-		clients[i] = node:client(client_proxy.account .. "/" .. resource);
-		client_proxy.available(clients[i]);
-	end
-	return node, table.unpack(clients);
+	return node, client_proxy.enter(node, resources);
+end
+
+-- start_linked(scenario, version, other_version, text) -> node, its client in the pool, a second server montague.lit, the link to it
+function client_proxy.start_linked(s, version, other_version, text)
+	local node = s:node { version = version; config = client_proxy.config(text); start = false };
+	local montague = s:node { version = other_version; config = [[VirtualHost "montague.lit"]] };
+	local link = s:link(node, montague);
+	node:start();
+	return node, client_proxy.enter(node), montague, link;
 end
 
 -- request(id, [to], [type = "get"]) -> an IQ with a payload that names its id
@@ -79,19 +103,35 @@ function client_proxy.expect_error(client, id, condition, from, timeout)
 	return client:expect({ "iq"; type = "error"; id = id; from = from; has = path }, timeout);
 end
 
--- expect_any(scenario, clients, pattern) -> the client of a list that got a matching stanza, and the stanza
-function client_proxy.expect_any(s, clients, pattern)
-	local found, stanza;
+-- expect_one_of(scenario, a, b, pattern) -> the one of two clients that got a matching stanza, the other, the stanza
+function client_proxy.expect_one_of(s, a, b, pattern)
+	local got, other, stanza;
 	s:wait_until(function ()
-		for _, client in ipairs(clients) do
-			local ok, result = pcall(client.expect, client, pattern, 0);
+		for _, pair in ipairs { { a, b }, { b, a } } do
+			local ok, result = pcall(pair[1].expect, pair[1], pattern, 0);
 			if ok then
-				found, stanza = client, result;
+				got, other, stanza = pair[1], pair[2], result;
 				return true;
 			end
 		end
-	end, 5, "a stanza to any of the clients");
-	return found, stanza;
+	end, 5, "a stanza to either client");
+	return got, other, stanza;
+end
+
+-- count_refused(node) -> number of replies that the proxy has refused so far
+function client_proxy.count_refused(node)
+	return select(2, node.log:tail(100000):gsub("Refused reply", ""));
+end
+
+-- expect_refused(scenario, version, options): each option, a text by its name, is refused by a message that names it
+function client_proxy.expect_refused(s, version, options)
+	for option, value in pairs(options) do
+		local node = s:node { version = version; config = client_proxy.config(("%s = %s"):format(option, value)) };
+		local complaint = ("Option '%s': expected"):format(option);
+		node:allow_log(complaint);
+		if not node.log:find(complaint) then error(("%s = %s is not refused"):format(option, value), 2); end
+		node:stop();
+	end
 end
 
 -- To be the options of start, for a node whose metrics are to be seen, and which has admins

@@ -60,7 +60,7 @@ describe("addresses of client_proxy on Prosody " .. version, function ()
 		assert.same(before, { address_of(hebrew), address_of(very_long) });
 		-- a damaged key is replaced
 		capulet:eval [[assert(require "core.storagemanager".open("proxy.capulet.lit", "client_proxy"):set(nil, { key = "AAAA" }))]];
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		assert.not_equal(before[1], address_of(hebrew));
 	end));
 

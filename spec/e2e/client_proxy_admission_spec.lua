@@ -96,8 +96,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		proxy.available(c, "<presence><priority>-6</priority></presence>");
 		proxy.available(d, "<presence><show>away</show></presence>");
 		assert.equal("bot-b", who_serves(juliet));
-		capulet:reload_config(proxy.config("client_proxy_skip_show = {}"));
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, "client_proxy_skip_show = {}");
 		assert.equal("a bot-d", who_serves(juliet));
 	end));
 
@@ -108,15 +107,10 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("refuses options that make no sense (P5c)", bed.scenario(function (s)
-		for option, value in pairs {
+		proxy.expect_refused(s, version, {
 			client_proxy_min_priority = "200"; client_proxy_skip_show = "{ 'busy' }"; client_proxy_resource_pattern = "'bot['";
 			client_proxy_required_feature = "{}"; client_proxy_eject_after = "-1"; client_proxy_eject_time = "0";
-		} do
-			local capulet = s:node { version = version; config = proxy.config(option .. " = " .. value) };
-			capulet:allow_log("Option '" .. option .. "': expected");
-			assert.truthy(capulet.log:find("Option '" .. option .. "': expected"), option);
-			capulet:stop();
-		end
+		});
 	end));
 
 	it("asks for the required feature once for each software (P5c)", bed.scenario(function (s)
@@ -142,7 +136,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 			return impl;
 		end
 		capulet:add_user(proxy.account);
-		capulet:reload("client_proxy", proxy.host);
+		proxy.reload(capulet);
 		local a = capulet:client("impl@capulet.lit/a");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		announce(a, able, "<presence/>");
@@ -165,7 +159,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		-- over a reload all this is known
 		local clients, before, after = { a, b, c, d, e, f, g }, {}, {};
 		for i, impl in ipairs(clients) do before[i] = impl.disco_count or 0; end
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		clients[8], before[8] = join("h", able, presence_with(able)), 0;
 		assert.equal("a d g h", who_serves(juliet));
 		for i, impl in ipairs(clients) do after[i] = impl.disco_count or 0; end
@@ -180,8 +174,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 				asked_again = asked_again + 1;
 			end;
 		end
-		capulet:reload_config(proxy.config("client_proxy_required_feature = 'urn:another'"));
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, "client_proxy_required_feature = 'urn:another'");
 		assert.equal("a d g", who_serves(juliet));
 		assert.is_true(asked_again >= 3, asked_again);
 	end));
@@ -193,11 +186,11 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 			return impl:expect { "iq", type = "get", from = "proxy.capulet.lit", has = ("{%s}query"):format(xmlns_info) };
 		end
 		expect_question();
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		-- or one that says nothing for good
 		impl:send(st.error_reply(expect_question(), "wait", "resource-constraint"));
 		impl:sync();
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		impl:send(st.reply(expect_question()):add_child(info { "urn:test" }));
 		impl:sync();
 		proxy.serve(impl);
@@ -210,7 +203,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 			client_proxy_strategy = "round-robin"
 		]]);
 		assert.equal("a b", who_serves(juliet));
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		capulet:allow_log("is left out for 30 seconds: 1 failures in a row, the last: feature%-not%-implemented");
 		a.on_stanza = nil;
 		b.on_stanza = function (stanza)

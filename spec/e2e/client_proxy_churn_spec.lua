@@ -121,7 +121,7 @@ describe("churn of client_proxy on Prosody " .. version, function ()
 		]] };
 		capulet:allow_log("is left out for");
 		for _, account in ipairs(accounts) do capulet:add_user(account); end
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		users = { capulet:client("juliet@capulet.lit/balcony"), capulet:client("juliet@capulet.lit/\u{5d0}"), capulet:client("romeo@capulet.lit/x") };
 		for _, user in ipairs(users) do
 			user.on_stanza = function (stanza)
@@ -136,7 +136,7 @@ describe("churn of client_proxy on Prosody " .. version, function ()
 			if goes and go() or not goes and come(done) then
 				done = done + 1;
 				for _ = 1, 3 do ask(); end
-				if done % 100 == 0 then capulet:reload("client_proxy", "proxy.capulet.lit"); end
+				if done % 100 == 0 then proxy.reload(capulet); end
 			end
 		end
 		for _, impl in pairs(online) do impl:close(); end

@@ -111,7 +111,7 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		capulet:add_user("impl@capulet.lit");
 		capulet:add_user("second@capulet.lit");
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		local clients = {
 			capulet:client("impl@capulet.lit/a"), capulet:client("second@capulet.lit/a"), montague:client("bot@montague.lit/a"),
 			montague:client("bot@montague.lit/b"),

@@ -7,14 +7,12 @@ local proxy = require "e2e.client_proxy";
 for version in bed.versions() do
 describe("limits of client_proxy on Prosody " .. version, function ()
 	local refused = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}feature-not-implemented";
-	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
-
 	it("refuses presence of users once (P16)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		proxy.available(juliet);
 		juliet:drain();
-		for _, address in ipairs(addresses) do
+		for _, address in ipairs(proxy.addresses) do
 			juliet:send(("<presence to='%s' id='p'/>"):format(address));
 			juliet:expect { "presence", type = "error", from = address, id = "p", has = refused };
 		end
@@ -37,7 +35,7 @@ describe("limits of client_proxy on Prosody " .. version, function ()
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		for _, client in ipairs { juliet, impl } do
-			for _, address in ipairs(addresses) do
+			for _, address in ipairs(proxy.addresses) do
 				client:send(("<message to='%s' id='m' type='chat'><body>hail</body></message>"):format(address));
 				client:expect { "message", type = "error", from = address, id = "m", has = refused };
 			end
@@ -68,7 +66,7 @@ describe("limits of client_proxy on Prosody " .. version, function ()
 	it("drops results and errors of users (P19)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		for _, address in ipairs(addresses) do
+		for _, address in ipairs(proxy.addresses) do
 			juliet:send(("<iq type='result' id='1' to='%s'/>"):format(address));
 			juliet:send(("<iq type='error' id='1' to='%s'><error type='cancel'/></iq>"):format(address));
 		end

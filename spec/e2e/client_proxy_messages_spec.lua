@@ -22,28 +22,13 @@ local function expect_refusal(client, id, from, condition)
 	client:expect { "message", type = "error", id = id, from = from, has = ("error/{%s}%s"):format(stanzas_ns, condition) };
 end
 
--- Takes the message out of the inbox of the one of two clients that got it -> that client, the other, the message
-local function expect_one_of(s, a, b, text)
-	local found, got, other;
-	s:wait_until(function ()
-		for _, pair in ipairs { { a, b }, { b, a } } do
-			local ok, stanza = pcall(pair[1].expect, pair[1], { "message", body = text }, 0);
-			if ok then got, other, found = pair[1], pair[2], stanza; end
-		end
-		return found;
-	end, 5, text);
-	return got, other, found;
-end
-
 for version in bed.versions() do
 describe("messages of client_proxy on Prosody " .. version, function ()
-	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
-
 	it("pass in both directions, from the address the user wrote to (X1)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, on);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local nurse = capulet:client("nurse@capulet.lit/chamber");
-		for i, address in ipairs(addresses) do
+		for i, address in ipairs(proxy.addresses) do
 			for _, user in ipairs { juliet, nurse } do
 				user:send(message(address, "hail", { id = "m" .. i }));
 				local got = impl:expect { "message", type = "chat", id = "m" .. i, from = "proxy.capulet.lit/" .. user.jid, body = "hail" };
@@ -107,7 +92,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local function say(text)
 			juliet:send(message("proxy.capulet.lit", text));
-			return expect_one_of(s, a, b, text);
+			return proxy.expect_one_of(s, a, b, { "message", body = text });
 		end
 		local first, second = say("1");
 		for i = 2, 20 do assert.equal(first.jid, say(tostring(i)).jid); end
@@ -115,7 +100,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		juliet:expect { "message", body = "it is me now" };
 		for i = 21, 30 do assert.equal(second.jid, say(tostring(i)).jid); end
 		-- also over a reload
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		for i = 31, 40 do assert.equal(second.jid, say(tostring(i)).jid); end
 		-- still online, but in the pool no more
 		proxy.available(second, "<presence type='unavailable'/>");
@@ -132,7 +117,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(error_message("proxy.capulet.lit", "stranger"));
 		juliet:send(message("node@proxy.capulet.lit", "hail", { id = "1" }));
-		local first, second, got = expect_one_of(s, a, b, "hail");
+		local first, second, got = proxy.expect_one_of(s, a, b, { "message", body = "hail" });
 		first:send(error_message(got.attr.from, "1"));
 		expect_refusal(juliet, "1", "node@proxy.capulet.lit", "gone");
 		-- an error of the other does not move the conversation
@@ -199,7 +184,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "message" }, 0);
 		s:wait(1.2);
 		refused(address, "item-not-found");
-		for _, to in ipairs(addresses) do
+		for _, to in ipairs(proxy.addresses) do
 			juliet:send(message(to, "hail all", { id = "g"; type = "groupchat" }));
 			expect_refusal(juliet, "g", to, "service-unavailable");
 		end
@@ -217,7 +202,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		local capulet, impl = proxy.start(s, version, nil, on);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		proxy.available(impl, "<presence type='unavailable'/>");
-		for _, address in ipairs(addresses) do
+		for _, address in ipairs(proxy.addresses) do
 			juliet:send(message(address, "hail", { id = "m" }));
 			expect_refusal(juliet, "m", address, "service-unavailable");
 			juliet:send(message(address, "hail", { id = "m"; type = false }));
@@ -289,11 +274,10 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/\u{5d0}");
 		juliet:send(message("node@proxy.capulet.lit", "hail"));
 		local address = impl:expect({ "message", body = "hail" }).attr.from;
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		impl:send(message(address, "and you"));
 		juliet:expect { "message", from = "node@proxy.capulet.lit", body = "and you" };
-		capulet:reload_config(proxy.config());
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, "");
 		impl:send(message(address, "bye", { id = "b" }));
 		expect_refusal(impl, "b", address, "feature-not-implemented");
 		juliet:send(message("proxy.capulet.lit", "bye", { id = "b" }));

@@ -153,13 +153,8 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 			local text = (case.text or "") .. "client_proxy_timeouts = { ['urn:slow'] = 1 }";
 			local capulet, a, b = start(s, { "a", "b" }, text);
 			local juliet, tybalt = capulet:client("juliet@capulet.lit/" .. case[1]), capulet:client("tybalt@capulet.lit/hall");
-			local asked, other, request = nil, nil, nil;
-			local function ask()
-				juliet:send(proxy.request("1"));
-				asked, request = proxy.expect_any(s, { a, b }, { "iq", type = "get", id = "1" });
-				other = asked == a and b or a;
-			end
-			ask();
+			juliet:send(proxy.request("1"));
+			local asked, other, request = proxy.expect_one_of(s, a, b, { "iq", type = "get", id = "1" });
 			local address = request.attr.from;
 			reply(tybalt, address, "1");
 			reply(juliet, address, "1");
@@ -177,14 +172,14 @@ describe("metrics of client_proxy on Prosody " .. version, function ()
 			local expected = { ["third-party"] = 2; ["other-resource"] = 1; duplicate = 2; ["stale-token"] = 2; ["unknown-token"] = 3 };
 			assert.same(expected, values(capulet, "replies_refused_total "));
 			-- all this is known over a reload
-			capulet:reload("client_proxy", "proxy.capulet.lit");
+			proxy.reload(capulet);
 			reply(asked, address, "1");
 			reply(asked, address, "2");
 			-- late
 			juliet:send "<iq type='get' id='slow' to='proxy.capulet.lit'><x xmlns='urn:slow'/></iq>";
-			asked, request = proxy.expect_any(s, { a, b }, { "iq", type = "get", id = "slow" });
+			local late, _, slow = proxy.expect_one_of(s, a, b, { "iq", type = "get", id = "slow" });
 			proxy.expect_error(juliet, "slow", "remote-server-timeout");
-			reply(asked, request.attr.from, "slow");
+			reply(late, slow.attr.from, "slow");
 			expected.duplicate, expected["stale-token"] = 3, 4;
 			assert.same(expected, values(capulet, "replies_refused_total "));
 			-- one answer came of all this

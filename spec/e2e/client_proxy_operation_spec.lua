@@ -100,7 +100,7 @@ describe("operation of client_proxy on Prosody " .. version, function ()
 			assert.truthy(run([[client_proxy:resources("proxy.capulet.lit")]]):find("1 of 2 resources can be asked, 0 requests in flight", 1, true));
 			assert.truthy(run([[client_proxy:readmit("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("gets requests again"));
 			assert.truthy(run([[client_proxy:readmit("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("is not left out"));
-			capulet:reload("client_proxy", "proxy.capulet.lit");
+			proxy.reload(capulet);
 			assert.truthy(run([[client_proxy:eject("proxy.capulet.lit", "impl@capulet.lit/a")]]):find("gets no requests"));
 			assert.truthy(run([[client_proxy:resources("capulet.lit")]]):find("mod_client_proxy is not loaded on capulet.lit", 1, true));
 			capulet:eval [[assert(require "core.modulemanager".unload("proxy.capulet.lit", "client_proxy"))]];

@@ -6,10 +6,6 @@ local proxy = require "e2e.client_proxy";
 
 local on = "client_proxy_outbound_iq = true\n";
 
-local function count_refused(node)
-	return select(2, node.log:tail(100000):gsub("Refused reply", ""));
-end
-
 -- The user sends a request to that address, which is answered -> translated address of the user
 local function introduce(user, impl, address)
 	user:send(proxy.request("hello", address));
@@ -21,13 +17,11 @@ end
 
 for version in bed.versions() do
 describe("outbound requests of client_proxy on Prosody " .. version, function ()
-	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
-
 	it("reach the user from where the user wrote to, and are answered once (X3)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, on);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local nurse = capulet:client("nurse@capulet.lit/chamber");
-		for i, address in ipairs(addresses) do
+		for i, address in ipairs(proxy.addresses) do
 			for _, user in ipairs { juliet, nurse } do
 				local to = introduce(user, impl, address);
 				for _, kind in ipairs { "get", "set" } do
@@ -45,7 +39,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 			client:expect_none({ "iq" }, 0.1);
 		end
 		-- all second and third answers
-		assert.equal(2 * 2 * 2 * 4, count_refused(capulet));
+		assert.equal(2 * 2 * 2 * 4, proxy.count_refused(capulet));
 	end));
 
 	it("come from any resource of the account, and errors are answers (X3)", bed.scenario(function (s)
@@ -82,7 +76,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		assert.equal(juliet.jid, proxy.expect_answer(impl, "same", { from = inbound.attr.from }));
 		proxy.answer(impl, inbound);
 		assert.equal(impl.jid, proxy.expect_answer(juliet, "same", { from = "node@proxy.capulet.lit" }));
-		assert.equal(1, count_refused(capulet));
+		assert.equal(1, proxy.count_refused(capulet));
 	end));
 
 	it("are not answered by anybody else (X3, P10)", bed.scenario(function (s)
@@ -108,7 +102,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		forge(juliet, "node@proxy.capulet.lit", request.attr.id);
 		for _, client in ipairs { upstairs, tybalt, juliet, impl } do client:sync(); end
 		impl:expect_none({ "iq" }, 0.1);
-		assert.equal(14, count_refused(capulet));
+		assert.equal(14, proxy.count_refused(capulet));
 		proxy.answer(juliet, request);
 		assert.equal(juliet.jid, proxy.expect_answer(impl, "1", { from = to }));
 	end));
@@ -170,7 +164,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		assert.equal("wait", err:get_child("error").attr.type);
 		proxy.answer(juliet, request);
 		juliet:sync();
-		assert.equal(1, count_refused(capulet));
+		assert.equal(1, proxy.count_refused(capulet));
 		juliet:close();
 		impl:send(proxy.request("gone", to));
 		-- the bounce of the user's server
@@ -211,7 +205,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		end
 		local request = ask("1");
 		ask("2");
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		proxy.answer(juliet, request);
 		assert.equal(juliet.jid, proxy.expect_answer(impl, "1", { from = to }));
 		proxy.expect_error(impl, "2", "remote-server-timeout", to);
@@ -219,14 +213,12 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		proxy.expect_answer(impl, "3");
 		-- in flight while the option goes
 		request = ask("4");
-		capulet:reload_config(proxy.config());
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, "");
 		proxy.answer(juliet, request);
 		proxy.expect_answer(impl, "4");
 		impl:send(proxy.request("5", to));
 		proxy.expect_error(impl, "5", "feature-not-implemented", to);
-		capulet:reload_config(proxy.config(on));
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, on);
 		to = introduce(juliet, impl);
 		ask("6");
 		capulet:stop();
@@ -284,7 +276,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 			elseif math.random(2) == 1 then
 				users[i][math.random(2) == 1 and "close" or "kill"](users[i]);
 			end
-			if step % 10 == 0 then capulet:reload("client_proxy", "proxy.capulet.lit"); end
+			if step % 10 == 0 then proxy.reload(capulet); end
 		end
 		local count = { result = 0; error = 0 };
 		for i = 1, sent do
@@ -302,14 +294,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 
 	for other_version in bed.versions() do
 		it("cross servers, " .. other_version .. " (X3)", bed.scenario(function (s)
-			local capulet = s:node { version = version; config = proxy.config(on); start = false };
-			local montague = s:node { version = other_version; config = [[VirtualHost "montague.lit"]] };
-			local link = s:link(capulet, montague);
-			capulet:start();
-			capulet:add_user(proxy.account);
-			capulet:reload("client_proxy", proxy.host);
-			local impl = capulet:client("impl@capulet.lit/a");
-			proxy.available(impl);
+			local _, impl, montague, link = proxy.start_linked(s, version, other_version, on);
 			local to;
 			for _, resource in ipairs { "orchard", "\u{5d0}" } do
 				local romeo = montague:client("romeo@montague.lit/" .. resource);

@@ -156,7 +156,7 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 		local juliet = online(capulet, "juliet@capulet.lit/balcony");
 		subscribe(juliet);
 		subscribe(juliet, "node@proxy.capulet.lit");
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		juliet:sync();
 		juliet:expect_none({ "presence", from = "~proxy" }, 0.1);
 		proxy.available(impl, unavailable);
@@ -180,11 +180,10 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 		juliet:sync();
 		juliet:expect_none({ "presence", from = "~proxy" }, 0.1);
 		-- with the option gone
-		capulet:reload_config(proxy.config());
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet, "");
 		expect(juliet, "unavailable");
 		expect(juliet, "unavailable", "node@proxy.capulet.lit");
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		juliet:sync();
 		juliet:expect_none({ "presence", from = "~proxy" }, 0.1);
 	end));
@@ -201,14 +200,7 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 
 	for other_version in bed.versions() do
 		it("crosses servers, " .. other_version .. " (X2)", bed.scenario(function (s)
-			local capulet = s:node { version = version; config = proxy.config(on); start = false };
-			local montague = s:node { version = other_version; config = [[VirtualHost "montague.lit"]] };
-			local link = s:link(capulet, montague);
-			capulet:start();
-			capulet:add_user(proxy.account);
-			capulet:reload("client_proxy", proxy.host);
-			local impl = capulet:client("impl@capulet.lit/a");
-			proxy.available(impl);
+			local capulet, impl, montague, link = proxy.start_linked(s, version, other_version, on);
 			local romeo = online(montague, "romeo@montague.lit/orchard");
 			assert.is_nil(subscribe(romeo).attr.type);
 			proxy.available(impl, unavailable);
@@ -227,7 +219,7 @@ describe("presence of client_proxy on Prosody " .. version, function ()
 			-- after an error there is no presence until romeo shows up again
 			romeo:send(error_presence("service-unavailable"));
 			capulet:expect_log("presence of the service cannot be sent to romeo@montague.lit: service%-unavailable", 5);
-			capulet:reload("client_proxy", proxy.host);
+			proxy.reload(capulet);
 			link:forget();
 			proxy.available(impl, unavailable);
 			s:wait(0.2);

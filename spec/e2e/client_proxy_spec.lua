@@ -70,15 +70,13 @@ describe("client_proxy on Prosody " .. version, function ()
 		assert.is_true(repeats > 0, "one after the other is not at random");
 	end));
 
-	local addresses = { "proxy.capulet.lit", "proxy.capulet.lit/res", "node@proxy.capulet.lit", "node@proxy.capulet.lit/res" };
-
 	it("answers from the address the user wrote to (P9)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		proxy.serve(impl);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		-- all with one id and at once, so that only the address tells them apart
-		for _, address in ipairs(addresses) do juliet:send(proxy.request("1", address)); end
-		for _, address in ipairs(addresses) do proxy.expect_answer(juliet, "1", { from = address }); end
+		for _, address in ipairs(proxy.addresses) do juliet:send(proxy.request("1", address)); end
+		for _, address in ipairs(proxy.addresses) do proxy.expect_answer(juliet, "1", { from = address }); end
 	end));
 
 	it("says that nobody is online (P11)", bed.scenario(function (s)
@@ -86,7 +84,7 @@ describe("client_proxy on Prosody " .. version, function ()
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		impl:close();
 		s:wait_until(function () return capulet:eval [[return next(prosody.bare_sessions["impl@capulet.lit"] or {}) == nil]]; end);
-		for _, address in ipairs(addresses) do
+		for _, address in ipairs(proxy.addresses) do
 			juliet:send(proxy.request("1", address));
 			proxy.expect_error(juliet, "1", "service-unavailable", address);
 		end

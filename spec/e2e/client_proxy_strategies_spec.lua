@@ -87,7 +87,7 @@ describe("strategies of client_proxy on Prosody " .. version, function ()
 		assert.equal(b.jid, proxy.expect_answer(user, "2"));
 		-- stays there, also over a reload
 		proxy.available(a);
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		user:send(proxy.request("3"));
 		assert.equal(b.jid, proxy.expect_answer(user, "3"));
 	end));

@@ -39,7 +39,7 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 				target_address = "Impl@Capulet.LIT"
 		]] };
 		local impl = capulet:client("impl@capulet.lit/a");
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		proxy.available(impl);
 		proxy.serve(impl);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
@@ -108,7 +108,7 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 			assert(require "core.modulemanager".load("proxy.capulet.lit", "client_proxy"));
 		]];
 		works();
-		capulet:reload("client_proxy", "proxy.capulet.lit");
+		proxy.reload(capulet);
 		works();
 		impl:expect_none({ "presence", type = "subscribe" }, 0);
 	end));

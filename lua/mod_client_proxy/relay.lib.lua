@@ -114,7 +114,7 @@ function relay:answer(event)
 		else
 			self.health:answered(record.resource, namespace_of(record), condition);
 			if condition == "service-unavailable" or condition == "recipient-unavailable" then
-				self.targets:doubt(jid_bare(record.resource));
+				self.targets:doubt(record.resource);
 			end
 		end
 		local not_done = is_undeliverable or condition == "service-unavailable";

@@ -11,10 +11,7 @@ local jid_host = require "util.jid".host;
 local on_started = require "prosody_relay.compat".on_started;
 local st = require "util.stanza";
 
-local now = require "util.time".monotonic;
-
 local first_delay, last_delay = 5, 600; -- seconds
-local probe_interval = 5; -- seconds
 
 local subscriptions = {};
 local subscriptions_mt = { __index = subscriptions };
@@ -101,12 +98,11 @@ function subscriptions:lose(jid, revoked)
 	return true;
 end
 
--- probe(jid): asks an approved target what resources it has now, not more often than every few seconds
+-- probe(jid) -> true when the target is an approved one, which is asked what resources it has now
 function subscriptions:probe(jid)
-	local target = self.targets[jid];
-	if not target.approved or target.probed and now() - target.probed < probe_interval then return; end
-	target.probed = now();
-	ask(self, jid);
+	local approved = self.targets[jid].approved;
+	if approved then ask(self, jid); end
+	return approved;
 end
 
 -- save() -> plain table for module.save()

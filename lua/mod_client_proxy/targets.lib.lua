@@ -5,6 +5,8 @@ local admission_lib = module:require "admission";
 local jid_bare = require "util.jid".bare;
 local st = require "util.stanza";
 
+local patience = 5; -- seconds in which a resource that is there shows up after a probe
+
 local targets = {};
 local targets_mt = { __index = targets };
 
@@ -16,7 +18,7 @@ end
 --   rules: of admission.lib; on_gone(is_gone): called when resources have gone, for the requests they had; is_gone(full JID): of them?
 --   saved: result of :save() of an earlier instance
 local function new(rules, pool, health, subscriptions, on_gone, saved)
-	local self = setmetatable({ pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone }, targets_mt);
+	local self = setmetatable({ pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone; rounds = {} }, targets_mt);
 	self.admission = admission_lib.new(rules, function (jid, reason)
 		pool:bar(jid, reason);
 		log_pool(self, jid, reason and "is not asked: " .. reason or "is admitted");
@@ -67,9 +69,36 @@ function targets:unreachable(account, condition, text)
 	drop_account(self, account);
 end
 
--- doubt(account): a request came back as if the resource were not there; its server may know more
-function targets:doubt(account)
-	self.subscriptions:probe(account);
+-- One round of doubts at a time for an account: after a probe those who are doubted have some time to show up.
+local function start_round(self, account, jids)
+	local round = { doubted = jids; later = {} };
+	self.rounds[account] = round;
+	module:add_timer(patience, function ()
+		self.rounds[account] = nil;
+		for jid in pairs(round.is_answered and round.doubted or {}) do self:remove_resource(jid); end
+		if next(round.later) then start_round(self, account, round.later); end
+	end);
+	if not self.subscriptions:probe(account) then round.doubted = {}; end
+end
+
+-- doubt(jid): a request came back as if the resource were not there. Its server knows: it answers a probe with the presence of all
+-- resources (RFC 6121 section 4.3.2). One that is not among them has gone without a word, as when that server crashed.
+function targets:doubt(jid)
+	local account = jid_bare(jid);
+	local round = self.rounds[account];
+	if not self.pool:has(jid) then return; end
+	if not round then
+		start_round(self, account, { [jid] = true });
+	elseif not round.doubted[jid] then
+		round.later[jid] = true;
+	end
+end
+
+-- A resource is there. Presence of any resource is taken for the answer to the probe; who turns up late comes back then.
+local function settle_doubt(self, jid, account)
+	local round = self.rounds[account];
+	if not round then return; end
+	round.doubted[jid], round.later[jid], round.is_answered = nil, nil, true;
 end
 
 -- review(): applies the settings to the pool of the instance before a reload
@@ -99,6 +128,7 @@ end
 local on_presence = {
 	available = function (self, from, account, stanza)
 		if from == account then return; end
+		settle_doubt(self, from, account);
 		self:update_resource(from, account, read_priority(stanza), read_show(stanza), admission_lib.caps(stanza));
 	end;
 

@@ -100,6 +100,36 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 		come(true);
 	end));
 
+	-- takes the seconds in which a resource can show up
+	it("forgets a resource that its server knows nothing of", bed.scenario(function (s)
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
+		montague:add_user("impl@montague.lit");
+		local capulet = s:node { version = version; config = proxy.config():gsub("impl@capulet", "impl@montague") };
+		capulet:allow_log("is left out");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local old = montague:client("impl@montague.lit/old");
+		proxy.serve(old);
+		proxy.approve(old);
+		assert.equal(old.jid, ask(s, juliet));
+		montague:kill();
+		montague:start();
+		-- it does not come back, but somebody else does
+		local new = montague:client("impl@montague.lit/new");
+		proxy.serve(new);
+		proxy.available(new);
+		ask(s, juliet, new.jid);
+		s:wait_until(function ()
+			ask(s, juliet, new.jid);
+			return capulet.log:find("impl@montague.lit/old has gone");
+		end, 20, "the end of the old resource");
+		assert.equal("impl@montague.lit/new", capulet:eval [[
+			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
+			local jids = {};
+			for jid in commands["proxy.capulet.lit"].pool:each() do jids[#jids + 1] = jid; end
+			return table.concat(jids, " ");
+		]]);
+	end));
+
 	it("can be that of several accounts, also of another server (X4)", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
 		local capulet = s:node { version = version; config = [[

@@ -4,7 +4,6 @@
 --   merge   the same, and what a resource says of itself; one is asked, at most once a minute
 -- Requests to other addresses (`proxy/resource`, `node@proxy`) are the implementing client's in any case.
 
-local modulemanager = require "core.modulemanager";
 local new_id = require "util.id".medium;
 local new_pending = require "prosody_relay.pending".new;
 local now = require "util.time".monotonic;
@@ -169,6 +168,8 @@ end
 
 -- What the module loads does not go with it, and would answer in place of the implementing client. It stays if somebody else wants it.
 local function unload_disco()
+	-- not above: it cannot be loaded without a server, as the rest of this file can
+	local modulemanager = require "core.modulemanager";
 	if modulemanager.get_modules_for_host(module.host):contains("disco") then return; end
 	for _, other in pairs(modulemanager.get_modules(module.host)) do
 		if (other.module.dependencies or {}).disco then return; end

@@ -150,6 +150,38 @@ describe("addresses of client_proxy", function ()
 			assert.equal(is_plain, encode(jid) == host .. "/" .. jid, jid);
 		end
 	end);
+
+	it("are known as given, also to the next instance, altered ones not (P10)", function ()
+		for _, hidden in ipairs { false, true } do
+			local addresses = new_addresses(host, key, 100, hidden);
+			local stranger = new_addresses(host, ("o"):rep(16), 100, hidden);
+			for _, jid in ipairs(jids) do addresses.encode(jid); end
+			local reloaded = new_addresses(host, key, 100, hidden, addresses.save());
+			for _, jid in ipairs(jids) do
+				local address = addresses.encode(jid);
+				assert.is_true(addresses.is_given(address), jid);
+				assert.is_true(reloaded.is_given(address), jid);
+				assert.is_false(stranger.is_given(address), jid);
+				-- only the plain form has to be remembered
+				assert.equal(address ~= host .. "/" .. jid, new_addresses(host, key, 100).is_given(address));
+				assert.is_false(addresses.is_given(address:sub(1, -2)), jid);
+				assert.is_false(addresses.is_given("other.example/" .. address:sub(#host + 2)), jid);
+			end
+			for _, nobody in ipairs { host, host .. "/", host .. "/@", host .. "/@.", "node@" .. host, host .. "/romeo@x" } do
+				assert.is_false(addresses.is_given(nobody), nobody);
+			end
+		end
+	end);
+
+	it("are remembered of the last users, over any number of instances (P10)", function ()
+		local addresses = new_addresses(host, key, 2);
+		for _, jid in ipairs { "a@x", "b@x", "c@x" } do addresses.encode(jid); end
+		for _ = 1, 3 do addresses = new_addresses(host, key, 2, false, addresses.save()); end
+		assert.is_false(addresses.is_given(host .. "/a@x"));
+		addresses.encode("d@x");
+		assert.is_false(addresses.is_given(host .. "/b@x"));
+		assert.is_true(addresses.is_given(host .. "/c@x"));
+	end);
 end);
 
 describe("subscriptions of client_proxy", function ()

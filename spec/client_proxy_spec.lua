@@ -200,7 +200,7 @@ describe("subscriptions of client_proxy", function ()
 			timers[timer] = true;
 			return timer;
 		end
-		_G.prosody = { start_time = 1 };
+		_G.prosody = { start_time = 1; hosts = {} };
 		subscriptions = load_lib("subscriptions", module).new({ target }, saved);
 		subscriptions:start();
 	end;
@@ -222,11 +222,13 @@ describe("subscriptions of client_proxy", function ()
 		assert.same({ 5, 10, 20, 40, 80, 160, 320, 600, 600 }, delays);
 		assert.equal(("subscribe "):rep(10), table.concat(sent, " ") .. " ");
 		assert.is_true(subscriptions:approve(target));
-		assert.is_nil(next(timers));
 		-- the probe is for a server that sends no presence to an old subscriber
 		assert.equal("probe", sent[11]);
 		assert.is_false(subscriptions:approve(target));
 		assert.is_nil(sent[12]);
+		-- and others for presence that was lost
+		assert.same({ 600, 600 }, { fire(), fire() });
+		assert.same({ "probe", "probe" }, { table.unpack(sent, 12) });
 	end);
 
 	it("are asked for again when they are lost (P3, P4)", function ()
@@ -262,7 +264,29 @@ describe("subscriptions of client_proxy", function ()
 		subscriptions:approve(target);
 		new(subscriptions:save());
 		assert.same({ "probe" }, sent);
-		assert.is_nil(next(timers));
+		assert.equal(600, fire());
+	end);
+
+	it("are probed when nobody else is there, on other servers (P3)", function ()
+		local time = require "util.time";
+		local monotonic, clock = time.monotonic, 1000;
+		time.monotonic = function () return clock; end;
+		finally(function () time.monotonic = monotonic; end);
+		new();
+		subscriptions:search();
+		assert.same({ "subscribe" }, sent);
+		subscriptions:approve(target);
+		assert.equal(2, #sent);
+		for _ = 1, 3 do subscriptions:search(); end
+		assert.same({ "subscribe", "probe", "probe" }, sent);
+		clock = 1006;
+		_G.prosody.hosts.example = {};
+		subscriptions:search();
+		assert.equal(3, #sent);
+		_G.prosody.hosts.example = nil;
+		subscriptions:search();
+		assert.equal(4, #sent);
+		assert.equal(600, fire());
 	end);
 end);
 

@@ -72,6 +72,7 @@ function relay:request(event)
 	if not resource and self.pool:count() > 0 then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
 	elseif not resource then
+		self.targets:search();
 		return refuse(self, event, "cancel", "service-unavailable", "No implementing client is online");
 	end
 	local record = requests.new_record(stanza);

@@ -5,13 +5,18 @@
 -- to approve. So it is repeated, less and less often, until it is approved. Then a probe follows, for a server that confirms an old
 -- subscription without sending presence again (P21). Never before: Prosody takes a probe from a contact whose request waits for
 -- approval as a reason to drop that request.
+--
+-- Presence can get lost as well, when the way is cut. So approved targets are probed again, now and then, and on other servers as soon as
+-- somebody is wanted and nobody is there.
 
 local approve_locally = module:require "approval".approve;
 local jid_host = require "util.jid".host;
 local on_started = require "prosody_relay.compat".on_started;
+local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local first_delay, last_delay = 5, 600; -- seconds
+local search_interval = 5; -- seconds
 
 local subscriptions = {};
 local subscriptions_mt = { __index = subscriptions };
@@ -21,10 +26,8 @@ local schedule;
 local function ask(self, jid)
 	local approved, revoked = self.targets[jid].approved, self.targets[jid].revoked;
 	-- a target on this server answers at once, so the timer comes first
-	if not approved then
-		schedule(self, jid);
-		if not revoked then approve_locally(jid); end
-	end
+	schedule(self, jid);
+	if not approved and not revoked then approve_locally(jid); end
 	module:send(st.presence({ type = approved and "probe" or "subscribe"; from = module.host; to = jid }));
 end
 
@@ -36,11 +39,11 @@ end
 function schedule(self, jid)
 	local target = self.targets[jid];
 	unschedule(target);
-	target.timer = module:add_timer(target.delay, function ()
+	target.timer = module:add_timer(target.approved and last_delay or target.delay, function ()
 		target.timer = nil;
 		ask(self, jid);
 	end);
-	target.delay = math.min(target.delay * 2, last_delay);
+	target.delay = target.approved and first_delay or math.min(target.delay * 2, last_delay);
 end
 
 -- new(jids, [saved]) -> subscriptions
@@ -81,8 +84,7 @@ end
 function subscriptions:approve(jid)
 	local target = self.targets[jid];
 	if target.approved then return false; end
-	unschedule(target);
-	target.approved, target.delay = true, first_delay;
+	target.approved = true;
 	ask(self, jid);
 	return true;
 end
@@ -103,6 +105,18 @@ function subscriptions:probe(jid)
 	local approved = self.targets[jid].approved;
 	if approved then ask(self, jid); end
 	return approved;
+end
+
+-- search(): nobody is online as far as we know, but somebody is asked for: looks whether we have missed their presence
+function subscriptions:search()
+	for jid, target in pairs(self.targets) do
+		-- on this server nothing gets lost
+		local is_remote = not prosody.hosts[jid_host(jid)];
+		if is_remote and target.approved and not (target.searched and now() - target.searched < search_interval) then
+			target.searched = now();
+			ask(self, jid);
+		end
+	end
 end
 
 -- save() -> plain table for module.save()

@@ -101,6 +101,11 @@ local function settle_doubt(self, jid, account)
 	round.doubted[jid], round.later[jid], round.is_answered = nil, nil, true;
 end
 
+-- search(): somebody is asked for and nobody is online
+function targets:search()
+	self.subscriptions:search();
+end
+
 -- review(): applies the settings to the pool of the instance before a reload
 function targets:review()
 	for _, member in ipairs(self.pool:save()) do

@@ -100,6 +100,30 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 		come(true);
 	end));
 
+	it("finds a resource that came while the way was cut (P3)", bed.scenario(function (s)
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
+		montague:add_user("impl@montague.lit");
+		local capulet = s:node { version = version; config = proxy.config():gsub("impl@capulet", "impl@montague"); start = false };
+		local link = s:link(capulet, montague);
+		capulet:start();
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local impl = montague:client("impl@montague.lit/a");
+		proxy.serve(impl);
+		proxy.approve(impl);
+		ask(s, juliet);
+		proxy.available(impl, "<presence type='unavailable'/>");
+		s:wait_until(function ()
+			juliet:send(proxy.request("gone"));
+			return juliet:expect({ "iq", id = "gone" }).attr.type == "error";
+		end, 5, "the end of the resource");
+		-- its presence is lost, and nobody here knows
+		link:cut();
+		proxy.available(impl);
+		montague:expect_log("Destroying outgoing session montague.lit%->proxy.capulet.lit", 10);
+		link:restore();
+		assert.equal(impl.jid, ask(s, juliet));
+	end));
+
 	-- takes the seconds in which a resource can show up
 	it("forgets a resource that its server knows nothing of", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };

@@ -129,7 +129,7 @@ function client_proxy.expect_refused(s, version, options)
 		local node = s:node { version = version; config = client_proxy.config(("%s = %s"):format(option, value)) };
 		local complaint = ("Option '%s': expected"):format(option);
 		node:allow_log(complaint);
-		if not node.log:find(complaint) then error(("%s = %s is not refused"):format(option, value), 2); end
+		if not pcall(node.expect_log, node, complaint, 2) then error(("%s = %s is not refused"):format(option, value), 2); end
 		node:stop();
 	end
 end

@@ -32,7 +32,10 @@ end
 -- client_proxy_sticky_by: "bare", "full", or a path to a text or an attribute of the payload
 local function read_sticky_by()
 	local value = options.string(module, "client_proxy_sticky_by", "bare");
-	if value ~= "bare" and value ~= "full" and not value:find("^{[^}]*}.*[@#]") then
+	-- A path for stanza:find(), which says nothing of mistakes in it. Namespaces may hold any character.
+	local steps, namespaces = value:gsub("{[^}]+}", "");
+	local is_path = namespaces > 0 and value:find("^{") and (steps:find("^[^{@#]+#$") or steps:find("^[^{@#]*@[^@#]+$"));
+	if value ~= "bare" and value ~= "full" and not is_path then
 		options.refuse("client_proxy_sticky_by", "\"bare\", \"full\", or a path such as \"{urn:example}query@session\"", value);
 	end
 	return value;

@@ -248,6 +248,9 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 			client_proxy_max_pending = "0"; client_proxy_max_pending_per_user = "1.5"; client_proxy_timeouts = "{ ['urn:test'] = 0 }";
 			client_proxy_max_pending_per_resource = "0"; client_proxy_sticky_by = "'query'";
 		});
+		for _, path in ipairs { "{urn:x}query@", "{urn:x}query#more", "{}query#" } do
+			proxy.expect_refused(s, version, { client_proxy_sticky_by = "'" .. path .. "'" });
+		end
 	end));
 end);
 end

@@ -70,11 +70,21 @@ local function new(host, key, cache_size, hidden, saved)
 	return { encode = encode; is_given = is_given; save = save };
 end
 
+-- An error may say who made it (RFC 6120 section 8.3.1): the account or its server, of which users are not to know, or a user who is hidden
+local function without_author(stanza)
+	local err = stanza:get_child("error");
+	if not (err and err.attr.by) then return stanza; end
+	local copy = st.clone(stanza);
+	copy:get_child("error").attr.by = nil;
+	return copy;
+end
+
 -- readdress(stanza, from, to, id, [origin]) -> the stanza with another envelope
 --   origin: the session it came from; what came over a stream is nobody's any more and need not be copied
 -- The payload is shared: a module that sent the stanza itself may go on using its own envelope, as module:send_iq does, but not
 -- change what is inside.
 local function readdress(stanza, from, to, id, origin)
+	if stanza.attr.type == "error" then stanza = without_author(stanza); end
 	if origin and origin.conn then
 		local attr = stanza.attr;
 		attr.from, attr.to, attr.id = from, to, id;

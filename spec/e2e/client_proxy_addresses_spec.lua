@@ -3,6 +3,7 @@
 
 local bed = require "bed";
 local proxy = require "e2e.client_proxy";
+local st = require "util.stanza";
 
 -- 341 three-byte letters: the longest localpart or resource there can be
 local long = ("\u{4e2d}"):rep(341);
@@ -119,6 +120,36 @@ describe("addresses of client_proxy on Prosody " .. version, function ()
 		local request = impl:expect { "iq", id = "1", from = "~^proxy%.capulet%.lit/@%.[%w_-]+$" };
 		proxy.answer(impl, request);
 		proxy.expect_answer(juliet, "1", { from = "proxy.capulet.lit" });
+	end));
+
+	it("does not say who made an error (P6, client_proxy_jat)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, [[
+			client_proxy_jat = "token"
+			client_proxy_outbound_iq = true
+			client_proxy_messages = true
+		]]);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function refuse(client, stanza)
+			client:send(st.error_reply(stanza, "cancel", "item-not-found", "No", (client.jid:gsub("/.*", ""))));
+		end
+		local function expect_anonymous(client, name, id)
+			local err = client:expect({ name, type = "error", id = id }):get_child("error");
+			assert.truthy(err:get_child("item-not-found", "urn:ietf:params:xml:ns:xmpp-stanzas"));
+			assert.is_nil(err.attr.by);
+		end
+		juliet:send(proxy.request("1"));
+		local request = impl:expect { "iq", id = "1" };
+		refuse(impl, request);
+		expect_anonymous(juliet, "iq", "1");
+		impl:send(proxy.request("2", request.attr.from));
+		refuse(juliet, juliet:expect { "iq", type = "get" });
+		expect_anonymous(impl, "iq", "2");
+		juliet:send "<message id='3' to='proxy.capulet.lit'><body>Hi</body></message>";
+		refuse(impl, impl:expect { "message", id = "3" });
+		expect_anonymous(juliet, "message", "3");
+		impl:send(("<message id='4' to='%s'><body>Hi</body></message>"):format(request.attr.from));
+		refuse(juliet, juliet:expect { "message", id = "4" });
+		expect_anonymous(impl, "message", "4");
 	end));
 
 	it("leaves the stanza of a module on this server alone (P6)", bed.scenario(function (s)

@@ -128,6 +128,15 @@ function disco:review()
 	self:ask(self.pending:remove(question));
 end
 
+-- shut_down(): who waits gets what is known here
+function disco:shut_down()
+	for question, waiting in self.pending:each() do
+		self.pending:remove(question);
+		send_info(waiting);
+	end
+	self.question = nil;
+end
+
 local function merged(self, stanza)
 	local user = { jid = stanza.attr.from; id = stanza.attr.id };
 	local waiting = self.question and self.pending:get(self.question);

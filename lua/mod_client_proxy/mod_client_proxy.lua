@@ -172,6 +172,7 @@ end
 local function end_service()
 	relay:shut_down();
 	outbound:fail_all("cancel", "service-unavailable", "The service is shutting down");
+	disco:shut_down();
 	if presence then presence:close(); end
 end
 

@@ -303,6 +303,16 @@ describe("service discovery of client_proxy on Prosody " .. version, function ()
 		impl:expect_none({ "iq" }, 0.1);
 	end));
 
+	it("answers who waits when it is unloaded (X5, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, merge);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _, id in ipairs { "1", "2" } do juliet:send(query(id)); end
+		expect_question(impl);
+		juliet:sync();
+		capulet:eval [[assert(require "core.modulemanager".unload("proxy.capulet.lit", "client_proxy"))]];
+		for _, id in ipairs { "1", "2" } do assert.same(own, info_of(juliet:expect { "iq", type = "result", id = id })); end
+	end));
+
 	it("refuses wrong options and names them, like those of the rest (X1, X2, X3, X5)", bed.scenario(function (s)
 		proxy.expect_refused(s, version, {
 			client_proxy_disco = [["dynamic"]]; client_proxy_identity = [["component"]]; client_proxy_features = [[{ "" }]]; name = "1";

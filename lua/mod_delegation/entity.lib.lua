@@ -38,6 +38,8 @@ local function new(jid, max_pending, on_change, saved)
 	self.node, self.host, self.resource = jid_split(jid);
 	-- the resource of an account that managed before the reload goes on managing
 	self.preferred_address = saved and saved.address;
+	-- whether it may still work on a request whose time was over
+	self.overdue = saved and saved.overdue;
 	-- inner ids in flight, to tell when two users chose the same (B11)
 	self.inner_ids = {};
 	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved and saved.requests);
@@ -89,7 +91,7 @@ end
 function entity_methods:down()
 	if not self.address then return; end
 	module:log("info", "Managing entity %s is gone", self.jid);
-	self.address = nil;
+	self.address, self.overdue = nil, false;
 	for id in self.queries:each() do
 		self.queries:remove(id);
 	end
@@ -161,7 +163,7 @@ function entity_methods:forward(origin, stanza, delegation, to)
 	end
 	local from, inner_id = stanza.attr.from, stanza.attr.id;
 	local own = jid_bare(from);
-	if self.inner_ids[inner_id] then inner_id = new_id(); end
+	if self.overdue or self.inner_ids[inner_id] then inner_id = new_id(); end
 	local record = {
 		from = from; to = to; own = (to == nil or to == own) and own or nil;
 		id = stanza.attr.id; inner_id = inner_id; version = delegation.version; address = self.address;
@@ -188,6 +190,8 @@ end
 
 function entity_methods:expired(record)
 	self:release(record);
+	-- its answer may still come, and be mixed up with that to a new request of the same id (B11)
+	self.overdue = true;
 	self:complain("no answer in time");
 	self.forgotten = self.remote;
 	refuse(record);
@@ -218,7 +222,7 @@ end
 
 -- save() -> what a module reload must not lose
 function entity_methods:save()
-	return { address = self.address; requests = self.requests:save() };
+	return { address = self.address; overdue = self.overdue; requests = self.requests:save() };
 end
 
 -- refuse_saved(saved): answers the requests of a saved entity that does not come back

@@ -195,6 +195,28 @@ describe("delegation on Prosody "..version, function ()
 		assert.equal("1", inner.attr.id);
 	end));
 
+	it("uses no id again while an answer is overdue (B11, D13)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated, { host = "delegation_timeout = 1" });
+		capulet:allow_log("ent.capulet.lit: no answer in time");
+		local entity = delegation.entity(capulet);
+		local juliet, romeo = capulet:client("juliet@capulet.lit/balcony"), capulet:client("romeo@capulet.lit/orchard");
+		delegation.request(juliet, ns, { id = "1" });
+		local late = { delegation.forwarded(entity) };
+		expect_refusal(juliet, "1");
+		capulet:reload("delegation", "capulet.lit");
+		delegation.request(romeo, ns, { id = "1" });
+		local outer, inner = delegation.forwarded(entity);
+		assert.not_equal("1", inner.attr.id);
+		delegation.answer(entity, late[1], late[2]);
+		delegation.answer(entity, outer, inner, "<his xmlns='urn:x:done'/>");
+		romeo:expect { "iq", type = "result", id = "1", has = "{urn:x:done}his" };
+		-- one that connects again has forgotten it
+		entity:close();
+		entity = delegation.entity(capulet);
+		delegation.request(romeo, ns, { id = "1" });
+		assert.equal("1", select(2, delegation.forwarded(entity)).attr.id);
+	end));
+
 	it("answers for an entity that stays silent, and only once (B1, D1)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, [[
 			["urn:x:delegated"] = { jid = "ent.capulet.lit" },

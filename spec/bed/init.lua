@@ -47,7 +47,9 @@ local function begin()
 	local pipe = assert(io.popen("mktemp -d -t prosody-relay-bed.XXXXXX"));
 	local dir = pipe:read("l");
 	pipe:close();
-	return setmetatable({ block = block; lock = lock; dir = dir; used = 9; nodes = {}; links = {}; owner = {} }, scenario_mt);
+	return setmetatable({
+		block = block; lock = lock; dir = dir; used = 9; nodes = {}; links = {}; owner = {}; endings = {};
+	}, scenario_mt);
 end
 
 function scenario:next_address()
@@ -67,7 +69,8 @@ end
 
 -- node{ version, config, [global], [modules], [installed], [log_level], [start = false] } -> a started node.
 --   config: the VirtualHost and Component sections; global: text before them, may override the bed's settings;
---   modules: names added to modules_enabled; installed: tree of `prosodyctl install`, used instead of the checkout.
+--   modules: names added to modules_enabled; plugins: folders added to plugin_paths;
+--   installed: tree of `prosodyctl install`, used instead of the checkout.
 function scenario:node(options)
 	local start = options.start ~= false;
 	options.start = nil;
@@ -91,6 +94,11 @@ function scenario:link(a, b)
 	return link;
 end
 
+-- at_end(callback): run when the scenario ends, the last one first, when the nodes have stopped
+function scenario:at_end(callback)
+	table.insert(self.endings, callback);
+end
+
 -- wait(seconds); wait_until(condition, [timeout = 5], [what]) -> result of the condition
 function scenario:wait(seconds) -- luacheck: ignore 212/self
 	loop.wait(seconds);
@@ -108,6 +116,10 @@ local function finish(self)
 		end
 	end
 	for _, link in ipairs(self.links) do link:finish(); end
+	for i = #self.endings, 1, -1 do
+		local ended, err = pcall(self.endings[i]);
+		if not ended then complaints[#complaints + 1] = tostring(err); end
+	end
 	self.lock:close();
 	return complaints;
 end

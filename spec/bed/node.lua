@@ -4,6 +4,7 @@
 local loop = require "bed.loop";
 local stream = require "bed.stream";
 local log_file = require "bed.log";
+local process = require "bed.process";
 local jid_split = require "util.jid".split;
 local deserialize = require "util.serialization".deserialize;
 
@@ -11,7 +12,7 @@ local node = {};
 local node_mt = { __index = node };
 
 local probe_port, dns_port = 5999, 5353;
-local start_timeout, stop_timeout = 20, 15;
+local start_timeout = 20;
 local password = "secret";
 
 local root = assert(io.popen("pwd")):read("l");
@@ -55,7 +56,7 @@ local function quoted_list(items)
 end
 
 local function write_config(self)
-	local plugins = { root .. "/spec/bed/plugins" };
+	local plugins = table.move(self.plugins or {}, 1, #(self.plugins or {}), 2, { root .. "/spec/bed/plugins" });
 	if not self.installed then table.insert(plugins, 1, root .. "/lua"); end
 	local values = {
 		DIR = self.dir; ADDRESS = self.address; LEVEL = self.log_level or "debug"; DNS = tostring(dns_port); PROBE = tostring(probe_port);
@@ -86,56 +87,33 @@ function node:hosts()
 	return ipairs(names);
 end
 
-local function alive(pid)
-	local stat = io.open("/proc/" .. pid .. "/stat");
-	if not stat then return false; end
-	local state = stat:read("a"):match("^%d+ %b() (%a)");
-	stat:close();
-	return state ~= "Z";
-end
-
 local function environment(self)
 	if self.installed then return ""; end
 	return ("LUA_PATH_5_4='%s/lua/?.lua;%s/lua/?/init.lua;;' LUA_CPATH_5_4='%s/build/?.so;;' "):format(root, root, root);
 end
-
--- Enters the first argument's folder and runs the rest, without the sockets of the test itself: they would stay open with the server.
-local launcher = [[bash -c 'cd "$1" && shift; for fd in /proc/self/fd/*; do fd=${fd##*/}; ]]
-	.. [[if (( fd > 2 )); then eval "exec $fd>&-"; fi; done; exec "$@"' launcher ]];
 
 -- start(): runs the server and waits until everything listens
 function node:start()
 	write_config(self);
 	local program = installations[self.version].prosody;
 	if not io.open(program) then error(program .. " is missing; `make deps prosody13` brings it", 2); end
-	local command = launcher .. ("'%s' env %s%s --config '%s/prosody.cfg.lua' -F >>'%s/output' 2>&1 </dev/null & echo $!"):format(
-		self.dir, environment(self), program, self.dir, self.dir);
-	local pipe = assert(io.popen(command));
-	self.pid = assert(tonumber(pipe:read("l")));
-	pipe:close();
+	self.process = process.start(self.dir, ("env %s%s --config '%s/prosody.cfg.lua' -F"):format(environment(self), program, self.dir));
+	self.pid = self.process.pid;
 	self.dns = self.dns or self.serve_dns(self.address, dns_port);
 	loop.wait_until(function ()
-		if not alive(self.pid) then error("Prosody ended at its start:\n" .. self:output() .. self.log:tail(15), 0); end
+		if not self.process:alive() then error("Prosody ended at its start:\n" .. self:output() .. self.log:tail(15), 0); end
 		return pcall(self.eval, self, "return true");
 	end, start_timeout, function () return "start of Prosody:\n" .. self:output() .. self.log:tail(15); end);
 end
 
 -- output() -> what the process wrote to stdout and stderr
 function node:output()
-	local file = io.open(self.dir .. "/output");
-	local text = file and file:read("a") or "";
-	if file then file:close(); end
-	return text;
-end
-
-local function wait_for_end(self, cause)
-	loop.wait_until(function () return not alive(self.pid); end, stop_timeout, "end of Prosody after " .. cause);
-	self.pid = nil;
+	return self.process:output();
 end
 
 local function signal(self, name)
-	os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid));
-	wait_for_end(self, "SIG" .. name);
+	self.process:signal(name);
+	self.pid = nil;
 end
 
 -- stop(): orderly shutdown, and wait. Through the probe, since 0.12 runs its handler of SIGTERM between any two instructions, and
@@ -145,7 +123,8 @@ function node:stop()
 	if not pcall(self.eval, self, "return true") then return signal(self, "TERM"); end
 	-- the end comes before the answer
 	pcall(self.eval, self, [[prosody.main_thread:run(function () prosody.shutdown("stopped by the test bed"); end)]]);
-	wait_for_end(self, "its shutdown");
+	self.process:wait_for_end("its shutdown");
+	self.pid = nil;
 end
 
 -- kill(): SIGKILL, and wait

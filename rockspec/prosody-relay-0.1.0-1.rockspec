@@ -29,6 +29,7 @@ build = {
 	install = {
 		lua = {
 			["prosody_relay.init"] = "lua/prosody_relay/init.lua",
+			["prosody_relay.commands"] = "lua/prosody_relay/commands.lua",
 			["prosody_relay.compat"] = "lua/prosody_relay/compat.lua",
 			["prosody_relay.fanout"] = "lua/prosody_relay/fanout.lua",
 			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",

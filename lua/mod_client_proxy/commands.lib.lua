@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What administrators can see and do while the server runs: the pool, resource by resource, and who is left out by hand. As commands of
--- Prosody's shell (13.0) and as one ad-hoc command of the component (XEP-0050, both versions), which only its admins may use.
+-- What administrators can see and do while the server runs: the pool, resource by resource, and who is left out by hand. Offered by
+-- prosody_relay.commands.
 
-local dataforms = require "util.dataforms";
-local new_form_command = require "util.adhoc".new_initial_data_form;
+local relay_commands = require "prosody_relay.commands";
 
 local node = "https://prosody-relay/client_proxy#pool";
 
@@ -47,74 +46,31 @@ function commands:readmit(jid)
 	return true, ("%s gets requests again, as far as the configuration admits it"):format(jid);
 end
 
--- In 13.0 the shell warns of every reload of a module on a host that has commands, and does not see those of a component. So they are
--- given to the whole server, by each proxy the same, and find the proxy by their first argument.
--- COMPAT w/0.12: its shell takes no commands of modules, which does no harm
-local function add_shell_command(by_host, name, desc, args, run)
-	table.insert(args, 1, { name = "host"; type = "string" });
-	module:context("*"):add_item("shell-command", {
-		section = "client_proxy"; section_desc = "Resources that implement a component (mod_client_proxy)";
-		name = name; desc = desc; args = args;
-		handler = function (shell, host, ...)
-			local self = by_host[host];
-			if not self then return nil, ("mod_client_proxy is not loaded on %s"):format(tostring(host)); end
-			return run(self, shell, ...);
-		end;
-	});
-end
-
-local function add_shell_commands(self)
-	local by_host = module:shared("/*/client_proxy/commands");
-	by_host[module.host] = self;
-	local jid = { name = "jid"; type = "string" };
-	add_shell_command(by_host, "resources", "Show the resources of a component and their state", {}, function (proxy, shell)
-		for _, line in ipairs(proxy:overview()) do shell.session.print(line); end
-		return true;
-	end);
-	add_shell_command(by_host, "eject", "Send no requests to a resource for now", { jid }, function (proxy, _, resource)
-		return proxy:eject(resource);
-	end);
-	add_shell_command(by_host, "readmit", "Send requests to a resource that was left out", { jid }, function (proxy, _, resource)
-		return proxy:readmit(resource);
-	end);
-end
-
-local form = dataforms.new {
-	title = "Resources of the implementing client";
-	{ name = "FORM_TYPE"; type = "hidden"; value = node };
-	{ name = "overview"; type = "text-multi"; label = "State" };
-	{ name = "resource"; type = "list-single"; label = "Resource" };
-	{ name = "action"; type = "list-single"; label = "Action"; value = "";
-		options = { { value = ""; label = "None"; default = true }, { value = "eject"; label = "Leave out" }, { value = "readmit"; label = "Readmit" } } };
-};
-
-local function add_adhoc_command(self)
-	module:depends("adhoc");
-	local new_command = module:require "adhoc".new;
-	local function initial_values()
-		local options = {};
-		for jid in self.pool:each() do options[#options + 1] = { value = jid; label = jid }; end
-		return { overview = table.concat(self:overview(), "\n"); resource = options };
-	end
-	local function submit(fields)
-		local action, resource = fields.action, fields.resource;
-		if action ~= "eject" and action ~= "readmit" then return { status = "completed"; info = "Nothing was changed" }; end
-		local ok, text = self[action](self, resource or "");
-		if not ok then return { status = "completed"; error = { message = text } }; end
-		return { status = "completed"; info = text };
-	end
-	module:provides("adhoc", new_command("Resources of the implementing client", node, new_form_command(form, initial_values, submit), "admin"));
-end
-
 -- start(): offers the commands from now on
 function commands:start()
-	add_shell_commands(self);
-	add_adhoc_command(self);
+	local function action(name, label, desc)
+		return { name = name; label = label; desc = desc; run = function (jid) return self[name](self, jid); end };
+	end
+	relay_commands.start(module, {
+		title = "Resources of the implementing client"; node = node;
+		list = "resources"; list_desc = "Show the resources of a component and their state";
+		overview = function () return self:overview(); end;
+		subject = "resource"; subject_label = "Resource";
+		subjects = function ()
+			local jids = {};
+			for jid in self.pool:each() do jids[#jids + 1] = jid; end
+			return jids;
+		end;
+		actions = {
+			action("eject", "Leave out", "Send no requests to a resource for now");
+			action("readmit", "Readmit", "Send requests to a resource that was left out");
+		};
+	});
 end
 
 -- stop(): the module is unloaded
 function commands.stop()
-	module:shared("/*/client_proxy/commands")[module.host] = nil;
+	relay_commands.stop(module);
 end
 
 return { new = new };

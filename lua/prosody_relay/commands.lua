@@ -1,0 +1,93 @@
+-- SPDX-License-Identifier: MIT
+-- What administrators see of a module and do with it while the server runs: an overview, and actions on one of the things in it. As commands
+-- of Prosody's shell (13.0) and as one ad-hoc command of the module's host (XEP-0050, both versions), which only its admins may use.
+
+local dataforms = require "util.dataforms";
+local new_form_command = require "util.adhoc".new_initial_data_form;
+
+local compat = require "prosody_relay.compat";
+
+local commands = {};
+
+-- In 13.0 the shell warns of every reload of a module on a host that has commands, and does not see those of a component. So they are
+-- given to the whole server, by each host the same, and find the host by their first argument.
+-- COMPAT w/0.12: its shell takes no commands of modules, which does no harm
+local function add_shell_commands(module, offer)
+	local by_host = module:shared(("/*/%s/commands"):format(module.name));
+	by_host[module.host] = offer;
+	local server = module:context("*");
+	-- items of its own, as those of the module are the host's; a plain assignment goes to the module
+	rawset(server, "items", {});
+	local function add(name, desc, args, run)
+		table.insert(args, 1, { name = "host"; type = "string" });
+		server:add_item("shell-command", {
+			section = module.name; section_desc = ("%s (mod_%s)"):format(offer.title, module.name);
+			name = name; desc = desc; args = args;
+			handler = function (shell, host, subject)
+				local present = by_host[host];
+				if not present then return nil, ("mod_%s is not loaded on %s"):format(module.name, tostring(host)); end
+				return run(present, shell, subject);
+			end;
+		});
+	end
+	add(offer.list, offer.list_desc, {}, function (present, shell)
+		for _, line in ipairs(present.overview()) do shell.session.print(line); end
+		return true;
+	end);
+	for i, action in ipairs(offer.actions) do
+		add(action.name, action.desc, { { name = offer.subject; type = "string" } }, function (present, _, subject)
+			return present.actions[i].run(subject);
+		end);
+	end
+end
+
+local function form_of(offer)
+	local options = { { value = ""; label = "None"; default = true } };
+	for _, action in ipairs(offer.actions) do options[#options + 1] = { value = action.name; label = action.label }; end
+	return dataforms.new {
+		title = offer.title;
+		{ name = "FORM_TYPE"; type = "hidden"; value = offer.node };
+		{ name = "overview"; type = "text-multi"; label = "State" };
+		{ name = offer.subject; type = "list-single"; label = offer.subject_label };
+		{ name = "action"; type = "list-single"; label = "Action"; value = ""; options = options };
+	};
+end
+
+local function add_adhoc_command(module, offer)
+	module:depends("adhoc");
+	local new_command = module:require "adhoc".new;
+	local function initial_values()
+		local choices = {};
+		for _, subject in ipairs(offer.subjects()) do choices[#choices + 1] = { value = subject; label = subject }; end
+		return { overview = table.concat(offer.overview(), "\n"); [offer.subject] = choices };
+	end
+	local function submit(fields)
+		for _, action in ipairs(offer.actions) do
+			if action.name == fields.action then
+				local ok, text = action.run(fields[offer.subject] or "");
+				if not ok then return { status = "completed"; error = { message = text } }; end
+				return { status = "completed"; info = text };
+			end
+		end
+		return { status = "completed"; info = "Nothing was changed" };
+	end
+	module:provides("adhoc", new_command(offer.title, offer.node, new_form_command(form_of(offer), initial_values, submit), "admin"));
+end
+
+-- start(module, offer): offers the commands from now on
+--   offer.title: what the overview shows; offer.node: of the ad-hoc command; offer.overview() -> array of lines
+--   offer.list, offer.list_desc: name and help of the shell command that prints them
+--   offer.subject, offer.subject_label: name and label of what actions are for; offer.subjects() -> array of strings
+--   offer.actions: array of { name, label (in the form), desc (help of the shell), run(subject) -> true, text; or nil, text }
+function commands.start(module, offer)
+	-- not before the shell is there
+	compat.on_started(module, function () add_shell_commands(module, offer); end);
+	add_adhoc_command(module, offer);
+end
+
+-- stop(module): the module is unloaded
+function commands.stop(module)
+	module:shared(("/*/%s/commands"):format(module.name))[module.host] = nil;
+end
+
+return commands;

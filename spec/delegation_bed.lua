@@ -10,15 +10,17 @@ bed.xmlns = "urn:xmpp:delegation:2";
 -- A server capulet.lit with these delegations (text of the Lua table), the component ent.capulet.lit and what else is in `hosts`
 function bed.server(s, version, delegations, options)
 	options = options or {};
-	return s:node { version = version; log_level = options.log_level; modules = options.modules; global = options.global; config = ([[
+	return s:node { version = version; log_level = options.log_level; modules = options.modules; plugins = options.plugins;
+		global = options.global; config = ([[
 		VirtualHost "capulet.lit"
 			modules_enabled = { "delegation" }
 			delegations = { %s }
 			%s
 		Component "ent.capulet.lit"
 			component_secret = "hush"
+			%s
 		%s
-	]]):format(delegations, options.host or "", options.hosts or "") };
+	]]):format(delegations, options.host or "", options.component or "", options.hosts or "") };
 end
 
 -- Connects the component, answers what the server wants to know about features, and returns the component and its adverts
@@ -82,6 +84,41 @@ function bed.answer(entity, outer, inner, payload, changes)
 		attr[name] = value or nil;
 	end
 	bed.reply(entity, outer, (bed.wrapped(attr, payload or "<done xmlns='urn:x:done'/>", outer.tags[1].attr.xmlns)));
+end
+
+-- serve(entity, payload): from now on answers everything at once with this payload: delegated requests, and those to itself too. Does no more
+-- than it must, for benches.
+function bed.serve(entity, payload)
+	local plain = "<iq type='result' id='%s' from='%s' to='%s'>"..payload.."</iq>";
+	local wrapped = "<iq type='result' id='%s' from='%s' to='%s'><delegation xmlns='urn:xmpp:delegation:2'><forwarded xmlns='urn:xmpp:forward:0'>"
+		.."<iq xmlns='jabber:client' type='result' id='%s' to='%s'>"..payload.."</iq></forwarded></delegation></iq>";
+	entity.on_stanza = function (stanza)
+		local attr = stanza.attr;
+		entity.inbox = {};
+		if attr.type ~= "set" then return; end
+		local delegation = stanza.tags[1];
+		if delegation.name ~= "delegation" then
+			entity:send(plain:format(attr.id, attr.to, attr.from));
+			return;
+		end
+		local inner = delegation.tags[1].tags[1].attr;
+		entity:send(wrapped:format(attr.id, attr.to, attr.from, inner.id, inner.from));
+	end;
+end
+
+-- answer_inside(node, host): the internal component answers delegated requests at once, with an empty result
+function bed.answer_inside(node, host)
+	node:eval(([[
+		local st = require "util.stanza";
+		module:context(%q):hook("iq-set/host/urn:xmpp:delegation:2:delegation", function (event)
+			local inner = event.stanza:find("{urn:xmpp:delegation:2}delegation/{urn:xmpp:forward:0}forwarded/{jabber:client}iq");
+			local reply = st.reply(inner);
+			reply.attr.xmlns = "jabber:client";
+			event.origin.send(st.reply(event.stanza):tag("delegation", { xmlns = "urn:xmpp:delegation:2" })
+				:tag("forwarded", { xmlns = "urn:xmpp:forward:0" }):add_child(reply):reset());
+			return true;
+		end);
+	]]):format(host));
 end
 
 return bed;

@@ -1,32 +1,43 @@
 -- SPDX-License-Identifier: MIT
--- A managing entity: whether it is there, what it was told, what it announces for service discovery, and the requests it owes an answer.
+-- A managing entity: whether it is there, and the requests it owes an answer. What it is told and asked is in introduction.lib.lua.
 --
 -- Requests lie in one pending table per entity, keyed by the id of the request to the entity; an entry leaves it when the answer comes, its
 -- deadline passes, the entity disconnects or the module unloads, and each time the user gets exactly one answer.
 
 local st = require "util.stanza";
 local new_id = require "util.id".medium;
+local now = require "util.time".monotonic;
 local jid_split = require "util.jid".split;
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 
 local pending = require "prosody_relay.pending";
 
+local introduction = module:require "introduction";
+local meter_of = module:require "metrics".of;
 local wrapper = module:require "wrapper";
 
-local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+-- Answers in a row that fail the checks, after which the stream of an entity is closed (D12)
+local max_faults = 10;
 
--- Nobody waits for these answers, so an entity may take its time after it started.
-local disco_timeout = 600;
-
--- scope of nested service discovery -> separator in its node name (XEP-0355 section 7.2)
-local separators = { host = "::", bare = ":bare:" };
+-- Ids of requests to entities cannot be guessed, and are not used again after a reload or restart
+local id_prefix, last_id = new_id(), 0;
+local function next_id()
+	last_id = last_id + 1;
+	return id_prefix..last_id;
+end
 
 local entity_methods = {};
 local entity_mt = { __index = entity_methods };
 
+-- Sends what ends a request to the user, and lets her stream go on if it waits for that (D31)
+local function settle(record, stanza)
+	module:send(stanza);
+	if record.done then record.done(); end
+end
+
 local function refuse(record)
-	module:send(wrapper.refusal(record));
+	settle(record, wrapper.refusal(record));
 end
 
 -- new(jid, max_pending, on_change, [saved]) -> managing entity, not connected yet
@@ -40,15 +51,17 @@ local function new(jid, max_pending, on_change, saved)
 	self.preferred_address = saved and saved.address;
 	-- whether it may still work on a request whose time was over
 	self.overdue = saved and saved.overdue;
+	self.absence = "it has not connected yet";
+	self.meters = {};
 	-- inner ids in flight, to tell when two users chose the same (B11)
 	self.inner_ids = {};
 	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved and saved.requests);
 	for _, record in self.requests:each() do
 		self.inner_ids[record.inner_id] = true;
+		local meter = self:meter(record.namespace);
+		meter.pending = meter.pending + 1;
 	end
-	self.queries = pending.new(module, function (_, query)
-		self:complain(("no answer about the features of %s"):format(query.delegation.namespace));
-	end);
+	self.introduction = introduction.new(on_change, function (trouble) self:complain(trouble); end, saved and saved.introduction);
 	return self;
 end
 
@@ -56,6 +69,17 @@ end
 function entity_methods:manage(delegation)
 	delegation.entity = self;
 	self.delegations[#self.delegations + 1] = delegation;
+	self.introduction:add(delegation);
+end
+
+-- meter(namespace) -> the meter of what this entity manages in the namespace
+function entity_methods:meter(namespace)
+	local meter = self.meters[namespace];
+	if not meter then
+		meter = meter_of(namespace, self.jid);
+		self.meters[namespace] = meter;
+	end
+	return meter;
 end
 
 -- is_sender(jid) -> boolean: whether a stanza with this `from` is the entity's own (D16): its whole domain if it is a domain, else its
@@ -72,106 +96,76 @@ function entity_methods:complain(trouble)
 	module:log(level, "Managing entity %s: %s", self.jid, trouble);
 end
 
--- up(address): the entity is there, and requests go to this JID
-function entity_methods:up(address)
-	self.address, self.preferred_address, self.complaints = address, nil, {};
+-- up(address, [session]): the entity is there, and requests go to this JID; session: its stream, if that is one of this server
+function entity_methods:up(address, session)
+	self.address, self.session, self.preferred_address, self.complaints, self.faults = address, session, nil, {}, 0;
+	self.forgotten = false;
 	module:log("info", "Managing entity %s is available as %s", self.jid, address);
-	self:introduce();
+	self.introduction:begin(address);
 	self.on_change();
 end
 
--- Tells the entity what it manages and asks what to announce
+-- introduce(): tells the entity everything anew
 function entity_methods:introduce()
 	self.forgotten = false;
-	self:advertise();
-	self:ask_features();
+	self.introduction:again();
 end
 
--- down(): the entity is gone; whoever waits for it is answered at once (D13)
-function entity_methods:down()
+-- down(why): the entity is gone; whoever waits for it is answered at once (D13)
+--   why: text for administrators
+function entity_methods:down(why)
+	self.absence = why;
 	if not self.address then return; end
 	module:log("info", "Managing entity %s is gone", self.jid);
-	self.address, self.overdue = nil, false;
-	for id in self.queries:each() do
-		self.queries:remove(id);
-	end
-	for _, delegation in ipairs(self.delegations) do
-		delegation.nested = nil;
-	end
+	self.address, self.session, self.overdue = nil, nil, false;
+	self.introduction:finish();
 	self.on_change();
 	local waiting = {};
 	for id in self.requests:each() do waiting[#waiting + 1] = id; end
 	for _, id in ipairs(waiting) do
 		local record = self:take(id);
-		if record then refuse(record); end
-	end
-end
-
--- Tells the entity what is delegated to it (D3): one message, or one for each version of the protocol that its entries use (R9)
-function entity_methods:advertise()
-	local adverts = {};
-	for _, delegation in ipairs(self.delegations) do
-		local advert = adverts[delegation.version];
-		if not advert then
-			advert = st.message({ from = module.host; to = self.address; id = new_id() }):tag("delegation", { xmlns = delegation.version });
-			adverts[delegation.version] = advert;
-		end
-		advert:tag("delegated", { namespace = delegation.advertised });
-		for _, name in ipairs(delegation.filtering) do
-			advert:tag("attribute", { name = name }):up();
-		end
-		advert:up();
-	end
-	for _, advert in pairs(adverts) do
-		module:send(advert:reset());
-	end
-end
-
--- Asks what to show in service discovery for each delegated namespace (D20); answers come in :answer()
-function entity_methods:ask_features()
-	for _, delegation in ipairs(self.delegations) do
-		for scope, separator in pairs(delegation.pseudo and {} or separators) do
-			local id = new_id();
-			self.queries:add(id, { delegation = delegation; scope = scope }, disco_timeout);
-			module:send(st.iq({ type = "get"; from = module.host; to = self.address; id = id })
-				:tag("query", { xmlns = xmlns_disco_info; node = delegation.version..separator..delegation.namespace }):reset());
+		if record then
+			self:meter(record.namespace):refused("disconnected");
+			refuse(record);
 		end
 	end
 end
 
-function entity_methods:learn_features(query, stanza)
-	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);
-	if not info then
-		self:complain(("no features announced for %s"):format(query.delegation.namespace));
-		return;
-	end
-	query.delegation.nested = query.delegation.nested or {};
-	query.delegation.nested[query.scope] = info.tags;
-	self.on_change();
+-- Why a request cannot be sent to the entity: the meter's reason, and the type and condition of the error; nil when it can
+local function obstacle(self)
+	if not self.address then return "unavailable", "cancel", "service-unavailable"; end
+	if self.requests:count() < self.max_pending then return nil; end
+	self:complain(("%d requests without an answer"):format(self.max_pending));
+	return "max-pending", "wait", "resource-constraint";
 end
 
--- forward(origin, stanza, delegation, to) -> true: sends the request to the entity, or refuses it
+-- forward(origin, stanza, delegation, to, [done]) -> whether the request was sent to the entity; otherwise it has been refused
 --   to: address that the user wrote, nil if none (D8: Prosody removes her own bare JID)
-function entity_methods:forward(origin, stanza, delegation, to)
-	if not self.address then
-		origin.send(st.error_reply(stanza, "cancel", "service-unavailable"));
-		return true;
-	elseif self.requests:count() >= self.max_pending then
-		self:complain(("%d requests without an answer"):format(self.max_pending));
-		origin.send(st.error_reply(stanza, "wait", "resource-constraint"));
-		return true;
+--   done(): called when the user has been answered, which may be before this returns
+function entity_methods:forward(origin, stanza, delegation, to, done)
+	local namespace = delegation.namespace;
+	local meter = self:meter(namespace);
+	local reason, error_type, condition = obstacle(self);
+	if reason then
+		meter:refused(reason);
+		origin.send(st.error_reply(stanza, error_type, condition));
+		return false;
 	end
-	local from, inner_id = stanza.attr.from, stanza.attr.id;
-	local own = jid_bare(from);
-	if self.overdue or self.inner_ids[inner_id] then inner_id = new_id(); end
+	local attr = stanza.attr;
+	local inner_id = attr.id;
+	if self.overdue or self.inner_ids[inner_id] then inner_id = next_id(); end
+	-- eight fields fill a table of Lua; another one would double it
 	local record = {
-		from = from; to = to; own = (to == nil or to == own) and own or nil;
-		id = stanza.attr.id; inner_id = inner_id; version = delegation.version; address = self.address;
+		from = attr.from; to = to; id = attr.id; inner_id = inner_id; version = delegation.version; address = self.address;
+		namespace = namespace; since = now();
 	};
-	local id = new_id();
+	if done then record.done = done; end
+	local id = next_id();
 	self.inner_ids[inner_id] = true;
 	self.requests:add(id, record, delegation.timeout);
-	module:send(wrapper.wrap(stanza, record, module.host, id));
+	meter:forwarded();
+	-- a stream has no use for a stanza that it has passed on; a module that sends one compares the answer with it
+	module:send(wrapper.wrap(origin.thread and stanza or st.clone(stanza), record, module.host, id));
 	return true;
 end
 
@@ -186,50 +180,71 @@ function entity_methods:release(record)
 	self.inner_ids[record.inner_id] = nil;
 	-- a Lua table keeps the room of its largest time
 	if self.requests:count() == 0 then self.inner_ids = {}; end
+	local meter = self:meter(record.namespace);
+	meter.pending = meter.pending - 1;
 end
 
 function entity_methods:expired(record)
 	self:release(record);
 	-- its answer may still come, and be mixed up with that to a new request of the same id (B11)
 	self.overdue = true;
+	self:meter(record.namespace):timed_out();
 	self:complain("no answer in time");
 	self.forgotten = self.remote;
 	refuse(record);
 end
 
+-- D12. Errors of the entity are no fault of its protocol (D14), and one good answer makes up for the bad ones before it.
+local function count_fault(self, reason)
+	if reason == "error" then return; end
+	self.faults = self.faults + 1;
+	if self.faults == max_faults and self.session then
+		module:log("warn", "Managing entity %s: closing its stream after %d bad answers in a row", self.jid, max_faults);
+		self.session:close { condition = "policy-violation"; text = "Answers to delegated requests are not as XEP-0355 demands" };
+	end
+end
+
 -- answer(stanza) -> true if it was the answer to one of our requests. Only the JID that was asked can answer (B2).
 function entity_methods:answer(stanza)
 	local id, from = stanza.attr.id, stanza.attr.from;
-	if from == self.address and self.queries:get(id) then
-		self:learn_features(self.queries:remove(id), stanza);
-		return true;
-	end
 	local waiting = self.requests:get(id);
-	if not waiting or waiting.address ~= from then return; end
+	if not waiting then return self.introduction:answer(stanza); end
+	if waiting.address ~= from then return; end
 	local record = self:take(id);
-	local reply, fault = wrapper.unwrap(stanza, record);
+	local reply, reason = wrapper.unwrap(stanza, record);
 	if reply then
+		self.faults = 0;
+		self:meter(record.namespace):answered(now() - record.since);
 		-- an entity on another server may have been restarted unseen
 		if self.forgotten then self:introduce(); end
-		module:send(reply);
+		settle(record, reply);
 	else
-		self:complain("answers a request with "..fault);
+		self:meter(record.namespace):refused(reason);
+		self:complain("answers a request with "..wrapper.faults[reason]);
 		self.forgotten = self.remote;
 		refuse(record);
+		count_fault(self, reason);
 	end
 	return true;
 end
 
--- save() -> what a module reload must not lose
-function entity_methods:save()
-	return { address = self.address; overdue = self.overdue; requests = self.requests:save() };
+-- dismiss(): nothing is delegated to the entity any more
+function entity_methods:dismiss()
+	self.introduction:revoke();
+	self:down("the module is not loaded");
 end
 
--- refuse_saved(saved): answers the requests of a saved entity that does not come back
-local function refuse_saved(saved)
+-- save() -> what a module reload must not lose
+function entity_methods:save()
+	return { address = self.address; overdue = self.overdue; requests = self.requests:save(); introduction = self.introduction:save() };
+end
+
+-- dismiss_saved(saved): the same as dismiss() for a saved entity that does not come back
+local function dismiss_saved(saved)
+	introduction.revoke_saved(saved.introduction);
 	for _, record in pairs(saved.requests.records) do
 		refuse(record);
 	end
 end
 
-return { new = new; refuse_saved = refuse_saved };
+return { new = new; dismiss_saved = dismiss_saved };

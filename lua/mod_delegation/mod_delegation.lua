@@ -3,7 +3,8 @@
 -- account of this server, or a remote service) and passes its answers on, unnoticed by the users.
 --
 -- One table of requests per entity (entity.lib.lua); hooks are added once, none per request. What an answer must look like is in
--- wrapper.lib.lua, when an entity is there in watch.lib.lua, what service discovery shows in nesting.lib.lua and bare_disco.lib.lua.
+-- wrapper.lib.lua, when an entity is there in watch.lib.lua, what it is told in introduction.lib.lua, what service discovery shows in
+-- nesting.lib.lua and bare_disco.lib.lua.
 
 -- Delegations belong to virtual hosts. A component that has the module enabled, or inherits the global option, has none (R4, B6).
 if module:get_host_type() ~= "local" then return; end
@@ -18,9 +19,9 @@ local entity = module:require "entity";
 
 local saved_entities = module.saved_state and module.saved_state.entities or {};
 
-local function answer_saved_requests()
+local function dismiss_saved_entities()
 	for jid, saved in pairs(saved_entities) do
-		entity.refuse_saved(saved);
+		entity.dismiss_saved(saved);
 		saved_entities[jid] = nil;
 	end
 end
@@ -37,7 +38,7 @@ end
 local readable, delegations, problems, max_pending = pcall(read_options);
 if not readable then
 	-- the module does not come back from this reload: nobody else would answer the users
-	answer_saved_requests();
+	dismiss_saved_entities();
 	error(delegations, 0);
 end
 for _, problem in ipairs(problems) do
@@ -63,7 +64,7 @@ for _, delegation in ipairs(delegations) do
 	by_namespace[delegation.namespace] = delegation;
 end
 -- what is left in it belongs to entities that the new configuration does not know
-answer_saved_requests();
+dismiss_saved_entities();
 
 -- The delegation that a request falls under; nil if the server treats it itself, because the namespace is not delegated, a filtering
 -- attribute is missing (D15), or the managing entity sends it (D16).
@@ -79,7 +80,8 @@ local function delegation_for(stanza, namespace)
 end
 
 local function forward(event, delegation)
-	return delegation.entity:forward(event.origin, event.stanza, delegation, written_to.of(event));
+	delegation.entity:forward(event.origin, event.stanza, delegation, written_to.of(event));
+	return true;
 end
 
 local function handle_iq(event)
@@ -94,9 +96,11 @@ local function handle_answer(event)
 	local stanza = event.stanza;
 	local type, from = stanza.attr.type, stanza.attr.from;
 	if (type ~= "result" and type ~= "error") or not from then return; end
-	local asked, account = entities[from], entities[jid_bare(from)];
+	local asked = entities[from];
+	if asked and asked:answer(stanza) then return true; end
 	-- an account and one of its resources can both be configured
-	return asked and asked:answer(stanza) or account and account ~= asked and account:answer(stanza) or nil;
+	local account = entities[jid_bare(from)];
+	return account and account ~= asked and account:answer(stanza) or nil;
 end
 
 -- Ahead of mod_iq (0), which fires the events that the server's own handlers hook; behind what filters stanzas (mod_blocklist: 100).
@@ -135,6 +139,6 @@ function module.unload()
 	written_to.stop();
 	if module.reloading then return; end
 	for _, managing in pairs(entities) do
-		managing:down();
+		managing:dismiss();
 	end
 end

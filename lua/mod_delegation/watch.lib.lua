@@ -11,15 +11,19 @@ local function watch_external_component(entity, host)
 	local session = prosody.hosts[host].modules.component.session;
 	events:hook("component-authenticated", function (event)
 		session = event.session;
-		entity:up(entity.jid);
+		entity:up(entity.jid, session);
 	end);
 	events:hook("component-disconnected", function (event)
 		-- also fired for a second connection that was refused
 		if event.session ~= session then return; end
 		session = nil;
-		entity:down();
+		entity:down("the component is not connected");
 	end);
-	if session then entity:up(entity.jid); end
+	if session then
+		entity:up(entity.jid, session);
+	else
+		entity:down("the component is not connected");
+	end
 end
 
 -- The resource that manages for an account: the configured one, else the one that managed before a reload, else the first connected
@@ -39,8 +43,9 @@ local function watch_account(entity, host)
 	local events = module:context(host);
 	local function take_over()
 		local session = not entity.address and managing_session(entity);
-		if session then entity:up(session.full_jid); end
+		if session then entity:up(session.full_jid, session); end
 	end
+	local absence = entity.resource and "this resource is not connected" or "no resource of the account is connected";
 	events:hook("resource-bind", function (event)
 		if event.session.username == entity.node then
 			-- the advert must not overtake the answer to the bind request
@@ -49,10 +54,11 @@ local function watch_account(entity, host)
 	end);
 	events:hook("resource-unbind", function (event)
 		if event.session.full_jid == entity.address then
-			entity:down();
+			entity:down(absence);
 			take_over();
 		end
 	end);
+	entity.absence = absence;
 	take_over();
 end
 
@@ -80,13 +86,13 @@ local function start(entities)
 	-- behind the module manager (0), which loads mod_component there
 	module:hook_global("host-activated", function (host)
 		each_on(host, function (entity)
-			entity:down();
+			entity:down("its host has been activated");
 			entity.remote = nil;
 			attach(entity);
 		end);
 	end, -1);
 	module:hook_global("host-deactivated", function (host)
-		each_on(host, function (entity) entity:down(); end);
+		each_on(host, function (entity) entity:down("its host is not active"); end);
 	end);
 	compat.on_started(module, function ()
 		for _, entity in pairs(entities) do

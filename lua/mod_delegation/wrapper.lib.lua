@@ -3,27 +3,32 @@
 --
 -- Both sides of an exchange work on a record, plain data that survives a module reload:
 --   from, to, id   of the initial stanza; `to` as the user wrote it, nil if she wrote none
---   own            the sender's bare JID when she asked her own account (no `to`, or her bare JID); entities may write it as `from`
 --   inner_id       id of the forwarded stanza (B11: differs from id when that one is in flight already)
 --   version        namespace of the protocol
 --   address        JID the request is sent to
 
 local st = require "util.stanza";
+local jid_bare = require "util.jid".bare;
+
+local native = require "prosody_relay.stanza".native;
+
+local stanza_mt = st.stanza_mt;
 
 local xmlns_forward = "urn:xmpp:forward:0";
 local xmlns_client = "jabber:client";
 
--- wrap(stanza, record, host, id) -> the request to the managing entity; stanza is left as it is
+-- st.stanza() would look at every character of what is known to be valid
+local function element(name, attr, child)
+	return setmetatable({ name = name; attr = attr; tags = { child }; child }, stanza_mt);
+end
+
+-- wrap(stanza, record, host, id) -> the request to the managing entity, which has the stanza itself in it: no copy
 local function wrap(stanza, record, host, id)
-	local inner = st.clone(stanza);
-	inner.attr.xmlns = xmlns_client;
-	inner.attr.to = record.to;
-	inner.attr.id = record.inner_id;
-	return st.iq({ type = "set"; from = host; to = record.address; id = id })
-		:tag("delegation", { xmlns = record.version })
-			:tag("forwarded", { xmlns = xmlns_forward })
-				:add_child(inner)
-		:reset();
+	local attr = stanza.attr;
+	attr.xmlns, attr.to, attr.id = xmlns_client, record.to, record.inner_id;
+	local forwarded = element("forwarded", { xmlns = xmlns_forward }, stanza);
+	local delegation = element("delegation", { xmlns = record.version }, forwarded);
+	return native(element("iq", { type = "set"; from = host; to = record.address; id = id }, delegation));
 end
 
 -- The forwarded stanza: exactly one, whatever white space or <delay/> stands beside it
@@ -40,38 +45,51 @@ local function forwarded_iq(answer, version)
 	return found;
 end
 
+-- reason for which an answer is refused -> what to tell administrators
+local faults = {
+	["error"] = "an error"; ["not-wrapped"] = "no forwarded stanza"; ["wrong-type"] = "wrong type"; ["wrong-id"] = "wrong id";
+	["wrong-to"] = "wrong to"; ["wrong-from"] = "wrong from";
+};
+
+-- Whether `from` is one of the addresses that the answer may come from: what the user asked, or, when that was her own account (no `to`,
+-- or her bare JID), her bare JID, as some entities write it
+local function is_asked(from, record)
+	if from == nil or from == record.to then return true; end
+	return record.to == nil and from == jid_bare(record.from);
+end
+
 local function fault_of(iq, record)
 	local attr = iq.attr;
 	if attr.type ~= "result" and not (attr.type == "error" and iq:get_child("error")) then
-		return "wrong type";
+		return "wrong-type";
 	elseif attr.id ~= record.inner_id then
-		return "wrong id";
+		return "wrong-id";
 	elseif attr.to ~= record.from then
-		return "wrong to";
-	elseif attr.from ~= nil and attr.from ~= record.to and attr.from ~= record.own then
-		return "wrong from";
+		return "wrong-to";
+	elseif not is_asked(attr.from, record) then
+		return "wrong-from";
 	end
 end
 
 -- Elements of the client's stream namespace have no xmlns of their own in a stanza, so that they fit the receiver's stream, whichever it is
-local function to_stream_namespace(element)
-	element.attr.xmlns = nil;
-	for _, child in ipairs(element.tags) do
+local function to_stream_namespace(stanza)
+	stanza.attr.xmlns = nil;
+	for _, child in ipairs(stanza.tags) do
 		if child.attr.xmlns == xmlns_client then to_stream_namespace(child); end
 	end
 end
 
--- unwrap(answer, record) -> stanza for the user, or nil and what is wrong with the answer. The stanza is taken out of the answer.
+-- unwrap(answer, record) -> stanza for the user; or nil and a key of `faults`. The stanza is taken out of the answer.
 local function unwrap(answer, record)
-	if answer.attr.type ~= "result" then return nil, "an error"; end
+	if answer.attr.type ~= "result" then return nil, "error"; end
 	local iq = forwarded_iq(answer, record.version);
-	if not iq then return nil, "no forwarded stanza"; end
+	if not iq then return nil, "not-wrapped"; end
 	local fault = fault_of(iq, record);
 	if fault then return nil, fault; end
 	to_stream_namespace(iq);
 	iq.attr.id = record.id;
 	iq.attr.from = iq.attr.from or record.to;
-	return iq;
+	return native(iq);
 end
 
 -- refusal(record) -> what the user gets instead of an answer (XEP-0355 section 4.3, NB1 and NB2)
@@ -79,4 +97,4 @@ local function refusal(record)
 	return st.error_reply(st.iq({ type = "get"; from = record.from; to = record.to; id = record.id }), "cancel", "service-unavailable");
 end
 
-return { wrap = wrap; unwrap = unwrap; refusal = refusal };
+return { wrap = wrap; unwrap = unwrap; refusal = refusal; faults = faults };

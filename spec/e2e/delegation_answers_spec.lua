@@ -13,6 +13,14 @@ local function expect_refusal(user, id, from)
 	assert.equal("cancel", refusal:get_child("error").attr.type);
 end
 
+-- One request as it should be, so that the bad ones are not ten in a row (D12)
+local function answer_well(user, entity)
+	local id = delegation.request(user, ns);
+	local outer, inner = delegation.forwarded(entity);
+	delegation.answer(entity, outer, inner);
+	user:expect { "iq", type = "result", id = id };
+end
+
 local function in_flight(node)
 	return node:eval [[
 		local saved, count = hosts["capulet.lit"].modules.delegation.module.save(), 0;
@@ -69,6 +77,7 @@ describe("delegation on Prosody "..version, function ()
 			delegation.answer(entity, outer, inner);
 			juliet:sync();
 			juliet:expect_none({ "iq" }, 0);
+			answer_well(juliet, entity);
 		end
 	end));
 
@@ -91,6 +100,7 @@ describe("delegation on Prosody "..version, function ()
 			local id = delegation.request(juliet, ns, { id = "same" });
 			delegation.reply(entity, (delegation.forwarded(entity)), content);
 			expect_refusal(juliet, id);
+			answer_well(juliet, entity);
 		end
 		-- the log is not the entity's to fill
 		local _, warnings = assert(io.open(capulet.dir.."/prosody.log")):read("a"):gsub("\twarn\t[^\n]*no forwarded stanza", "");
@@ -129,6 +139,20 @@ describe("delegation on Prosody "..version, function ()
 		local type, condition, text = reply:get_error();
 		assert.same({ "modify", "conflict", "no" }, { type, condition, text });
 		assert.equal("more", reply:find("error/{urn:x:d}detail#"));
+	end));
+
+	it("takes the first of two answers (D1, D11)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated);
+		local entity = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local id = delegation.request(juliet, ns);
+		local outer, inner = delegation.forwarded(entity);
+		for _, payload in ipairs { "<first xmlns='urn:x:done'/>", "<second xmlns='urn:x:done'/>" } do
+			delegation.answer(entity, outer, inner, payload);
+		end
+		juliet:expect { "iq", type = "result", id = id, has = "{urn:x:done}first" };
+		juliet:expect_none({ "iq" }, 0.2);
+		answer_well(juliet, entity);
 	end));
 
 	it("turns an error of the outer stanza into service-unavailable (D14)", bed.scenario(function (s)
@@ -260,9 +284,6 @@ describe("delegation on Prosody "..version, function ()
 			delegation_timeout = 2 delegation_max_pending = 30000
 		]] });
 		capulet:allow_log("ent.capulet.lit: no answer in time");
-		local entity = delegation.entity(capulet);
-		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		juliet:sync();
 		local function used()
 			return table.unpack(capulet:eval [[
 				collectgarbage(); collectgarbage();
@@ -274,6 +295,7 @@ describe("delegation on Prosody "..version, function ()
 			]]);
 		end
 		local function flood(count)
+			local entity, juliet = delegation.entity(capulet), capulet:client("juliet@capulet.lit/balcony");
 			for i = 1, count, 500 do
 				local requests = {};
 				for j = i, i + 499 do
@@ -285,16 +307,17 @@ describe("delegation on Prosody "..version, function ()
 			local function count_one(stanza) if stanza.attr.type == "error" then answers = answers + 1; end end
 			juliet.on_stanza = count_one;
 			s:wait_until(function () return answers == count; end, 60, "answers to all requests");
-			juliet:drain();
-			entity:drain();
+			-- what their streams have taken goes with them
+			juliet:close();
+			entity:close();
 		end
-		flood(20000); -- what a server keeps of its largest load once, it keeps
+		flood(500); -- what the first requests make a server load, it keeps
 		local handlers_before, memory_before = used();
 		flood(20000);
 		local handlers, memory = used();
 		assert.equal(handlers_before, handlers);
 		assert.equal(0, in_flight(capulet));
-		assert(memory < memory_before + 500, ("%.0f KiB more than before"):format(memory - memory_before));
+		assert(memory < memory_before * 1.05, ("%.0f KiB, %.0f before"):format(memory, memory_before));
 	end));
 end);
 end

@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: MIT
+-- What a managing entity is told (D3, D29, R9) and what it is asked for service discovery (D20), when it connects and when its delegations
+-- change while it is connected.
+
+local st = require "util.stanza";
+local new_id = require "util.id".medium;
+
+local pending = require "prosody_relay.pending";
+
+local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+
+-- Nobody waits for these answers, so an entity may take its time after it started.
+local disco_timeout = 600;
+
+-- scope of nested service discovery -> separator in its node name (XEP-0355 section 7.2)
+local separators = { host = "::", bare = ":bare:" };
+
+local introduction = {};
+local introduction_mt = { __index = introduction };
+
+-- new(on_change, complain, [saved]) -> introduction of one entity
+--   on_change(): what the entity announces has changed; complain(trouble): for the log
+--   saved: result of :save() before a module reload
+local function new(on_change, complain, saved)
+	local self = setmetatable({
+		on_change = on_change; complain = complain; delegations = {}; saved = saved;
+		-- version of the protocol -> text of the last advert
+		told = {};
+	}, introduction_mt);
+	self.queries = pending.new(module, function (_, query)
+		complain(("no answer about the features of %s"):format(query.delegation.namespace));
+	end);
+	return self;
+end
+
+local function saved_name(delegation)
+	return delegation.version.." "..delegation.namespace;
+end
+
+-- add(delegation): one more of the entity's, before it is there
+function introduction:add(delegation)
+	self.delegations[#self.delegations + 1] = delegation;
+end
+
+-- version of the protocol -> <delegation/> with all that is delegated in it
+local function compose(delegations)
+	local adverts = {};
+	for _, delegation in ipairs(delegations) do
+		local advert = adverts[delegation.version] or st.stanza("delegation", { xmlns = delegation.version });
+		adverts[delegation.version] = advert;
+		advert:tag("delegated", { namespace = delegation.advertised });
+		for _, name in ipairs(delegation.filtering) do
+			advert:tag("attribute", { name = name }):up();
+		end
+		advert:up();
+	end
+	return adverts;
+end
+
+-- Sends the adverts that say anything new, and returns whether there was one. An advert is complete; when nothing is left of what the
+-- last one said, it is empty.
+local function advertise(self, delegations)
+	local adverts, changed = compose(delegations), false;
+	for version in pairs(self.told) do
+		adverts[version] = adverts[version] or st.stanza("delegation", { xmlns = version });
+	end
+	for version, advert in pairs(adverts) do
+		local text = tostring(advert);
+		if self.told[version] ~= text then
+			module:send(st.message({ from = module.host; to = self.address; id = new_id() }):add_child(advert:reset()));
+			changed = true;
+		end
+		self.told[version] = advert.tags[1] and text or nil;
+	end
+	return changed;
+end
+
+local function ask_features(self)
+	for _, delegation in ipairs(self.delegations) do
+		for scope, separator in pairs(delegation.pseudo and {} or separators) do
+			local id = new_id();
+			self.queries:add(id, { delegation = delegation; scope = scope }, disco_timeout);
+			module:send(st.iq({ type = "get"; from = module.host; to = self.address; id = id })
+				:tag("query", { xmlns = xmlns_disco_info; node = delegation.version..separator..delegation.namespace }):reset());
+		end
+	end
+end
+
+local function forget_queries(self)
+	for id in self.queries:each() do
+		self.queries:remove(id);
+	end
+end
+
+-- begin(address): the entity is there. One that was there before a module reload is told again only if its delegations have changed:
+-- rule 3 of the XEP asks for no more, and an entity may take an advert for a new beginning.
+function introduction:begin(address)
+	local saved = self.saved;
+	self.address, self.saved = address, nil;
+	local known = saved and saved.address == address;
+	if known then
+		self.told = saved.told;
+		for _, delegation in ipairs(self.delegations) do
+			delegation.nested = saved.nested[saved_name(delegation)];
+		end
+	end
+	-- answers to what was asked before the reload are nobody's
+	if advertise(self, self.delegations) or known and saved.asking then ask_features(self); end
+end
+
+-- again(): tells and asks everything once more
+function introduction:again()
+	self.told = {};
+	forget_queries(self);
+	advertise(self, self.delegations);
+	ask_features(self);
+end
+
+-- revoke(): nothing is delegated to the entity any more (D29)
+function introduction:revoke()
+	if self.address then advertise(self, {}); end
+end
+
+-- finish(): the entity is gone
+function introduction:finish()
+	self.address, self.told = nil, {};
+	forget_queries(self);
+	for _, delegation in ipairs(self.delegations) do
+		delegation.nested = nil;
+	end
+end
+
+-- answer(stanza) -> true if it was the answer to one of our queries
+function introduction:answer(stanza)
+	if stanza.attr.from ~= self.address then return; end
+	local query = self.queries:remove(stanza.attr.id);
+	if not query then return; end
+	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);
+	if info then
+		local delegation = query.delegation;
+		delegation.nested = delegation.nested or {};
+		delegation.nested[query.scope] = info.tags;
+		self.on_change();
+	else
+		self.complain(("no features announced for %s"):format(query.delegation.namespace));
+	end
+	return true;
+end
+
+-- save() -> what a module reload must not lose
+function introduction:save()
+	local nested = {};
+	for _, delegation in ipairs(self.delegations) do
+		nested[saved_name(delegation)] = delegation.nested;
+	end
+	return { address = self.address; told = self.told; nested = nested; asking = self.queries:count() > 0 };
+end
+
+-- revoke_saved(saved): tells an entity that does not come back from the reload
+local function revoke_saved(saved)
+	if saved.address then advertise(saved, {}); end
+end
+
+return { new = new; revoke_saved = revoke_saved };

@@ -16,6 +16,7 @@ build = {
 		lua = {
 			["mod_delegation"] = "lua/mod_delegation/mod_delegation.lua",
 			["mod_delegation.bare_disco"] = "lua/mod_delegation/bare_disco.lib.lua",
+			["mod_delegation.blocking"] = "lua/mod_delegation/blocking.lib.lua",
 			["mod_delegation.capture"] = "lua/mod_delegation/capture.lib.lua",
 			["mod_delegation.config"] = "lua/mod_delegation/config.lib.lua",
 			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",

@@ -13,25 +13,26 @@ describe("delegation configuration", function ()
 	it("reads entries and leaves the option alone (R1, R2, B7)", function ()
 		local filtering = { "node" };
 		local option = {
-			["urn:xmpp:mam:2"] = { jid = "Pubsub.Capulet.LIT", filtering = filtering, timeout = 5 };
+			["urn:xmpp:mam:2"] = { jid = "Pubsub.Capulet.LIT", filtering = filtering, timeout = 5, blocking = true };
 			["urn:x:y"] = { jid = "bot@capulet.lit/r", protocol = 1 };
 		};
 		local delegations, problems = parse(option);
 		assert.same({}, problems);
 		assert.same({
 			{ namespace = "urn:x:y", advertised = "urn:x:y", jid = "bot@capulet.lit/r", filtering = {}, timeout = 30,
-				version = "urn:xmpp:delegation:1" },
+				version = "urn:xmpp:delegation:1", blocking = false },
 			{ namespace = "urn:xmpp:mam:2", advertised = "urn:xmpp:mam:2", jid = "pubsub.capulet.lit", filtering = { "node" }, timeout = 5,
-				version = "urn:xmpp:delegation:2" },
+				version = "urn:xmpp:delegation:2", blocking = true },
 		}, delegations);
 		assert.not_equal(filtering, delegations[2].filtering);
-		assert.same({ jid = "Pubsub.Capulet.LIT", filtering = { "node" }, timeout = 5 }, option["urn:xmpp:mam:2"]);
+		assert.same({ jid = "Pubsub.Capulet.LIT", filtering = { "node" }, timeout = 5, blocking = true }, option["urn:xmpp:mam:2"]);
 		assert.same({ "urn:xmpp:delegation:2", "urn:xmpp:delegation:1" }, config.versions(delegations)); -- R9
 		assert.same({ "urn:xmpp:delegation:2" }, config.versions {});
 	end);
 
 	it("names the entry, the key and what was expected, for each bad entry (R1, B7)", function ()
 		for _, case in ipairs {
+			{ "n", { jid = "a.b", blocking = 1 }, "expected blocking to be true or false, got 1" },
 			{ 1, { jid = "a.b" }, "entry 1: expected a namespace as key" },
 			{ "", { jid = "a.b" }, "entry \"\": expected a namespace as key" },
 			{ "n", "a.b", "entry \"n\": expected a table such as .*, got \"a.b\"" },
@@ -50,7 +51,7 @@ describe("delegation configuration", function ()
 			{ "n", { jid = "a.b", timeout = "5" }, "expected timeout" },
 			{ "n", { jid = "a.b", timeout = 0 / 0 }, "expected timeout" },
 			{ "n", { jid = "a.b", timeout = math.huge }, "expected timeout" },
-			{ "n", { jid = "a.b", filter = {} }, "unknown key \"filter\", expected jid, filtering, protocol or timeout" },
+			{ "n", { jid = "a.b", filter = {} }, "unknown key \"filter\", expected jid, filtering, protocol, timeout or blocking" },
 			{ "n", { jid = "a.b", [1] = "x" }, "unknown key 1" },
 		} do
 			local delegations, problems = parse { [case[1]] = case[2], ["urn:x:good"] = { jid = "a.b" } };

@@ -37,6 +37,7 @@ local entry_keys = {
 	timeout = { "a number of seconds, at least 1", function (value)
 		return type(value) == "number" and value >= 1 and value < math.huge;
 	end };
+	blocking = { "true or false", function (value) return type(value) == "boolean"; end };
 };
 
 local function shown(value)
@@ -57,7 +58,7 @@ local function problem_of(key, entry, host)
 	for name, value in pairs(entry) do
 		local expected = entry_keys[name];
 		if not expected then
-			return "unknown key "..shown(name)..", expected jid, filtering, protocol or timeout";
+			return "unknown key "..shown(name)..", expected jid, filtering, protocol, timeout or blocking";
 		elseif not expected[2](value, host) then
 			return ("expected %s to be %s, got %s"):format(name, expected[1], shown(value));
 		end
@@ -75,13 +76,14 @@ local function delegation_of(key, entry, timeout)
 		filtering = table.move(entry.filtering or {}, 1, #(entry.filtering or {}), 1, {});
 		version = "urn:xmpp:delegation:"..protocol;
 		timeout = entry.timeout or timeout;
+		blocking = entry.blocking or false;
 	};
 end
 
 -- parse(option, host, timeout) -> list of delegations, list of problems (one line of text for each entry that is skipped)
 --   option: the table of the configuration, which is left as it is; host: the virtual host; timeout: for entries that set none
 -- A delegation is { namespace, advertised (name in the advert), pseudo (nil, "info" or "items"), jid, filtering (list), version
--- (namespace of the protocol), timeout }. The lists are sorted by namespace and by key.
+-- (namespace of the protocol), timeout, blocking }. The lists are sorted by namespace and by key.
 local function parse(option, host, timeout)
 	local keys, delegations, problems, taken = {}, {}, {}, {};
 	for key in pairs(option) do keys[#keys + 1] = key; end

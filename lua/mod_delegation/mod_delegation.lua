@@ -52,6 +52,7 @@ local entities = {};
 
 -- From here on things are hooked that an error would leave behind.
 local written_to = module:require "written_to";
+local blocking = module:require "blocking";
 local nesting = module:require "nesting".new(delegations);
 
 for _, delegation in ipairs(delegations) do
@@ -80,7 +81,10 @@ local function delegation_for(stanza, namespace)
 end
 
 local function forward(event, delegation)
-	delegation.entity:forward(event.origin, event.stanza, delegation, written_to.of(event));
+	local wait, done;
+	if delegation.blocking then wait, done = blocking.waiter(event.origin, entities); end
+	local sent = delegation.entity:forward(event.origin, event.stanza, delegation, written_to.of(event), done);
+	if wait and sent then wait(); end
 	return true;
 end
 

@@ -106,7 +106,7 @@ describe("changes of delegation on Prosody "..version, function ()
 		change(capulet, [[ ["urn:x:third"] = { jid = "other.capulet.lit" }, ]]..two);
 		assert.same({ "urn:x:third" }, told(other));
 		assert.same({ "urn:x:other" }, told(entity));
-		change(capulet, [[ ["urn:x:third"] = { jid = "other.capulet.lit", timeout = 5 }, ]]..two);
+		change(capulet, [[ ["urn:x:third"] = { jid = "other.capulet.lit", timeout = 5, blocking = true }, ]]..two);
 		asked(entity, 4); -- two of the change, and two as they were not answered
 		other:expect_none(any_advert, 0.1);
 		entity:expect_none(any_advert, 0);

@@ -257,7 +257,7 @@ describe("delegation on Prosody "..version, function ()
 		capulet:allow_log("Option 'delegations', entry \"urn:x:[123]\": .*; this entry is skipped");
 		capulet:expect_log("entry \"urn:x:1\": expected a table such as .*, got \"ent.capulet.lit\"");
 		capulet:expect_log("entry \"urn:x:2\": expected jid to be the JID of .*, got nothing");
-		capulet:expect_log("entry \"urn:x:3\": unknown key \"filtring\", expected jid, filtering, protocol or timeout");
+		capulet:expect_log("entry \"urn:x:3\": unknown key \"filtring\", expected jid, filtering, protocol, timeout or blocking");
 		local entity = delegation.entity(capulet);
 		assert.equal(1, #entity:expect({ "message" }).tags[1].tags);
 		delegation.request(capulet:client("juliet@capulet.lit/balcony"), ns);

@@ -23,6 +23,7 @@ build = {
 			["mod_delegation.introduction"] = "lua/mod_delegation/introduction.lib.lua",
 			["mod_delegation.metrics"] = "lua/mod_delegation/metrics.lib.lua",
 			["mod_delegation.nesting"] = "lua/mod_delegation/nesting.lib.lua",
+			["mod_delegation.privilege"] = "lua/mod_delegation/privilege.lib.lua",
 			["mod_delegation.watch"] = "lua/mod_delegation/watch.lib.lua",
 			["mod_delegation.wrapper"] = "lua/mod_delegation/wrapper.lib.lua",
 			["mod_delegation.written_to"] = "lua/mod_delegation/written_to.lib.lua",

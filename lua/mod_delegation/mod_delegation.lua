@@ -53,6 +53,7 @@ local entities = {};
 -- From here on things are hooked that an error would leave behind.
 local written_to = module:require "written_to";
 local blocking = module:require "blocking";
+local privilege = module:require "privilege";
 local nesting = module:require "nesting".new(delegations);
 
 for _, delegation in ipairs(delegations) do
@@ -68,7 +69,7 @@ end
 dismiss_saved_entities();
 
 -- The delegation that a request falls under; nil if the server treats it itself, because the namespace is not delegated, a filtering
--- attribute is missing (D15), or the managing entity sends it (D16).
+-- attribute is missing (D15), or the managing entity sends it (D16), be it in the name of a user (D17).
 local function delegation_for(stanza, namespace)
 	local delegation, from = by_namespace[namespace], stanza.attr.from;
 	if not delegation or not from then return nil; end
@@ -76,7 +77,7 @@ local function delegation_for(stanza, namespace)
 	for _, name in ipairs(delegation.filtering) do
 		if payload.attr[name] == nil then return nil; end
 	end
-	if delegation.entity:is_sender(from) then return nil; end
+	if delegation.entity:is_sender(privilege.sender_of(stanza)) then return nil; end
 	return delegation;
 end
 

@@ -18,6 +18,7 @@ build = {
 			["mod_delegation.bare_disco"] = "lua/mod_delegation/bare_disco.lib.lua",
 			["mod_delegation.blocking"] = "lua/mod_delegation/blocking.lib.lua",
 			["mod_delegation.capture"] = "lua/mod_delegation/capture.lib.lua",
+			["mod_delegation.commands"] = "lua/mod_delegation/commands.lib.lua",
 			["mod_delegation.config"] = "lua/mod_delegation/config.lib.lua",
 			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",
 			["mod_delegation.introduction"] = "lua/mod_delegation/introduction.lib.lua",

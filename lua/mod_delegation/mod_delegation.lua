@@ -53,6 +53,7 @@ local entities = {};
 -- From here on things are hooked that an error would leave behind.
 local written_to = module:require "written_to";
 local blocking = module:require "blocking";
+local commands = module:require "commands";
 local privilege = module:require "privilege";
 local nesting = module:require "nesting".new(delegations);
 
@@ -131,6 +132,7 @@ end
 
 module:require "bare_disco".start(delegation_for, forward);
 module:require "watch".start(entities);
+commands.start(entities, problems);
 
 function module.save()
 	local saved = {};
@@ -142,6 +144,7 @@ end
 
 function module.unload()
 	written_to.stop();
+	commands.stop();
 	if module.reloading then return; end
 	for _, managing in pairs(entities) do
 		managing:dismiss();

@@ -6,6 +6,7 @@
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
 # make bench          measures against Prosody's own functions; one JSON object a line
+# make soak           what takes too long for every run of the tests: many IQs, many starts
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
@@ -96,6 +97,15 @@ bench: all | deps-prosody
 			$(LUA) $$bench || exit 1; \
 	done
 
+# with each Prosody found; SOAK_STARTS=20 starts of each kind of server
+SOAK_STARTS ?= 20
+soak: all prosody13 | deps-prosody deps-test
+	@for lib in $(PROSODY_LIBS); do \
+		LUA_PATH="lua/?.lua;lua/?/init.lua;bench/?.lua;$$lib/?.lua;;" LUA_CPATH="$(BUILD)/?.so;$$lib/?.so;;" PROSODY_LIB=$$lib \
+			$(LUA) bench/soak_delegation.lua || exit 1; \
+	done
+	@DELEGATION_STARTS=$(SOAK_STARTS) busted spec/e2e/delegation_starts_spec.lua
+
 test:
 	@.ci/test
 
@@ -132,4 +142,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all asan bench fuzz test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: all asan bench fuzz soak test test-native valgrind lint rocks install demo prosody13 deps clean

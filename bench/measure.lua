@@ -35,6 +35,32 @@ function measure.compare(ours, peer, rounds, seconds)
 	return median(times_ours), median(times_peer);
 end
 
+-- cpu_of(pid) -> seconds of processor time that a process has had
+function measure.cpu_of(pid)
+	local file = assert(io.open("/proc/" .. pid .. "/stat"));
+	local user, system = file:read("a"):match("%) %S+ " .. ("%S+ "):rep(10) .. "(%d+) (%d+)");
+	file:close();
+	return (user + system) / 100;
+end
+
+-- exchange(scenario, user, count, window, request): sends request(1) to request(count), `window` of them in flight at a time, and waits for
+-- as many results
+function measure.exchange(s, user, count, window, request)
+	local sent, answered = 0, 0;
+	local function ask()
+		sent = sent + 1;
+		user:send(request(sent));
+	end
+	user.on_stanza = function (stanza)
+		assert(stanza.attr.type == "result", tostring(stanza));
+		answered, user.inbox = answered + 1, {};
+		if sent < count then ask(); end
+	end;
+	for _ = 1, window do ask(); end
+	s:wait_until(function () return answered == count; end, 120);
+	user.on_stanza = nil;
+end
+
 -- report(bench, unit, ours, peer, peer_name): less is better; ratio = peer / ours
 function measure.report(bench, unit, ours, peer, peer_name)
 	print(([[{"bench": "%s", "unit": "%s", "ours": %.1f, "peer": %.1f, "peer_name": "%s", "ratio": %.2f}]])

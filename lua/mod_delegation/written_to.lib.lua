@@ -5,10 +5,12 @@
 local add_filter = require "util.filters".add_filter;
 local remove_filter = require "util.filters".remove_filter;
 
-local addressed = setmetatable({}, { __mode = "k" });
+-- The key of the mark in the stanza: no code that walks over a stanza's fields by name meets it. A weak table of the marked stanzas would
+-- cost every request of every user more.
+local ADDRESSED = {};
 
 local function mark(stanza)
-	if stanza.name == "iq" and stanza.attr.to then addressed[stanza] = true; end
+	if stanza.name == "iq" and stanza.attr.to then stanza[ADDRESSED] = true; end
 	return stanza;
 end
 
@@ -33,7 +35,7 @@ module:hook("smacks-hibernation-end", function (event) watch(event.resumed); end
 -- of(event) -> the address as the user wrote it (normalised), nil if she wrote none
 local function of(event)
 	local stanza, origin = event.stanza, event.origin;
-	return stanza.attr.to or addressed[stanza] and origin.username.."@"..origin.host or nil;
+	return stanza.attr.to or stanza[ADDRESSED] and origin.username.."@"..origin.host or nil;
 end
 
 -- stop(): for when the module unloads; filters outlive it otherwise

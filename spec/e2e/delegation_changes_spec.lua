@@ -201,6 +201,7 @@ describe("changes of delegation on Prosody "..version, function ()
 			juliet:expect { "iq", type = "error", id = id };
 		end
 		for entity, namespace in pairs { [delegation.entity(capulet)] = ns, [capulet:client("bot@capulet.lit/a")] = "urn:x:bot" } do
+			entity:expect(any_advert);
 			bad(entity, namespace, 9);
 			exchange(juliet, entity, namespace);
 			bad(entity, namespace, 9);

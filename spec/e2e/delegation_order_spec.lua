@@ -138,6 +138,7 @@ describe("order of delegation on Prosody "..version, function ()
 		]]);
 		local entity = delegation.entity(capulet);
 		local bot, juliet = capulet:client("bot@capulet.lit/a"), capulet:client("juliet@capulet.lit/balcony");
+		bot:expect { "message" };
 		delegation.announce(bot);
 		-- an account that manages asks, and is asked
 		delegation.request(bot, ns);

@@ -60,7 +60,7 @@ end
 
 for version in bed.versions() do
 describe("changes of delegation on Prosody "..version, function ()
-	it("tells an entity once what is delegated to it after a change, and asks it again (D29, D20)", bed.scenario(function (s)
+	it("tells an entity once what is delegated to it after a change, and asks it again (D29, D20, D28)", bed.scenario(function (s)
 		local one, two = [[ ["urn:x:delegated"] = { jid = "ent.capulet.lit" }, ]], [[ ["urn:x:other"] = { jid = "ent.capulet.lit" }, ]];
 		local capulet = s:node { version = version, config = config(one) };
 		local entity = capulet:component("ent.capulet.lit", "hush");

@@ -21,6 +21,7 @@ build = {
 			["mod_delegation.commands"] = "lua/mod_delegation/commands.lib.lua",
 			["mod_delegation.config"] = "lua/mod_delegation/config.lib.lua",
 			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",
+			["mod_delegation.granted"] = "lua/mod_delegation/granted.lib.lua",
 			["mod_delegation.introduction"] = "lua/mod_delegation/introduction.lib.lua",
 			["mod_delegation.metrics"] = "lua/mod_delegation/metrics.lib.lua",
 			["mod_delegation.nesting"] = "lua/mod_delegation/nesting.lib.lua",

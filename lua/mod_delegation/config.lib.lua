@@ -65,6 +65,7 @@ local function problem_of(key, entry, host)
 	end
 end
 
+-- delegation(key, entry, timeout) -> the delegation that a good entry stands for, see parse
 local function delegation_of(key, entry, timeout)
 	local pseudo, protocol = pseudo_namespaces[key], entry.protocol or 2;
 	return {
@@ -105,6 +106,12 @@ local function parse(option, host, timeout)
 	return delegations, problems;
 end
 
+-- canonical(namespace) -> the name in use for it; differs only for the older names of remaining disco (R3)
+local function canonical(namespace)
+	local pseudo = pseudo_namespaces[namespace];
+	return pseudo and pseudo.name or namespace;
+end
+
 -- versions(delegations) -> list of the protocol namespaces to announce: always the current one, older ones when an entry uses them
 local function versions(delegations)
 	local list, seen = { "urn:xmpp:delegation:2" }, { ["urn:xmpp:delegation:2"] = true };
@@ -117,4 +124,4 @@ local function versions(delegations)
 	return list;
 end
 
-return { parse = parse; is_protected = is_protected; versions = versions };
+return { parse = parse; delegation = delegation_of; canonical = canonical; is_protected = is_protected; versions = versions };

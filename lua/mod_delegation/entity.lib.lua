@@ -13,6 +13,7 @@ local jid_host = require "util.jid".host;
 
 local pending = require "prosody_relay.pending";
 
+local granted = module:require "granted";
 local introduction = module:require "introduction";
 local meter_of = module:require "metrics".of;
 local wrapper = module:require "wrapper";
@@ -40,12 +41,15 @@ local function refuse(record)
 	settle(record, wrapper.refusal(record));
 end
 
--- new(jid, max_pending, on_change, [saved]) -> managing entity, not connected yet
+-- new(jid, max_pending, on_change, [saved], [is_guest]) -> managing entity, not connected yet
 --   jid: as configured, normalised; max_pending: requests in flight beyond which users get resource-constraint
 --   on_change(): what is delegated now, or what the entity announces, has changed
---   saved: result of :save() before a module reload
-local function new(jid, max_pending, on_change, saved)
+--   saved: result of :save() before a module reload; is_guest: users chose it, not the administrator
+local function new(jid, max_pending, on_change, saved, is_guest)
 	local self = setmetatable({ jid = jid; max_pending = max_pending; on_change = on_change; delegations = {}; complaints = {} }, entity_mt);
+	self.is_guest = is_guest;
+	-- what it was told about users
+	self.saved_told = saved and saved.told;
 	self.node, self.host, self.resource = jid_split(jid);
 	-- the resource of an account that managed before the reload goes on managing
 	self.preferred_address = saved and saved.address;
@@ -65,18 +69,28 @@ local function new(jid, max_pending, on_change, saved)
 	return self;
 end
 
--- manage(delegation): adds a delegation of the configuration, before the entity connects
+-- manage(delegation): adds a delegation; one that users grant (delegation.client) any time, one of the configuration before the entity
+-- connects
 function entity_methods:manage(delegation)
 	delegation.entity = self;
 	self.delegations[#self.delegations + 1] = delegation;
 	self.introduction:add(delegation);
 end
 
+-- unmanage(delegation): takes back a delegation that users had granted
+function entity_methods:unmanage(delegation)
+	for i, managed in ipairs(self.delegations) do
+		if managed == delegation then table.remove(self.delegations, i); end
+	end
+	self.introduction:remove(delegation);
+end
+
 -- meter(namespace) -> the meter of what this entity manages in the namespace
 function entity_methods:meter(namespace)
 	local meter = self.meters[namespace];
 	if not meter then
-		meter = meter_of(namespace, self.jid);
+		-- users may choose any number of entities
+		meter = meter_of(namespace, self.is_guest and "chosen by users" or self.jid);
 		self.meters[namespace] = meter;
 	end
 	return meter;
@@ -91,7 +105,8 @@ end
 
 -- One warning for each kind of trouble and connection, so that an entity cannot fill the log; the rest goes to the debug log.
 function entity_methods:complain(trouble)
-	local level = self.complaints[trouble] and "debug" or "warn";
+	-- the administrator can do nothing about an entity that only users chose
+	local level = self.complaints[trouble] and "debug" or self.is_guest and "info" or "warn";
 	self.complaints[trouble] = true;
 	module:log(level, "Managing entity %s: %s", self.jid, trouble);
 end
@@ -102,6 +117,12 @@ function entity_methods:up(address, session)
 	self.forgotten = false;
 	module:log("info", "Managing entity %s is available as %s", self.jid, address);
 	self.introduction:begin(address);
+	if self.granted then
+		self.granted:introduced();
+	else
+		granted.bid_farewell(self.address, self.saved_told);
+	end
+	self.saved_told = nil;
 	self.on_change();
 end
 
@@ -109,6 +130,7 @@ end
 function entity_methods:introduce()
 	self.forgotten = false;
 	self.introduction:again();
+	if self.granted then self.granted:again(); end
 end
 
 -- down(why): the entity is gone; whoever waits for it is answered at once (D13)
@@ -122,13 +144,18 @@ function entity_methods:down(why)
 	self.on_change();
 	local waiting = {};
 	for id in self.requests:each() do waiting[#waiting + 1] = id; end
-	for _, id in ipairs(waiting) do
-		local record = self:take(id);
-		if record then
-			self:meter(record.namespace):refused("disconnected");
-			refuse(record);
-		end
-	end
+	for _, id in ipairs(waiting) do self:cancel(id, "disconnected"); end
+	if self.granted then self.granted:gone(); end
+end
+
+-- cancel(id, reason): answers a request that is in flight without the entity, whose answer then comes too late (C25)
+--   reason: the meter's
+function entity_methods:cancel(id, reason)
+	local record = self:take(id);
+	if not record then return; end
+	self.overdue = self.address ~= nil;
+	self:meter(record.namespace):refused(reason);
+	refuse(record);
 end
 
 -- Why a request cannot be sent to the entity: the meter's reason, and the type and condition of the error; nil when it can
@@ -161,6 +188,7 @@ function entity_methods:forward(origin, stanza, delegation, to, done)
 	};
 	if done then record.done = done; end
 	local id = next_id();
+	if delegation.user then self.granted:forwarding(id, record, delegation); end
 	self.inner_ids[inner_id] = true;
 	self.requests:add(id, record, delegation.timeout);
 	meter:forwarded();
@@ -178,6 +206,7 @@ end
 
 function entity_methods:release(record)
 	self.inner_ids[record.inner_id] = nil;
+	if self.granted then self.granted:released(record); end
 	-- a Lua table keeps the room of its largest time
 	if self.requests:count() == 0 then self.inner_ids = {}; end
 	local meter = self:meter(record.namespace);
@@ -224,6 +253,7 @@ function entity_methods:answer(stanza)
 		self.forgotten = self.remote;
 		refuse(record);
 		count_fault(self, reason);
+		if self.granted then self.granted:failed(stanza); end
 	end
 	return true;
 end
@@ -231,17 +261,22 @@ end
 -- dismiss(): nothing is delegated to the entity any more
 function entity_methods:dismiss()
 	self.introduction:revoke();
+	if self.granted then self.granted:revoke_all(); end
 	self:down("the module is not loaded");
 end
 
 -- save() -> what a module reload must not lose
 function entity_methods:save()
-	return { address = self.address; overdue = self.overdue; requests = self.requests:save(); introduction = self.introduction:save() };
+	return {
+		address = self.address; overdue = self.overdue; requests = self.requests:save(); introduction = self.introduction:save();
+		told = self.granted and self.granted.told or self.saved_told;
+	};
 end
 
 -- dismiss_saved(saved): the same as dismiss() for a saved entity that does not come back
 local function dismiss_saved(saved)
 	introduction.revoke_saved(saved.introduction);
+	granted.bid_farewell(saved.address, saved.told);
 	for _, record in pairs(saved.requests.records) do
 		refuse(record);
 	end

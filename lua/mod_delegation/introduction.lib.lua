@@ -37,22 +37,50 @@ local function saved_name(delegation)
 	return delegation.version.." "..delegation.namespace;
 end
 
--- add(delegation): one more of the entity's, before it is there
-function introduction:add(delegation)
-	self.delegations[#self.delegations + 1] = delegation;
+-- Asks what to show for a namespace (D20); answers come in :answer(). What users grant shows on their accounts only (C24).
+local function ask_features(self, delegation)
+	if delegation.pseudo then return; end
+	for scope, separator in pairs(separators) do
+		if scope == "bare" or not delegation.client then
+			local id = new_id();
+			self.queries:add(id, { delegation = delegation; scope = scope }, disco_timeout);
+			module:send(st.iq({ type = "get"; from = module.host; to = self.address; id = id })
+				:tag("query", { xmlns = xmlns_disco_info; node = delegation.version..separator..delegation.namespace }):reset());
+		end
+	end
 end
 
--- version of the protocol -> <delegation/> with all that is delegated in it
+-- add(delegation): one more of the entity's, before it is there; one that users grant (delegation.client) any time
+function introduction:add(delegation)
+	self.delegations[#self.delegations + 1] = delegation;
+	if self.address and delegation.client then ask_features(self, delegation); end
+end
+
+-- remove(delegation): users do not grant it any more
+function introduction:remove(delegation)
+	for i, added in ipairs(self.delegations) do
+		if added == delegation then table.remove(self.delegations, i); end
+	end
+end
+
+local function add_to_advert(advert, delegation)
+	advert:tag("delegated", { namespace = delegation.advertised });
+	for _, name in ipairs(delegation.filtering) do
+		advert:tag("attribute", { name = name }):up();
+	end
+	advert:up();
+end
+
+-- version of the protocol -> <delegation/> with all that the administrator delegates in it. What users grant is told for each user
+-- (granted.lib.lua).
 local function compose(delegations)
 	local adverts = {};
 	for _, delegation in ipairs(delegations) do
-		local advert = adverts[delegation.version] or st.stanza("delegation", { xmlns = delegation.version });
-		adverts[delegation.version] = advert;
-		advert:tag("delegated", { namespace = delegation.advertised });
-		for _, name in ipairs(delegation.filtering) do
-			advert:tag("attribute", { name = name }):up();
+		local version = delegation.version;
+		if not delegation.client then
+			adverts[version] = adverts[version] or st.stanza("delegation", { xmlns = version });
+			add_to_advert(adverts[version], delegation);
 		end
-		advert:up();
 	end
 	return adverts;
 end
@@ -75,17 +103,6 @@ local function advertise(self, delegations)
 	return changed;
 end
 
-local function ask_features(self)
-	for _, delegation in ipairs(self.delegations) do
-		for scope, separator in pairs(delegation.pseudo and {} or separators) do
-			local id = new_id();
-			self.queries:add(id, { delegation = delegation; scope = scope }, disco_timeout);
-			module:send(st.iq({ type = "get"; from = module.host; to = self.address; id = id })
-				:tag("query", { xmlns = xmlns_disco_info; node = delegation.version..separator..delegation.namespace }):reset());
-		end
-	end
-end
-
 local function forget_queries(self)
 	for id in self.queries:each() do
 		self.queries:remove(id);
@@ -105,7 +122,10 @@ function introduction:begin(address)
 		end
 	end
 	-- answers to what was asked before the reload are nobody's
-	if advertise(self, self.delegations) or known and saved.asking then ask_features(self); end
+	local ask_all = advertise(self, self.delegations) or known and saved.asking;
+	for _, delegation in ipairs(self.delegations) do
+		if ask_all or delegation.client and not delegation.nested then ask_features(self, delegation); end
+	end
 end
 
 -- again(): tells and asks everything once more
@@ -113,7 +133,7 @@ function introduction:again()
 	self.told = {};
 	forget_queries(self);
 	advertise(self, self.delegations);
-	ask_features(self);
+	for _, delegation in ipairs(self.delegations) do ask_features(self, delegation); end
 end
 
 -- revoke(): nothing is delegated to the entity any more (D29)

@@ -1,0 +1,183 @@
+-- SPDX-License-Identifier: MIT
+-- What users have granted to one managing entity (client mode, XEP-0355 section 5): what it is told about each of them (C14, C21), which
+-- requests are in flight for which grant (C25), and the delegations that its users share (C24).
+--
+-- It hangs on the entity as entity.granted as long as there is a grant; grants.lib.lua decides what is granted.
+
+local st = require "util.stanza";
+local new_id = require "util.id".medium;
+
+local config = module:require "config";
+
+local xmlns_delegation = "urn:xmpp:delegation:2";
+
+-- What a server answers for a resource that is not there (RFC 6121 section 8.5.3.2.3), and for an account that is not
+local gone_conditions = { ["service-unavailable"] = true; ["recipient-unavailable"] = true; ["item-not-found"] = true; ["gone"] = true };
+
+local granted = {};
+local granted_mt = { __index = granted };
+
+-- new(managing, timeout, on_gone) -> granted, with no grant yet; what the entity was told before a module reload, it knows
+--   timeout: seconds for each request; on_gone(): the resource that the grants are bound to is gone for good (C15)
+local function new(managing, timeout, on_gone)
+	return setmetatable({
+		managing = managing; timeout = timeout; on_gone = on_gone;
+		-- namespace -> { delegation, users (number of them), mt (of the users' views of the delegation) }
+		shared = {};
+		-- user name -> namespace -> the user's view of the delegation
+		users = {};
+		-- user name -> what the entity was told last that this user grants, as text
+		told = managing.saved_told or {};
+		-- view of a delegation -> id of the request to the entity -> true
+		in_flight = {};
+	}, granted_mt);
+end
+
+-- What this user delegates to the entity, all of it (C14, D34); namespaces: sorted list
+local function tell(address, user, namespaces)
+	local message = st.message({ from = module.host; to = address; id = new_id() })
+		:tag("delegation", { xmlns = xmlns_delegation; to = user.."@"..module.host });
+	for _, namespace in ipairs(namespaces) do
+		message:tag("delegated", { namespace = namespace }):up();
+	end
+	module:send(message:reset());
+end
+
+-- bid_farewell(address, told): tells an entity that it manages nothing any more for the users it was told of
+--   address: nil if it is not there; told: field of an instance, may be nil
+local function bid_farewell(address, told)
+	if not address then return; end
+	for user in pairs(told or {}) do tell(address, user, {}); end
+end
+
+-- add(user, namespace) -> the delegation in force for requests on this user's behalf; nothing is told yet
+function granted:add(user, namespace)
+	local shared = self.shared[namespace];
+	if not shared then
+		local delegation = config.delegation(namespace, { jid = self.managing.jid }, self.timeout);
+		delegation.client = true;
+		shared = { delegation = delegation; users = 0; mt = { __index = delegation } };
+		self.shared[namespace] = shared;
+		self.managing:manage(delegation);
+	end
+	shared.users = shared.users + 1;
+	local view = setmetatable({ user = user }, shared.mt);
+	self.users[user] = self.users[user] or {};
+	self.users[user][namespace] = view;
+	return view;
+end
+
+-- remove(user, namespace): who waits for an answer gets a refusal now (C25)
+function granted:remove(user, namespace)
+	local view = self.users[user][namespace];
+	for id in pairs(self.in_flight[view] or {}) do
+		self.managing:cancel(id, "revoked");
+	end
+	self.users[user][namespace] = nil;
+	if next(self.users[user]) == nil then self.users[user] = nil; end
+	local shared = self.shared[namespace];
+	shared.users = shared.users - 1;
+	if shared.users == 0 then
+		self.shared[namespace] = nil;
+		self.managing:unmanage(shared.delegation);
+	end
+end
+
+-- is_empty() -> boolean: no grant is left
+function granted:is_empty()
+	return next(self.users) == nil;
+end
+
+local function namespaces_of(self, user)
+	local namespaces = {};
+	for namespace in pairs(self.users[user] or {}) do namespaces[#namespaces + 1] = namespace; end
+	table.sort(namespaces);
+	return namespaces, namespaces[1] and table.concat(namespaces, " ");
+end
+
+-- announce(user): tells the entity what this user grants now, if it is there; else it is told when it comes
+function granted:announce(user)
+	local address = self.managing.address;
+	if not address or self.lost then return; end
+	local namespaces, text = namespaces_of(self, user);
+	self.told[user] = text;
+	tell(address, user, namespaces);
+end
+
+-- introduced(): the entity is there. It is told what it does not know from before a module reload (D29). One on another server is told
+-- about a user before her first request (C21): it need not be there at all.
+function granted:introduced()
+	local users = {};
+	for user in pairs(self.told) do users[user] = true; end
+	for user in pairs(self.managing.remote and {} or self.users) do users[user] = true; end
+	for user in pairs(users) do
+		local _, text = namespaces_of(self, user);
+		if self.told[user] ~= text then self:announce(user); end
+	end
+end
+
+-- again(): the entity may have forgotten everything
+function granted:again()
+	self.told = {};
+	self:introduced();
+end
+
+-- revoke_all(): nobody grants anything any more
+function granted:revoke_all()
+	bid_farewell(self.managing.address, self.told);
+	self.told = {};
+end
+
+-- gone(): the entity is not there any more
+function granted:gone()
+	self.told = {};
+	if self.managing.resource then self.on_gone(); end
+end
+
+-- failed(stanza): what the entity, or the server in its place, has answered to a request is no good
+function granted:failed(stanza)
+	if not self.managing.remote or not self.managing.resource or stanza.attr.type ~= "error" then return; end
+	local _, condition = stanza:get_error();
+	if gone_conditions[condition] then
+		self.lost = true;
+		self.on_gone();
+	end
+end
+
+-- forwarding(id, record, view): a request is about to be sent to the entity
+function granted:forwarding(id, record, view)
+	if not self.told[view.user] then self:announce(view.user); end
+	record.outer_id, record.user = id, view.user;
+	self:track(record, view);
+end
+
+function granted:track(record, view)
+	self.in_flight[view] = self.in_flight[view] or {};
+	self.in_flight[view][record.outer_id] = true;
+end
+
+-- released(record): a request has left the table of the entity
+function granted:released(record)
+	if not record.user then return; end
+	local view = self.users[record.user] and self.users[record.user][record.namespace];
+	local ids = self.in_flight[view];
+	if not ids then return; end
+	ids[record.outer_id] = nil;
+	if next(ids) == nil then self.in_flight[view] = nil; end
+end
+
+-- adopt(): after a module reload, takes over the requests in flight; those of grants that did not come back are refused
+function granted:adopt()
+	local orphans = {};
+	for id, record in self.managing.requests:each() do
+		local view = record.user and self.users[record.user] and self.users[record.user][record.namespace];
+		if view then
+			self:track(record, view);
+		elseif record.user then
+			orphans[#orphans + 1] = id;
+		end
+	end
+	for _, id in ipairs(orphans) do self.managing:cancel(id, "revoked"); end
+end
+
+return { new = new; bid_farewell = bid_farewell };

@@ -23,6 +23,10 @@ local function delegation_line(delegation)
 	if delegation.version ~= "urn:xmpp:delegation:2" then notes[#notes + 1] = "protocol 1"; end
 	if delegation.blocking then notes[#notes + 1] = "blocking"; end
 	if managing.address and not delegation.pseudo and not delegation.nested then notes[#notes + 1] = "no features announced"; end
+	if delegation.client then
+		notes[#notes + 1] = ("granted by %d users"):format(delegation.users);
+		return ("  %s  %s"):format(delegation.namespace, table.concat(notes, ", "));
+	end
 	return ("  %s  %s, %d in flight"):format(delegation.namespace, table.concat(notes, ", "), managing:meter(delegation.namespace).pending);
 end
 

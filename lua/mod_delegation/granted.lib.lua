@@ -22,7 +22,7 @@ local granted_mt = { __index = granted };
 local function new(managing, timeout, on_gone)
 	return setmetatable({
 		managing = managing; timeout = timeout; on_gone = on_gone;
-		-- namespace -> { delegation, users (number of them), mt (of the users' views of the delegation) }
+		-- namespace -> { delegation (its field `users` counts them), mt (of the users' views of the delegation) }
 		shared = {};
 		-- user name -> namespace -> the user's view of the delegation
 		users = {};
@@ -55,12 +55,12 @@ function granted:add(user, namespace)
 	local shared = self.shared[namespace];
 	if not shared then
 		local delegation = config.delegation(namespace, { jid = self.managing.jid }, self.timeout);
-		delegation.client = true;
-		shared = { delegation = delegation; users = 0; mt = { __index = delegation } };
+		delegation.client, delegation.users = true, 0;
+		shared = { delegation = delegation; mt = { __index = delegation } };
 		self.shared[namespace] = shared;
 		self.managing:manage(delegation);
 	end
-	shared.users = shared.users + 1;
+	shared.delegation.users = shared.delegation.users + 1;
 	local view = setmetatable({ user = user }, shared.mt);
 	self.users[user] = self.users[user] or {};
 	self.users[user][namespace] = view;
@@ -75,11 +75,11 @@ function granted:remove(user, namespace)
 	end
 	self.users[user][namespace] = nil;
 	if next(self.users[user]) == nil then self.users[user] = nil; end
-	local shared = self.shared[namespace];
-	shared.users = shared.users - 1;
-	if shared.users == 0 then
+	local delegation = self.shared[namespace].delegation;
+	delegation.users = delegation.users - 1;
+	if delegation.users == 0 then
 		self.shared[namespace] = nil;
-		self.managing:unmanage(shared.delegation);
+		self.managing:unmanage(delegation);
 	end
 end
 

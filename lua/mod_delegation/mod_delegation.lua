@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- XEP-0355 (Namespace Delegation), admin mode: the server hands the IQ requests of whole namespaces to a managing entity (a component, an
--- account of this server, or a remote service) and passes its answers on, unnoticed by the users.
+-- XEP-0355 (Namespace Delegation): the server hands the IQ requests of whole namespaces to a managing entity (a component, an account of
+-- this server, or a remote service) and passes its answers on, unnoticed by the users. The administrator decides what is delegated (admin
+-- mode), or each user for her account (client mode, client_mode.lib.lua).
 --
 -- One table of requests per entity (entity.lib.lua); hooks are added once, none per request. What an answer must look like is in
 -- wrapper.lib.lua, when an entity is there in watch.lib.lua, what it is told in introduction.lib.lua, what service discovery shows in
@@ -14,14 +15,18 @@ local jid_bare = require "util.jid".bare;
 
 local options = require "prosody_relay.options";
 
+local xmlns_commands = "http://jabber.org/protocol/commands";
+
 local config = module:require "config";
 local entity = module:require "entity";
+local parse_allowlist = module:require "namespaces".parse;
 
-local saved_entities = module.saved_state and module.saved_state.entities or {};
+local saved = module.saved_state or {};
+local saved_entities = saved.entities or {};
 
 local function dismiss_saved_entities()
-	for jid, saved in pairs(saved_entities) do
-		entity.dismiss_saved(saved);
+	for jid, saved_entity in pairs(saved_entities) do
+		entity.dismiss_saved(saved_entity);
 		saved_entities[jid] = nil;
 	end
 end
@@ -32,10 +37,18 @@ local function read_options()
 	local configured = module:get_option("delegations", {});
 	if type(configured) ~= "table" then options.refuse("delegations", "a table of namespaces", configured); end
 	local delegations, problems = config.parse(configured, module.host, timeout);
-	return delegations, problems, max_pending;
+	local client_options = {
+		enabled = options.boolean(module, "delegation_client_mode", false);
+		may_persist = options.boolean(module, "delegation_client_persist", false);
+		timeout = timeout;
+	};
+	local allowed, more_problems = parse_allowlist(options.list(module, "delegation_client_namespaces", {}), config.canonical);
+	client_options.allowed = allowed;
+	table.move(more_problems, 1, #more_problems, #problems + 1, problems);
+	return delegations, problems, max_pending, client_options;
 end
 
-local readable, delegations, problems, max_pending = pcall(read_options);
+local readable, delegations, problems, max_pending, client_options = pcall(read_options);
 if not readable then
 	-- the module does not come back from this reload: nobody else would answer the users
 	dismiss_saved_entities();
@@ -55,26 +68,61 @@ local written_to = module:require "written_to";
 local blocking = module:require "blocking";
 local commands = module:require "commands";
 local privilege = module:require "privilege";
-local nesting = module:require "nesting".new(delegations);
+local client, watch;
+local nesting = module:require "nesting".new(delegations, function (user) return client and client:delegations(user) or {}; end);
 
-for _, delegation in ipairs(delegations) do
-	local jid = delegation.jid;
+local function entity_of(jid, is_guest)
 	if not entities[jid] then
-		entities[jid] = entity.new(jid, max_pending, nesting.changed, saved_entities[jid]);
+		entities[jid] = entity.new(jid, max_pending, nesting.changed, saved_entities[jid], is_guest);
 		saved_entities[jid] = nil;
 	end
-	entities[jid]:manage(delegation);
+	return entities[jid];
+end
+
+for _, delegation in ipairs(delegations) do
+	entity_of(delegation.jid):manage(delegation);
 	by_namespace[delegation.namespace] = delegation;
 end
--- what is left in it belongs to entities that the new configuration does not know
+
+-- Entities that users choose come and go
+local guests = {};
+
+function guests.get(jid)
+	if entities[jid] then return entities[jid]; end
+	local guest = entity_of(jid, true);
+	if watch then watch:add(guest); end
+	return guest;
+end
+
+function guests.drop(jid)
+	local guest = entities[jid];
+	if not guest.is_guest then return; end
+	guest:down("users chose it, and have revoked that");
+	entities[jid] = nil;
+end
+
+if client_options.enabled then
+	client_options.taken, client_options.entities, client_options.saved = by_namespace, guests, saved.client;
+	client = module:require "client_mode".start(client_options);
+end
+-- what is left in it belongs to entities that the new configuration does not know, or no user any more
 dismiss_saved_entities();
+
+-- Whatever is delegated, users can manage their delegations (C23)
+local function is_exempt(payload)
+	local xmlns, node = payload.attr.xmlns, payload.attr.node;
+	return xmlns == xmlns_commands and node == "urn:xmpp:delegation:2#configure"
+		or xmlns ~= nil and xmlns:sub(1, #"urn:xmpp:delegation:") == "urn:xmpp:delegation:";
+end
 
 -- The delegation that a request falls under; nil if the server treats it itself, because the namespace is not delegated, a filtering
 -- attribute is missing (D15), or the managing entity sends it (D16), be it in the name of a user (D17).
 local function delegation_for(stanza, namespace)
 	local delegation, from = by_namespace[namespace], stanza.attr.from;
+	if not delegation and client then delegation = client:delegation_for(stanza, namespace); end
 	if not delegation or not from then return nil; end
 	local payload = stanza.tags[1];
+	if is_exempt(payload) then return nil; end
 	for _, name in ipairs(delegation.filtering) do
 		if payload.attr[name] == nil then return nil; end
 	end
@@ -115,7 +163,8 @@ module:hook("iq/bare", handle_iq, 90);
 module:hook("iq/host", handle_iq, 90);
 module:hook("iq/host", handle_answer, 90);
 
--- D18: asking for the namespace of delegation itself is forbidden. Other requests of client mode are unknown here.
+-- D18: asking for the namespace of delegation itself is forbidden. Other requests are unknown here without client mode, which answers those
+-- of the current version.
 local function handle_request_for_delegation(event)
 	for delegate in event.stanza.tags[1]:childtags("delegate") do
 		if config.is_protected(delegate.attr.namespace) then
@@ -127,19 +176,19 @@ end
 
 for _, version in ipairs(config.versions(delegations)) do
 	module:add_feature(version); -- D19
-	module:hook("iq/host/"..version..":query", handle_request_for_delegation);
+	module:hook("iq/host/"..version..":query", handle_request_for_delegation, -1); -- behind client mode (0)
 end
 
 module:require "bare_disco".start(delegation_for, forward);
-module:require "watch".start(entities);
+watch = module:require "watch".start(entities);
 commands.start(entities, problems);
 
 function module.save()
-	local saved = {};
+	local saved_now = {};
 	for jid, managing in pairs(entities) do
-		saved[jid] = managing:save();
+		saved_now[jid] = managing:save();
 	end
-	return { entities = saved };
+	return { entities = saved_now; client = client and client:save() };
 end
 
 function module.unload()

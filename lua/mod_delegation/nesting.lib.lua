@@ -7,6 +7,7 @@
 
 local st = require "util.stanza";
 local calculate_hash = require "util.caps".calculate_hash;
+local jid_node = require "util.jid".node;
 
 local capture = module:require "capture";
 
@@ -78,7 +79,8 @@ local function merge(tags, delegations, scope)
 	return merged;
 end
 
-local function new(delegations)
+-- new(delegations, delegations_of): for the whole host; delegations_of(user) -> list of what this user delegates, for her account only (C24)
+local function new(delegations, delegations_of)
 	-- the host's answer, rebuilt when mod_disco gives another one or the delegations change
 	local base, merged_query, hash;
 
@@ -141,7 +143,9 @@ local function new(delegations)
 		local handled = handlers(name, event);
 		local query = event.reply:get_child("query", xmlns_disco_info);
 		if query then
-			local tags = merge(query.tags, delegations, "bare");
+			local in_force = delegations_of(jid_node(event.reply.attr.from));
+			table.move(delegations, 1, #delegations, #in_force + 1, in_force);
+			local tags = merge(query.tags, in_force, "bare");
 			query:maptags(function () return nil; end);
 			for _, tag in ipairs(tags) do
 				query:add_direct_child(tag);

@@ -1,0 +1,211 @@
+-- SPDX-License-Identifier: MIT
+-- mod_delegation's client mode without a server: the question and its answer, challenges, limits and the allowlist.
+
+local st = require "util.stanza";
+local parse = require "util.xml".parse;
+local config = dofile "lua/mod_delegation/config.lib.lua";
+local consent = dofile "lua/mod_delegation/consent.lib.lua";
+local namespaces = dofile "lua/mod_delegation/namespaces.lib.lua";
+local challenges = dofile "lua/mod_delegation/challenges.lib.lua";
+local rates = dofile "lua/mod_delegation/rates.lib.lua";
+local time = require "util.time";
+
+-- A module whose timers are run by hand, and whose clock is set
+local function fake_module()
+	local fake = { timers = {} };
+	function fake:add_timer(_, callback) self.timers[#self.timers + 1] = callback; end
+	function fake:run()
+		local timers = self.timers;
+		self.timers = {};
+		for _, callback in ipairs(timers) do
+			if callback() then self.timers[#self.timers + 1] = callback; end
+		end
+	end
+	return fake;
+end
+
+-- What was loaded has its own reference to the clock, as an upvalue
+local function set_clock(functions, name, clock)
+	for _, f in ipairs(functions) do
+		for i = 1, 20 do
+			local upvalue = debug.getupvalue(f, i);
+			if upvalue == name then debug.setupvalue(f, i, clock); end
+		end
+	end
+end
+
+local function answer(content)
+	return consent.read(parse("<message><x xmlns='jabber:x:data' "..content.."</x></message>"));
+end
+
+describe("delegation's question to a user", function ()
+	local request = { user = "juliet", entity = "pubsub.montague.lit", namespaces = { "urn:x:a", "urn:x:b" }, secret = "s3cret", message_id = "m1" };
+
+	it("is a form as in the XEP, and kept out of archives (D33, C9)", function ()
+		local message = consent.ask("capulet.lit", request, namespaces.label, false);
+		assert.same({ "capulet.lit", "juliet@capulet.lit", "normal", "m1" },
+			{ message.attr.from, message.attr.to, message.attr.type, message.attr.id });
+		assert.truthy(message:get_child("no-permanent-store", "urn:xmpp:hints"));
+		assert.truthy(message:get_child("no-copy", "urn:xmpp:hints"));
+		local vars = {};
+		for field in message:get_child("x", "jabber:x:data"):childtags("field") do vars[#vars + 1] = field.attr.var; end
+		assert.same({ "challenge", "FORM_TYPE", "urn:x:a", "urn:x:b" }, vars);
+		message = consent.ask("capulet.lit", request, namespaces.label, true);
+		assert.truthy(tostring(message):find("var='persist'", 1, true));
+	end);
+
+	it("takes 1 for yes and all else for no (C12)", function ()
+		local function granted(content) return consent.granted(request, answer(content)); end
+		local function field(var, ...)
+			local values = {};
+			for i, value in ipairs { ... } do values[i] = "<value>"..value.."</value>"; end
+			return ("<field var='%s'>%s</field>"):format(var, table.concat(values));
+		end
+		assert.same({ "urn:x:a" }, (granted("type='submit'>"..field("urn:x:a", "1")..field("urn:x:c", "1"))));
+		assert.same({ "urn:x:a", "urn:x:b" }, (granted("type='submit'>"..field("urn:x:b", "1")..field("urn:x:a", "1"))));
+		for _, fields in ipairs { "", field("urn:x:a"), field("urn:x:a", ""), field("urn:x:a", "0"), field("urn:x:a", "true"), field("urn:x:a", "1", "1"),
+				field("urn:x:a", "1")..field("urn:x:a", "1"), field("urn:x:a", "0")..field("urn:x:a", "1")..field("urn:x:a", "1") } do
+			assert.same({}, (granted("type='submit'>"..fields)));
+		end
+		assert.same({}, (granted("type='cancel'>"..field("urn:x:a", "1"))));
+		assert.is_true(select(2, granted("type='submit'>"..field("persist", "1"))));
+		assert.is_false(select(2, granted("type='submit'>"..field("persist", "0"))));
+	end);
+
+	it("is answered with FORM_TYPE missing, empty or right (C11)", function ()
+		local function is_ours(form_type) return consent.is_ours(answer("type='submit'>"..form_type)); end
+		assert.is_true(is_ours "");
+		assert.is_true(is_ours "<field var='FORM_TYPE'/>");
+		assert.is_true(is_ours "<field var='FORM_TYPE'><value/></field>");
+		assert.is_true(is_ours "<field var='FORM_TYPE'><value>urn:xmpp:delegation:2</value></field>");
+		assert.is_false(is_ours "<field var='FORM_TYPE'><value>urn:xmpp:captcha</value></field>");
+		assert.is_nil(answer "type='form'>");
+		assert.is_nil(answer "type='result'>");
+		assert.is_nil(consent.read(st.message()));
+	end);
+end);
+
+describe("delegation's challenges", function ()
+	it("are random, bound to the user, and good for once (C10, C13)", function ()
+		local asked = challenges.new(fake_module());
+		local seen = {};
+		for i = 1, 500 do
+			local secret = asked:add("user"..i, "e", { "n" }).secret;
+			assert.is_nil(seen[secret]);
+			assert.truthy(#secret * 6 >= 128);
+			seen[secret] = true;
+		end
+		local request = asked:add("juliet", "e", { "n" });
+		assert.is_nil(asked:find("romeo", request.secret));
+		assert.is_nil(asked:find("user1", request.secret));
+		assert.is_nil(asked:find("juliet", request.secret:sub(1, -2)));
+		assert.is_nil(asked:find("juliet", ""));
+		local key, found = asked:find("juliet", request.secret);
+		assert.equal(request, found);
+		asked:remove(key);
+		assert.is_nil(asked:find("juliet", request.secret));
+	end);
+
+	it("are one for each entity and user, few for each user, and limited in all (C8)", function ()
+		local asked = challenges.new(fake_module());
+		local first = asked:add("juliet", "e1", { "n" });
+		assert.is_true(asked:is_asked("juliet", "e1", { "n" }));
+		assert.is_false(asked:is_asked("juliet", "e1", { "n", "o" }));
+		assert.is_false(asked:is_asked("juliet", "e2", { "n" }));
+		assert.is_false(asked:is_asked("romeo", "e1", { "n" }));
+		local second = asked:add("juliet", "e1", { "n", "o" });
+		assert.is_nil(asked:find("juliet", first.secret));
+		assert.truthy(asked:find("juliet", second.secret));
+		for i = 2, 10 do asked:add("juliet", "e"..i, { "n" }); end
+		assert.truthy(asked:find("juliet", second.secret));
+		asked:add("juliet", "e5", { "o" });
+		assert.truthy(asked:find("juliet", second.secret));
+		asked:add("juliet", "e11", { "n" });
+		assert.is_nil(asked:find("juliet", second.secret));
+		assert.equal(10, asked.pending:count());
+		asked:forget("juliet");
+		assert.equal(0, asked.pending:count());
+		for i = 1, 9999 do asked:add("user"..i, "e", { "n" }); end
+		assert.is_false(asked:is_full());
+		asked:add("user", "e", { "n" });
+		assert.is_true(asked:is_full());
+	end);
+
+	it("end after a day, and leave nothing behind, also over a module reload (C10)", function ()
+		local now = time.monotonic();
+		local fake = fake_module();
+		local asked = challenges.new(fake);
+		local request = asked:add("juliet", "e", { "n" });
+		local other = fake_module();
+		asked = challenges.new(other, asked:save());
+		assert.truthy(asked:find("juliet", request.secret));
+		local _, tick = debug.getupvalue(other.timers[1], 1);
+		set_clock({ tick }, "now", function () return now + 24 * 3600 - 60; end);
+		other:run();
+		assert.truthy(asked:find("juliet", request.secret));
+		set_clock({ tick }, "now", function () return now + 24 * 3600 + 3; end);
+		other:run();
+		set_clock({ tick }, "now", time.monotonic);
+		assert.is_nil(asked:find("juliet", request.secret));
+		assert.is_nil(next(asked.by_user));
+		assert.equal(0, asked.pending:count());
+	end);
+end);
+
+describe("delegation's limits", function ()
+	it("let an entity ask one user, a user be asked, and a domain ask so often (C8)", function ()
+		local function count(allow)
+			for i = 1, 1000 do
+				if not allow(i) then return i - 1; end
+			end
+		end
+		local limits = rates.new(fake_module());
+		assert.equal(20, count(function () return limits:allow("bot@a.lit", "a.lit", "juliet"); end));
+		-- what was refused did not count for others
+		for _ = 1, 100 do limits:allow("bot@a.lit", "a.lit", "juliet"); end
+		assert.equal(20, count(function (i) return limits:allow("bot"..i.."@b.lit", "b.lit", "juliet"); end));
+		assert.equal(40, count(function (i) return limits:allow("bot@a.lit", "a.lit", "user"..i); end));
+		assert.equal(60, count(function (i) return limits:allow("bot"..i.."@a.lit", "a.lit", "other"..i); end));
+		assert.is_true(limits:allow("bot@c.lit", "c.lit", "romeo"));
+	end);
+
+	it("refuse everybody before they grow without end, and forget who is idle (C8)", function ()
+		local fake = fake_module();
+		local limits = rates.new(fake);
+		local allowed = 0;
+		for i = 1, 8000 do
+			if limits:allow("e"..i, "d"..i, "u"..i) then allowed = allowed + 1; end
+		end
+		assert.equal(5000, allowed);
+		assert.equal(20000, limits.throttles:count());
+		local now, later = time.monotonic(), time.now() + 3700;
+		local _, tick = debug.getupvalue(fake.timers[1], 1);
+		set_clock({ tick }, "now", function () return now + 3700; end);
+		set_clock({ require "util.throttle".create(1, 1).update }, "gettime", function () return later; end);
+		fake:run();
+		set_clock({ tick }, "now", time.monotonic);
+		set_clock({ require "util.throttle".create(1, 1).update }, "gettime", time.now);
+		assert.equal(0, limits.throttles:count());
+	end);
+end);
+
+describe("delegation's allowlist", function ()
+	it("has what the operator lists, but never what locks users out (C5, D30)", function ()
+		local bad = { "http://jabber.org/protocol/commands", "jabber:iq:auth", "jabber:iq:register", "urn:ietf:params:xml:ns:xmpp-bind",
+			"urn:ietf:params:xml:ns:xmpp-session", "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sasl:2", "urn:xmpp:carbons:2", "urn:xmpp:push:0",
+			"urn:xmpp:blocking", "urn:xmpp:delegation:2", "urn:xmpp:delegation:1", "challenge", "FORM_TYPE", "persist", "" };
+		local list = { "urn:x:a", "vcard-temp", "urn:xmpp:delegation:2:bare:disco#info:*", "http://jabber.org/protocol/disco#items:*" };
+		local set, problems = namespaces.parse(table.move(bad, 1, #bad, #list + 1, list), config.canonical);
+		assert.same({ ["urn:x:a"] = true; ["vcard-temp"] = true; ["urn:xmpp:delegation:2:bare:disco#info:*"] = true;
+			["urn:xmpp:delegation:2:bare:disco#items:*"] = true }, set);
+		assert.equal(#bad, #problems);
+		for i, problem in ipairs(problems) do
+			assert.matches("^Option 'delegation_client_namespaces', entry \""..bad[i]:gsub("%p", "%%%0").."\": .*; this entry is skipped$", problem);
+		end
+	end);
+
+	it("names namespaces for people, with the namespace itself (D33)", function ()
+		assert.equal("Manage message archive (urn:xmpp:mam:2)", namespaces.label("urn:xmpp:mam:2"));
+		assert.equal("Manage urn:x:a", namespaces.label("urn:x:a"));
+	end);
+end);

@@ -139,6 +139,8 @@ describe("fmuc races, Prosody " .. version, function ()
 		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
 		f.kev:expect { "presence", type = "unavailable", from = mirror .. "/Kev", has = muc_user .. "/status" };
 		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+		-- the subject, which nobody is left to see
+		f.fake:expect { "message", type = "error" };
 	end));
 
 	it("does not take what was meant for users who have left for the end of the history (M5)", bed.scenario(function (s)

@@ -17,8 +17,9 @@ local last_id = 0;
 local function step(client, values, attr)
 	last_id = last_id + 1;
 	local id = "step"..last_id;
-	local iq = st.iq({ type = "set"; id = id; to = "capulet.lit" })
-		:tag("command", { xmlns = "http://jabber.org/protocol/commands"; node = node; action = attr and attr.action; sessionid = attr and attr.sessionid });
+	attr = attr or {};
+	local iq = st.iq({ type = "set"; id = id; to = "capulet.lit" }):tag("command",
+		{ xmlns = "http://jabber.org/protocol/commands"; node = attr.node or node; action = attr.action; sessionid = attr.sessionid });
 	if values then
 		iq:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
 		for var, value in pairs(values) do iq:tag("field", { var = var }):text_tag("value", value):up(); end
@@ -261,6 +262,36 @@ describe("delegation's #configure on Prosody "..version, function ()
 		capulet:restart { config = config };
 		entity = delegation.entity(capulet);
 		entity:expect_none(client_mode.any_state, 0.2);
+	end));
+
+	it("leaves administrators to see who manages what, and how often users were asked (C2)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, nil, {
+			global = [[admins = { "admin@capulet.lit" }; statistics = "internal"; statistics_interval = "manual"]] });
+		local entity = delegation.entity(capulet);
+		local admin = client_mode.client(capulet, "admin@capulet.lit/desk");
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.grant(entity, juliet, one);
+		client_mode.grant(entity, client_mode.client(capulet, "romeo@capulet.lit/orchard"), both);
+		client_mode.asked(entity, "nobody@capulet.lit", one);
+		client_mode.forwards(juliet, entity, "urn:x:one");
+		local shown = tostring(step(admin, nil, { node = "https://prosody-relay/delegation#entities" }));
+		assert.truthy(shown:find("urn:x:one  active, granted by 2 users", 1, true), shown);
+		assert.truthy(shown:find("urn:x:two  active, granted by 1 users", 1, true), shown);
+		local values = capulet:eval [[
+			prosody.events.fire_event("stats-update");
+			local values = {};
+			for family_name, family in pairs(require "core.statsmanager".get_metric_registry():get_metric_families()) do
+				local name = family_name:match("^prosody_mod_delegation/(.*)");
+				for labels, metric in family:iter_metrics() do
+					for suffix, extra, value in metric:iter_samples() do
+						if name and not next(extra or {}) then values[name..(suffix or "").." "..table.concat({ table.unpack(labels, 2) }, " ")] = value; end
+					end
+				end
+			end
+			return values;
+		]];
+		assert.same({ 2, 2, 1, 1 }, { values["client_requests_total asked"], values["client_requests_total granted"],
+			values["client_requests_total unknown"], values["forwarded_total urn:x:one chosen by users"] });
 	end));
 end);
 end

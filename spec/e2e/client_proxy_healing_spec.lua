@@ -148,9 +148,7 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 		end, 20, "the end of the old resource");
 		assert.equal("impl@montague.lit/new", capulet:eval [[
 			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-			local jids = {};
-			for jid in commands["proxy.capulet.lit"].pool:each() do jids[#jids + 1] = jid; end
-			return table.concat(jids, " ");
+			return table.concat(commands["proxy.capulet.lit"].subjects(), " ");
 		]]);
 	end));
 

@@ -159,7 +159,7 @@ describe("delegation's limits", function ()
 				if not allow(i) then return i - 1; end
 			end
 		end
-		local limits = rates.new(fake_module());
+		local limits = rates.new();
 		assert.equal(20, count(function () return limits:allow("bot@a.lit", "a.lit", "juliet"); end));
 		-- what was refused did not count for others
 		for _ = 1, 100 do limits:allow("bot@a.lit", "a.lit", "juliet"); end
@@ -169,23 +169,18 @@ describe("delegation's limits", function ()
 		assert.is_true(limits:allow("bot@c.lit", "c.lit", "romeo"));
 	end);
 
-	it("refuse everybody before they grow without end, and forget who is idle (C8)", function ()
-		local fake = fake_module();
-		local limits = rates.new(fake);
-		local allowed = 0;
-		for i = 1, 8000 do
-			if limits:allow("e"..i, "d"..i, "u"..i) then allowed = allowed + 1; end
-		end
-		assert.equal(5000, allowed);
-		assert.equal(20000, limits.throttles:count());
-		local now, later = time.monotonic(), time.now() + 3700;
-		local _, tick = debug.getupvalue(fake.timers[1], 1);
-		set_clock({ tick }, "now", function () return now + 3700; end);
-		set_clock({ require "util.throttle".create(1, 1).update }, "gettime", function () return later; end);
-		fake:run();
-		set_clock({ tick }, "now", time.monotonic);
-		set_clock({ require "util.throttle".create(1, 1).update }, "gettime", time.now);
-		assert.equal(0, limits.throttles:count());
+	it("let others ask, and do not grow without end, whoever asks without end (C8, D32)", function ()
+		local limits = rates.new();
+		for i = 1, 20000 do limits:allow("bot@a.lit", "a.lit", "a"..i); end
+		assert.is_true(limits:allow("bot@b.lit", "b.lit", "juliet"));
+		-- who is over the limit leaves nothing behind
+		assert.equal(61, limits.user:count());
+		assert.equal(61, limits.pair:count());
+		for i = 1, 8000 do limits:allow("e"..i, "d"..i, "u"..i); end
+		for _, kind in ipairs { "domain", "entity", "user", "pair" } do assert.equal(5000, limits[kind]:count()); end
+		assert.is_true(limits:allow("bot@c.lit", "c.lit", "romeo"));
+		for _ = 1, 100 do limits:allow("bot@c.lit", "c.lit", "romeo"); end
+		assert.is_false(limits:allow("bot@c.lit", "c.lit", "romeo"));
 	end);
 end);
 

@@ -264,7 +264,7 @@ local function start(options)
 		allowed = options.allowed; taken = options.taken; may_persist = options.may_persist;
 		grants = grants.new(options.entities, options.timeout, options.may_persist and store or nil);
 		challenges = new_challenges(module, saved.challenges);
-		rates = new_rates(module);
+		rates = new_rates();
 		-- sessions that have run the command
 		revokers = saved.revokers or setmetatable({}, { __mode = "k" });
 		queries = pending.new(module, function () end);

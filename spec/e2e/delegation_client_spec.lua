@@ -281,6 +281,26 @@ describe("client mode of delegation on Prosody "..version, function ()
 		assert.truthy(refused:find(condition "resource-constraint"));
 	end));
 
+	it("lets others ask while somebody asks about everybody (C8, D32)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, nil, { hosts = [[
+			Component "other.capulet.lit"
+				component_secret = "hush"
+		]] });
+		local entity = delegation.entity(capulet);
+		local other = capulet:component("other.capulet.lit", "hush");
+		local refused = 0;
+		entity.on_stanza = function (stanza)
+			if stanza.attr.type == "error" then refused = refused + 1; end
+			entity.inbox = {};
+		end;
+		for i = 1, 11000 do
+			entity:send(("<iq type='get' id='n' to='capulet.lit' from='ent.capulet.lit'><query xmlns='%s' to='n%d@capulet.lit'>"
+				.."<delegate namespace='urn:x:one'/></query></iq>"):format(client_mode.xmlns, i));
+			if i % 1000 == 0 then s:wait_until(function () return refused >= i - 100; end, 20, "so many refusals"); end
+		end
+		client_mode.asked(other, "juliet@capulet.lit", { "urn:x:two" });
+	end));
+
 	it("takes an answer once, of the one who was asked, with the right challenge (C10, C11, C13)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { hosts = [[VirtualHost "montague.lit"]] });
 		local entity = delegation.entity(capulet);

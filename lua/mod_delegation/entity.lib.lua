@@ -31,14 +31,22 @@ end
 local entity_methods = {};
 local entity_mt = { __index = entity_methods };
 
--- Sends what ends a request to the user, and lets her stream go on if it waits for that (D31)
-local function settle(record, stanza)
-	module:send(stanza);
+-- Lets the user's stream go on if it waits for the end of a request (D31)
+local function release_stream(record)
 	if record.done then record.done(); end
 end
 
 local function refuse(record)
-	settle(record, wrapper.refusal(record));
+	module:send(wrapper.refusal(record));
+	release_stream(record);
+end
+
+-- Sends the user the stanza in an answer -> true; or nil and what is wrong with the answer
+local function pass_on(answer, record)
+	local reply, reason = wrapper.unwrap(answer, record);
+	if not reply then return nil, reason; end
+	module:send(reply);
+	return true;
 end
 
 -- new(jid, max_pending, on_change, [saved], [is_guest]) -> managing entity, not connected yet
@@ -240,14 +248,19 @@ function entity_methods:answer(stanza)
 	if not waiting then return self.introduction:answer(stanza); end
 	if waiting.address ~= from then return; end
 	local record = self:take(id);
-	local reply, reason = wrapper.unwrap(stanza, record);
-	if reply then
+	-- an error would leave the user without an answer, and her stream waiting for ever
+	local done, passed, reason = pcall(pass_on, stanza, record);
+	if done and passed then
 		self.faults = 0;
 		self:meter(record.namespace):answered(now() - record.since);
 		-- an entity on another server may have been restarted unseen
 		if self.forgotten then self:introduce(); end
-		settle(record, reply);
+		release_stream(record);
 	else
+		if not done then
+			module:log("debug", "An answer cannot be passed on: %s", passed);
+			reason = "unsendable";
+		end
 		self:meter(record.namespace):refused(reason);
 		self:complain("answers a request with "..wrapper.faults[reason]);
 		self.forgotten = self.remote;

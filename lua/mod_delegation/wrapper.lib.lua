@@ -48,7 +48,7 @@ end
 -- reason for which an answer is refused -> what to tell administrators
 local faults = {
 	["error"] = "an error"; ["not-wrapped"] = "no forwarded stanza"; ["wrong-type"] = "wrong type"; ["wrong-id"] = "wrong id";
-	["wrong-to"] = "wrong to"; ["wrong-from"] = "wrong from";
+	["wrong-to"] = "wrong to"; ["wrong-from"] = "wrong from"; ["unsendable"] = "what cannot be sent, such as elements nested very deeply";
 };
 
 -- Whether `from` is one of the addresses that the answer may come from: what the user asked, or, when that was her own account (no `to`,

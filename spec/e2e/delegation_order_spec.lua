@@ -82,6 +82,22 @@ describe("order of delegation on Prosody "..version, function ()
 		expect_to_go_on("gone");
 	end));
 
+	it("keeps nobody waiting for an answer that cannot be passed on (D11, D31)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated);
+		capulet:allow_log("ent.capulet.lit: answers a request with what cannot be sent");
+		local entity = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		-- half a MiB, which is what a component may send
+		local nested = ("<a>"):rep(74000)..("</a>"):rep(74000);
+		for id, payload in pairs { deep = "<done xmlns='urn:x:done'>"..nested.."</done>"; client = nested } do
+			send_pair(juliet, id);
+			local outer, inner = delegation.forwarded(entity);
+			delegation.answer(entity, outer, inner, payload);
+			juliet:expect({ "iq", id = id, type = "error", has = unavailable }, 20);
+			juliet:expect { "iq", id = "ping"..id, type = "result" };
+		end
+	end));
+
 	it("holds over a reload of the module, and ends with it (D31)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, delegated);
 		local entity = delegation.entity(capulet);

@@ -29,8 +29,10 @@ end
 -- key of an entry -> { what is expected, check(value, host) }
 local entry_keys = {
 	jid = { "the JID of a managing entity other than this host", function (value, host)
-		local prepped = type(value) == "string" and jid.prep(value);
-		return prepped and prepped ~= host;
+		if type(value) ~= "string" then return false; end
+		local node, domain = jid.prepped_split(value);
+		-- with a resource, a domain still stands for whatever comes from it (D16)
+		return domain and (node or domain ~= host);
 	end };
 	filtering = { "a list of attribute names", is_attribute_list };
 	protocol = { "1 or 2", function (value) return value == 1 or value == 2; end };

@@ -252,12 +252,14 @@ describe("delegation on Prosody "..version, function ()
 			["urn:x:1"] = "ent.capulet.lit",
 			["urn:x:2"] = { filtering = { "node" } },
 			["urn:x:3"] = { jid = "ent.capulet.lit", filtring = { "node" } },
+			["urn:x:4"] = { jid = "capulet.lit/ent" },
 			["urn:x:delegated"] = { jid = "ENT.capulet.lit" },
 		]]);
-		capulet:allow_log("Option 'delegations', entry \"urn:x:[123]\": .*; this entry is skipped");
+		capulet:allow_log("Option 'delegations', entry \"urn:x:[1234]\": .*; this entry is skipped");
 		capulet:expect_log("entry \"urn:x:1\": expected a table such as .*, got \"ent.capulet.lit\"");
 		capulet:expect_log("entry \"urn:x:2\": expected jid to be the JID of .*, got nothing");
 		capulet:expect_log("entry \"urn:x:3\": unknown key \"filtring\", expected jid, filtering, protocol, timeout or blocking");
+		capulet:expect_log("entry \"urn:x:4\": expected jid to be the JID of a managing entity other than this host, got \"capulet.lit/ent\"");
 		local entity = delegation.entity(capulet);
 		assert.equal(1, #entity:expect({ "message" }).tags[1].tags);
 		delegation.request(capulet:client("juliet@capulet.lit/balcony"), ns);

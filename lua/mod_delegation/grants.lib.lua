@@ -161,11 +161,19 @@ function grants:set_wish(user, jid, wish, resource)
 	self:keep(user, resource);
 end
 
+-- List of the users who have something in the store
+local function users_in(store)
+	local names = {};
+	-- a store of the driver "none" lists nothing
+	if store.users then
+		for user in store:users() do names[#names + 1] = user; end
+	end
+	return names;
+end
+
 -- load(is_allowed): takes up what is in the store; is_allowed(namespace) -> boolean, what is not is deleted. After restore().
 function grants:load(is_allowed)
-	local names = {};
-	for user in self.store:users() do names[#names + 1] = user; end
-	for _, user in ipairs(names) do
+	for _, user in ipairs(users_in(self.store)) do
 		local rejected = false;
 		for namespace, kept in pairs(self.store:get(user) or {}) do
 			if not is_allowed(namespace) then
@@ -180,9 +188,7 @@ end
 
 -- forget_stored(store): the operator does not allow to keep grants (C20)
 local function forget_stored(store)
-	local names = {};
-	for user in store:users() do names[#names + 1] = user; end
-	for _, user in ipairs(names) do store:set(user, nil); end
+	for _, user in ipairs(users_in(store)) do store:set(user, nil); end
 end
 
 -- restore(saved, is_valid): after a module reload; is_valid(user, namespace, grant) -> boolean. Entities are told what has changed when they are

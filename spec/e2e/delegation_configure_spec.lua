@@ -242,6 +242,19 @@ describe("delegation's #configure on Prosody "..version, function ()
 		]]);
 	end));
 
+	it("works without a store for what is kept (C21)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, [[storage = { delegation_grants = "none" } ]]);
+		local config = capulet.config;
+		for _, option in ipairs { "", persist } do
+			capulet:restart { config = config:gsub("delegation_client_mode", option.."\n%0") };
+			local entity = delegation.entity(capulet);
+			local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+			client_mode.grant(entity, juliet, one);
+			juliet:close();
+			assert.same({}, (client_mode.state(entity, "juliet@capulet.lit")));
+		end
+	end));
+
 	it("keeps nothing unless the operator allows it, whatever is submitted (C20, D37)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, persist);
 		local config = capulet.config;

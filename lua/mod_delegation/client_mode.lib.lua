@@ -273,7 +273,6 @@ local function start(options)
 	if options.may_persist then
 		self.grants:load(function (namespace) return self:is_allowed(namespace); end);
 	end
-	self.grants:adopt_requests();
 	add_hooks(self);
 	module:require "configure".start(self, self.grants);
 	return self;

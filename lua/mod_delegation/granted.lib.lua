@@ -166,18 +166,19 @@ function granted:released(record)
 	if next(ids) == nil then self.in_flight[view] = nil; end
 end
 
--- adopt(): after a module reload, takes over the requests in flight; those of grants that did not come back are refused
-function granted:adopt()
-	local orphans = {};
-	for id, record in self.managing.requests:each() do
-		local view = record.user and self.users[record.user] and self.users[record.user][record.namespace];
+-- adopt_requests(managing): after a module reload, takes over the requests in flight to an entity that is there again; those of grants that
+-- did not come back are refused
+local function adopt_requests(managing)
+	local users, orphans = managing.granted and managing.granted.users or {}, {};
+	for id, record in managing.requests:each() do
+		local view = record.user and users[record.user] and users[record.user][record.namespace];
 		if view then
-			self:track(record, view);
+			managing.granted:track(record, view);
 		elseif record.user then
 			orphans[#orphans + 1] = id;
 		end
 	end
-	for _, id in ipairs(orphans) do self.managing:cancel(id, "revoked"); end
+	for _, id in ipairs(orphans) do managing:cancel(id, "revoked"); end
 end
 
-return { new = new; bid_farewell = bid_farewell };
+return { new = new; bid_farewell = bid_farewell; adopt_requests = adopt_requests };

@@ -201,9 +201,4 @@ function grants:restore(saved, is_valid)
 	end
 end
 
--- adopt_requests(): after restore() and load(), takes over the requests in flight
-function grants:adopt_requests()
-	for _, managing in pairs(self.managing) do managing.granted:adopt(); end
-end
-
 return { new = new; forget_stored = forget_stored };

@@ -19,6 +19,7 @@ local xmlns_commands = "http://jabber.org/protocol/commands";
 
 local config = module:require "config";
 local entity = module:require "entity";
+local granted = module:require "granted";
 local parse_allowlist = module:require "namespaces".parse;
 
 local saved = module.saved_state or {};
@@ -181,6 +182,9 @@ end
 
 module:require "bare_disco".start(delegation_for, forward);
 watch = module:require "watch".start(entities);
+for _, managing in pairs(entities) do
+	granted.adopt_requests(managing);
+end
 commands.start(entities, problems);
 
 function module.save()

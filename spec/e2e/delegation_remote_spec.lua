@@ -214,6 +214,27 @@ describe("client mode across servers on Prosody "..version, function ()
 		entity:expect_none(client_mode.any_state, 0.1);
 	end));
 
+	it("ends for an entity that goes on managing for the administrator, with the requests in flight (C25, C6, B11)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, nil, { delegations = [[ ["urn:x:admin"] = { jid = "ent.capulet.lit" } ]] });
+		local entity = delegation.entity(capulet);
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		grant(entity, juliet, one);
+		local id = delegation.request(juliet, "urn:x:one");
+		local outer, inner = delegation.forwarded(entity);
+		capulet:reload_config((capulet.config:gsub("delegation_client_mode = true", "")));
+		capulet:reload("delegation", "capulet.lit");
+		juliet:expect { "iq", type = "error", id = id, has = client_mode.unavailable };
+		assert.same({}, (client_mode.state(entity, "juliet@capulet.lit")));
+		delegation.answer(entity, outer, inner);
+		-- which it may be at work on still
+		delegation.request(juliet, "urn:x:admin", { id = id });
+		outer, inner = delegation.forwarded(entity);
+		assert.not_equal(id, inner.attr.id);
+		delegation.answer(entity, outer, inner);
+		juliet:expect { "iq", type = "result", id = id };
+		juliet:expect_none({ "iq" }, 0.1);
+	end));
+
 	it("asks the account, keeps the question out of archives and copies, and offline where the operator stores messages (C9)",
 			bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { modules = { "mam", "carbons" }; global = [[default_archive_policy = true]] });

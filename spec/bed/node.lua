@@ -194,6 +194,13 @@ function node:client(jid)
 	return client;
 end
 
+-- resume(jid, id, h) -> client stream that goes on with a session of XEP-0198: its id, number of stanzas received on it
+function node:resume(jid, id, h)
+	local client = stream.resume(self.address, jid, password, id, h);
+	self.streams[#self.streams + 1] = client;
+	return client;
+end
+
 -- component(host, secret) -> authenticated XEP-0114 stream
 function node:component(host, secret)
 	local component = stream.component(self.address, host, secret);

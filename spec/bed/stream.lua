@@ -88,9 +88,8 @@ local function connect(kind, address, jid)
 	return self;
 end
 
--- client(address, jid, password) -> authenticated stream bound to the resource of jid (or to one the server chose)
-function stream.client(address, jid, password)
-	local node, host, resource = jid_split(jid);
+local function authenticated(address, jid, password)
+	local node, host = jid_split(jid);
 	local self = connect("client", address, jid);
 	open(self, { to = host; version = "1.0" });
 	self:expect { "features", has = "{urn:ietf:params:xml:ns:xmpp-sasl}mechanisms" };
@@ -100,11 +99,26 @@ function stream.client(address, jid, password)
 	new_parser(self);
 	open(self, { to = host; version = "1.0" });
 	self:expect { "features", has = "{urn:ietf:params:xml:ns:xmpp-bind}bind" };
+	self.host = host;
+	return self;
+end
+
+-- client(address, jid, password) -> authenticated stream bound to the resource of jid (or to one the server chose)
+function stream.client(address, jid, password)
+	local _, _, resource = jid_split(jid);
+	local self = authenticated(address, jid, password);
 	local bind = st.iq({ type = "set"; id = "bind" }):tag("bind", { xmlns = "urn:ietf:params:xml:ns:xmpp-bind" });
 	if resource then bind:text_tag("resource", resource); end
 	self:send(bind);
 	self.jid = self:expect({ "iq", id = "bind", type = "result" }):find("{urn:ietf:params:xml:ns:xmpp-bind}bind/jid#");
-	self.host = host;
+	return self;
+end
+
+-- resume(address, jid, password, id, h) -> authenticated stream that goes on with a session of XEP-0198 (its id, stanzas received on it)
+function stream.resume(address, jid, password, id, h)
+	local self = authenticated(address, jid, password);
+	self:send(st.stanza("resume", { xmlns = "urn:xmpp:sm:3"; previd = id; h = tostring(h) }));
+	self:expect { "resumed", previd = id };
 	return self;
 end
 

@@ -90,12 +90,16 @@ describe("grants of client mode on Prosody "..version, function ()
 		local entity = delegation.entity(capulet);
 		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
 		juliet:send "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
-		juliet:expect { "enabled" };
+		local session = juliet:expect { "enabled" }.attr.id;
 		client_mode.grant(entity, juliet, one);
 		local romeo = client_mode.client(capulet, "romeo@capulet.lit/orchard");
 		juliet:kill();
 		s:wait_until(function () return capulet:eval [[return not not prosody.full_sessions["juliet@capulet.lit/balcony"].hibernating]]; end);
 		client_mode.forwards(romeo, entity, "urn:x:one", "juliet@capulet.lit");
+		juliet = capulet:resume("juliet@capulet.lit/balcony", session, 1); -- the question
+		client_mode.forwards(juliet, entity, "urn:x:one");
+		juliet:kill();
+		s:wait_until(function () return capulet:eval [[return not not prosody.full_sessions["juliet@capulet.lit/balcony"].hibernating]]; end);
 		entity:expect_none(client_mode.any_state, 0.1);
 		capulet:eval [[ prosody.full_sessions["juliet@capulet.lit/balcony"]:close(); return true ]];
 		assert.same({}, (client_mode.state(entity, "juliet@capulet.lit")));

@@ -130,6 +130,27 @@ describe("order of delegation on Prosody "..version, function ()
 		end
 	end));
 
+	it("holds over a connection that breaks and is resumed, and so does the address (D31, D8)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated, { modules = { "smacks" } });
+		local entity = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+		local session = juliet:expect { "enabled" }.attr.id;
+		send_pair(juliet, "1");
+		local outer, inner = delegation.forwarded(entity);
+		juliet:kill();
+		s:wait_until(function () return capulet:eval [[return not not prosody.full_sessions["juliet@capulet.lit/balcony"].hibernating]]; end);
+		juliet = capulet:resume("juliet@capulet.lit/balcony", session, 0);
+		juliet:send "<iq type='get' id='2' to='juliet@capulet.lit'><query xmlns='urn:x:free'/></iq>";
+		juliet:expect_none({ "iq" }, 0.2);
+		delegation.answer(entity, outer, inner);
+		expect_in_order(juliet, "1", "ping1");
+		outer, inner = delegation.forwarded(entity);
+		assert.equal("juliet@capulet.lit", inner.attr.to);
+		delegation.answer(entity, outer, inner);
+		juliet:expect { "iq", id = "2", type = "result" };
+	end));
+
 	it("is kept for users of other servers (D31, D4)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, delegated);
 		local montague = s:node { version = version, config = [[VirtualHost "montague.lit"]] };

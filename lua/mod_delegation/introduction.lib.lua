@@ -8,6 +8,7 @@ local new_id = require "util.id".medium;
 local pending = require "prosody_relay.pending";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+local xmlns_form = "jabber:x:data";
 
 -- Nobody waits for these answers, so an entity may take its time after it started.
 local disco_timeout = 600;
@@ -150,6 +151,32 @@ function introduction:finish()
 	end
 end
 
+-- Whether elements lie in each other no deeper than this
+local function is_flat(tag, depth)
+	if depth == 0 then return #tag.tags == 0; end
+	for _, child in ipairs(tag.tags) do
+		if not is_flat(child, depth - 1) then return false; end
+	end
+	return true;
+end
+
+-- What is worth showing of an entity's answer: identities, features and forms, as service discovery knows them. It gets into the stream features
+-- of the host: nobody could log in if that raised an error.
+local function showable(info)
+	local tags = {};
+	for _, tag in ipairs(info.tags) do
+		local name, attr = tag.name, tag.attr;
+		if name == "x" and attr.xmlns == xmlns_form and is_flat(tag, 3) then
+			tags[#tags + 1] = tag;
+		elseif name == "feature" and attr.xmlns == xmlns_disco_info and attr.var then
+			tags[#tags + 1] = st.stanza("feature", { var = attr.var });
+		elseif name == "identity" and attr.xmlns == xmlns_disco_info and attr.category and attr.type then
+			tags[#tags + 1] = st.stanza("identity", { category = attr.category; type = attr.type; name = attr.name; ["xml:lang"] = attr["xml:lang"] });
+		end
+	end
+	return tags;
+end
+
 -- answer(stanza) -> true if it was the answer to one of our queries
 function introduction:answer(stanza)
 	if stanza.attr.from ~= self.address then return; end
@@ -159,7 +186,7 @@ function introduction:answer(stanza)
 	if info then
 		local delegation = query.delegation;
 		delegation.nested = delegation.nested or {};
-		delegation.nested[query.scope] = info.tags;
+		delegation.nested[query.scope] = showable(info);
 		self.on_change();
 	else
 		self.complain(("no features announced for %s"):format(query.delegation.namespace));

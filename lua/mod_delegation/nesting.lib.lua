@@ -70,7 +70,7 @@ local function merge(tags, delegations, scope)
 	end
 	for _, delegation in ipairs(delegations) do
 		for _, tag in ipairs(delegation.nested and delegation.nested[scope] or {}) do
-			if tag.name == "identity" or tag.name == "feature" or tag.name == "x" then announce(tag); end
+			announce(tag);
 		end
 	end
 	for _, tag in ipairs(tags) do

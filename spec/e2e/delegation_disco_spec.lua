@@ -206,6 +206,31 @@ describe("delegation on Prosody "..version, function ()
 		juliet:expect { "iq", id = id, type = "error" };
 	end));
 
+	it("shows identities, features and forms only, and lets users in whatever else the entity announces (D20, D1)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, [[ ["urn:x:delegated"] = { jid = "ent.capulet.lit" } ]]);
+		local deep = ("<a>"):rep(65000)..("</a>"):rep(65000);
+		local odd = [[<identity category='odd'/><feature/><feature xmlns='urn:x:other' var='odd'/><x xmlns='urn:x:other'/><odd/>]];
+		local entity = delegation.entity(capulet, {
+			["urn:xmpp:delegation:2::urn:x:delegated"] = odd.."<feature var='urn:x:good'>"..deep.."</feature>";
+			["urn:xmpp:delegation:2:bare:urn:x:delegated"] = odd.."<feature var='urn:x:good'/><x xmlns='jabber:x:data'>"..deep.."</x>";
+		});
+		s:wait_until(function ()
+			return capulet:eval [[
+				local nested = hosts["capulet.lit"].modules.delegation.module.save().entities["ent.capulet.lit"].introduction.nested;
+				nested = nested["urn:xmpp:delegation:2 urn:x:delegated"];
+				return nested and nested.host and nested.bare and true;
+			]];
+		end, 20, "both answers");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for _, to in ipairs { "capulet.lit", "juliet@capulet.lit" } do
+			local answer = info(juliet, to).query;
+			assert.truthy(tostring(answer):find("urn:x:good", 1, true));
+			assert.falsy(tostring(answer):find("odd", 1, true));
+			for _, tag in ipairs(answer.tags) do assert.not_equal("x", tag.name); end
+		end
+		entity:sync();
+	end));
+
 	for _, pep in ipairs { "with", "without" } do
 	local modules = pep == "with" and { "pep" } or {};
 

@@ -72,13 +72,14 @@ local function watch_accounts(self, host)
 			module:add_timer(0, function () each_of(session, take_over); end);
 		end);
 	end);
+	-- ahead of what ends grants with this session (0): who is gone is not told of that
 	events:hook("resource-unbind", function (event)
 		each_of(event.session, function (entity)
 			if event.session.full_jid ~= entity.address then return; end
 			entity:down(absence_of(entity));
 			take_over(entity);
 		end);
-	end);
+	end, 10);
 end
 
 local function attach(self, entity)

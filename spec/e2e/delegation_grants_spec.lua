@@ -192,6 +192,23 @@ describe("grants of client mode on Prosody "..version, function ()
 		spare:expect_none(client_mode.any_state, 0);
 	end));
 
+	it("to a device of the same user end with it, and it is not told when it is gone (C15, C17)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version);
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		local romeo = client_mode.client(capulet, "romeo@capulet.lit/orchard");
+		delegation.announce(juliet);
+		client_mode.grant(juliet, juliet, one);
+		client_mode.forwards(romeo, juliet, "urn:x:one", "juliet@capulet.lit");
+		client_mode.not_forwarded(juliet, juliet, "urn:x:one");
+		local id = delegation.request(romeo, "urn:x:one", { to = "juliet@capulet.lit" });
+		delegation.forwarded(juliet);
+		juliet:close();
+		romeo:expect { "iq", id = id, type = "error", has = client_mode.unavailable };
+		client_mode.not_forwarded(romeo, romeo, "urn:x:one", "juliet@capulet.lit");
+		juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		juliet:expect_none({ "message" }, 0.2);
+	end));
+
 	it("leave no hooks, entities or questions behind (B1, C8, C15)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { hosts = [[VirtualHost "montague.lit"]], log_level = "info" });
 		local entity = delegation.entity(capulet);

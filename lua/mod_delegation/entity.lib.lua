@@ -188,7 +188,8 @@ function entity_methods:forward(origin, stanza, delegation, to, done)
 	end
 	local attr = stanza.attr;
 	local inner_id = attr.id;
-	if self.overdue or self.inner_ids[inner_id] then inner_id = next_id(); end
+	-- a line break comes out of the entity's parser as a space: its answer would have a wrong id, and ten of them end its stream (D12)
+	if self.overdue or self.inner_ids[inner_id] or not inner_id:find("^%g+$") then inner_id = next_id(); end
 	-- eight fields fill a table of Lua; another one would double it
 	local record = {
 		from = attr.from; to = to; id = attr.id; inner_id = inner_id; version = delegation.version; address = self.address;
@@ -231,9 +232,10 @@ function entity_methods:expired(record)
 	refuse(record);
 end
 
--- D12. Errors of the entity are no fault of its protocol (D14), and one good answer makes up for the bad ones before it.
+-- D12. Errors of the entity are no fault of its protocol (D14), what it cannot get through may be a user's, and one good answer makes up for
+-- the bad ones before it.
 local function count_fault(self, reason)
-	if reason == "error" then return; end
+	if reason == "error" or reason == "unsendable" then return; end
 	self.faults = self.faults + 1;
 	if self.faults == max_faults and self.session then
 		module:log("warn", "Managing entity %s: closing its stream after %d bad answers in a row", self.jid, max_faults);

@@ -3,7 +3,7 @@
 --
 -- Both sides of an exchange work on a record, plain data that survives a module reload:
 --   from, to, id   of the initial stanza; `to` as the user wrote it, nil if she wrote none
---   inner_id       id of the forwarded stanza (B11: differs from id when that one is in flight already)
+--   inner_id       id of the forwarded stanza (B11: differs from id when that one is in flight already, or may not come back unchanged)
 --   version        namespace of the protocol
 --   address        JID the request is sent to
 

@@ -219,6 +219,21 @@ describe("delegation on Prosody "..version, function ()
 		assert.equal("1", inner.attr.id);
 	end));
 
+	it("answers requests with any id, which cannot be turned against the entity (D10, D12, D1)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated);
+		local entity = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local ids = { "", " ", " x ", "&lt;&apos;&quot;", "\u{5d0}\u{202e}x", ("x"):rep(100000) };
+		-- the parser of the receiver makes spaces of these
+		for i = 1, 12 do ids[#ids + 1] = "a&#10;b&#9;c&#13;"..i; end
+		for _, id in ipairs(ids) do
+			juliet:send(("<iq type='get' id='%s'><query xmlns='urn:x:delegated'/></iq>"):format(id));
+			local outer, inner = delegation.forwarded(entity);
+			delegation.answer(entity, outer, inner);
+			juliet:expect { "iq", type = "result", has = "{urn:x:done}done" };
+		end
+	end));
+
 	it("uses no id again while an answer is overdue (B11, D13)", bed.scenario(function (s)
 		local capulet = delegation.server(s, version, delegated, { host = "delegation_timeout = 1" });
 		capulet:allow_log("ent.capulet.lit: no answer in time");

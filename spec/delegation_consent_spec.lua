@@ -188,7 +188,8 @@ describe("delegation's allowlist", function ()
 	it("has what the operator lists, but never what locks users out (C5, D30)", function ()
 		local bad = { "http://jabber.org/protocol/commands", "jabber:iq:auth", "jabber:iq:register", "urn:ietf:params:xml:ns:xmpp-bind",
 			"urn:ietf:params:xml:ns:xmpp-session", "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sasl:2", "urn:xmpp:carbons:2", "urn:xmpp:push:0",
-			"urn:xmpp:blocking", "urn:xmpp:delegation:2", "urn:xmpp:delegation:1", "challenge", "FORM_TYPE", "persist", "" };
+			"urn:xmpp:blocking", "urn:xmpp:bind2:1", "urn:xmpp:cam:0", "xmpp:prosody.im/protocol/manage-clients", "urn:xmpp:privilege:2",
+			"urn:xmpp:pars:0", "urn:xmpp:ibr-token:0", "urn:xmpp:delegation:2", "urn:xmpp:delegation:1", "challenge", "FORM_TYPE", "persist", "" };
 		local list = { "urn:x:a", "vcard-temp", "urn:xmpp:delegation:2:bare:disco#info:*", "http://jabber.org/protocol/disco#items:*" };
 		local set, problems = namespaces.parse(table.move(bad, 1, #bad, #list + 1, list), config.canonical);
 		assert.same({ ["urn:x:a"] = true; ["vcard-temp"] = true; ["urn:xmpp:delegation:2:bare:disco#info:*"] = true;

@@ -4,10 +4,14 @@
 local allowlist = {};
 
 -- Whoever got these could lock users out of their accounts, or take the accounts over (C5). A prefix stands for all versions.
-local denied = { "http://jabber.org/protocol/commands", "jabber:iq:auth", "jabber:iq:privacy", "jabber:iq:register" };
+local denied = {
+	"http://jabber.org/protocol/commands", "jabber:iq:auth", "jabber:iq:privacy", "jabber:iq:register",
+	"xmpp:prosody.im/protocol/manage-clients", -- mod_client_management
+};
 local denied_prefixes = {
 	"urn:ietf:params:xml:ns:xmpp-", -- bind, session, sasl, tls
-	"urn:xmpp:bind:", "urn:xmpp:blocking", "urn:xmpp:carbons:", "urn:xmpp:delegation:", "urn:xmpp:push:", "urn:xmpp:sasl:",
+	"urn:xmpp:bind", "urn:xmpp:blocking", "urn:xmpp:cam:", "urn:xmpp:carbons:", "urn:xmpp:delegation:", "urn:xmpp:ibr-token:", "urn:xmpp:pars:",
+	"urn:xmpp:privilege:", "urn:xmpp:push:", "urn:xmpp:sasl:",
 };
 for _, namespace in ipairs(denied) do denied[namespace] = true; end
 

@@ -105,9 +105,11 @@ describe("client mode of delegation on Prosody "..version, function ()
 		local capulet = client_mode.server(s, version, nil, { namespaces = [[
 			"urn:x:one", "urn:x:admin", "jabber:iq:register", "http://jabber.org/protocol/commands", "urn:xmpp:blocking", "urn:xmpp:delegation:2",
 			"urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0", "jabber:iq:auth", "challenge",
+			"urn:xmpp:cam:0", "urn:xmpp:privilege:2",
 		]], delegations = [[ ["urn:x:admin"] = { jid = "ent.capulet.lit" } ]] });
 		for _, name in ipairs { "jabber:iq:register", "http://jabber.org/protocol/commands", "urn:xmpp:blocking", "urn:xmpp:delegation:2",
-				"urn:ietf:params:xml:ns:xmpp%-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0", "jabber:iq:auth", "challenge" } do
+				"urn:ietf:params:xml:ns:xmpp%-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0", "jabber:iq:auth", "challenge", "urn:xmpp:cam:0",
+				"urn:xmpp:privilege:2" } do
 			capulet:allow_log("Option 'delegation_client_namespaces', entry \""..name.."\": .*; this entry is skipped");
 		end
 		local entity = delegation.entity(capulet);
@@ -133,6 +135,7 @@ describe("client mode of delegation on Prosody "..version, function ()
 			{ "juliet@capulet.lit", { "jabber:iq:register", "http://jabber.org/protocol/commands", "urn:xmpp:blocking" }, "forbidden" },
 			{ "juliet@capulet.lit", { "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0" }, "forbidden" },
 			{ "juliet@capulet.lit", { "jabber:iq:auth" }, "forbidden" },
+			{ "juliet@capulet.lit", { "urn:xmpp:cam:0", "urn:xmpp:privilege:2" }, "forbidden" },
 			{ "juliet@capulet.lit", { "challenge" }, "forbidden" },
 		} do
 			local id = client_mode.ask(entity, case[1], case[2], case[4]);

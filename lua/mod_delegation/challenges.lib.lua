@@ -5,6 +5,7 @@
 local new_secret = require "util.id".medium; -- 144 random bits
 local new_id = require "util.id".medium;
 local equals = require "util.hashes".equals;
+local jid_host = require "util.jid".host;
 
 local pending = require "prosody_relay.pending";
 
@@ -44,9 +45,9 @@ function challenges:each(user)
 	end;
 end
 
--- remove(key) -> the request, which is answered, or was never delivered
+-- remove(key) -> the request, which is answered, or was never delivered; nothing for nil
 function challenges:remove(key)
-	local request = self.pending:remove(key);
+	local request = key and self.pending:remove(key);
 	if request then unlink(self, request); end
 	return request;
 end
@@ -62,17 +63,21 @@ function challenges:is_asked(user, entity, namespaces)
 	return key ~= nil and table.concat(self.pending:get(key).namespaces, "\0") == table.concat(namespaces, "\0");
 end
 
+-- The question that gives way to a new one of this entity: its own, or the oldest when there are too many, of the entity's domain if possible,
+-- so that nobody can make away with the questions of others
+local function displaced(self, user, entity)
+	local host, open, oldest, oldest_of_host = jid_host(entity), 0, nil, nil;
+	for key, request in self:each(user) do
+		if request.entity == entity then return key; end
+		open, oldest = open + 1, math.min(oldest or key, key);
+		if jid_host(request.entity) == host then oldest_of_host = math.min(oldest_of_host or key, key); end
+	end
+	return open >= max_per_user and (oldest_of_host or oldest) or nil;
+end
+
 -- add(user, entity, namespaces) -> request; it takes the place of an earlier one of this entity
 function challenges:add(user, entity, namespaces)
-	local count, oldest = 0, nil;
-	for key, request in self:each(user) do
-		if request.entity == entity then
-			oldest, count = key, max_per_user;
-			break;
-		end
-		count, oldest = count + 1, math.min(oldest or key, key);
-	end
-	if count >= max_per_user then self:remove(oldest); end
+	self:remove(displaced(self, user, entity));
 	self.serial = self.serial + 1;
 	local request = { user = user; entity = entity; namespaces = namespaces; secret = new_secret(); message_id = new_id() };
 	self.pending:add(self.serial, request, lifetime);

@@ -284,6 +284,30 @@ describe("client mode of delegation on Prosody "..version, function ()
 		assert.truthy(refused:find(condition "resource-constraint"));
 	end));
 
+	it("keeps the questions of others open, however many somebody asks (C8)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, nil, { hosts = [[
+			Component "other.capulet.lit"
+				component_secret = "hush"
+		]] });
+		local entity = delegation.entity(capulet);
+		local other = capulet:component("other.capulet.lit", "hush");
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.asked(entity, "juliet@capulet.lit", { "urn:x:one" });
+		local _, challenge = client_mode.question_to(juliet);
+		local challenges = {};
+		for i = 1, 12 do
+			client_mode.asked(other, "juliet@capulet.lit", { "urn:x:two" }, { from = i.."@other.capulet.lit" });
+			challenges[i] = select(2, client_mode.question_to(juliet));
+		end
+		client_mode.submit(juliet, challenge, { ["urn:x:one"] = "1" });
+		assert.same({ "urn:x:one" }, (client_mode.state(entity, "juliet@capulet.lit")));
+		-- nine were left beside it: the last ones
+		client_mode.submit(juliet, challenges[3], { ["urn:x:two"] = "1" });
+		juliet:expect { "message", type = "error", has = condition "not-acceptable" };
+		client_mode.submit(juliet, challenges[4], { ["urn:x:two"] = "1" });
+		assert.same({ "urn:x:two" }, (client_mode.state(other, "juliet@capulet.lit")));
+	end));
+
 	it("lets others ask while somebody asks about everybody (C8, D32)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { hosts = [[
 			Component "other.capulet.lit"

@@ -125,10 +125,16 @@ describe("delegation's challenges", function ()
 		assert.equal(10, asked.pending:count());
 		asked:forget("juliet");
 		assert.equal(0, asked.pending:count());
-		for i = 1, 9999 do asked:add("user"..i, "e", { "n" }); end
-		assert.is_false(asked:is_full());
+		local oldest = asked:add("user1", "e", { "n" });
+		local later = asked:add("user2", "e", { "n" });
+		for i = 3, 10001 do asked:add("user"..i, "e", { "n" }); end
+		assert.equal(10000, asked.pending:count());
+		assert.is_nil(asked:find("user1", oldest.secret));
+		assert.truthy(asked:find("user2", later.secret));
+		asked = challenges.new(fake_module(), asked:save());
 		asked:add("user", "e", { "n" });
-		assert.is_true(asked:is_full());
+		assert.is_nil(asked:find("user2", later.secret));
+		assert.equal(10000, asked.pending:count());
 	end);
 
 	it("end after a day, and leave nothing behind, also over a module reload (C10)", function ()

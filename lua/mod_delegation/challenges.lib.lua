@@ -30,7 +30,8 @@ end
 
 -- new(module, [saved]) -> challenges; saved: result of :save() before a module reload
 local function new(module, saved)
-	local self = setmetatable({ by_user = {}; serial = saved and saved.serial or 0 }, challenges_mt);
+	-- keys are numbers in the order of the questions; oldest: none is below that
+	local self = setmetatable({ by_user = {}; serial = saved and saved.serial or 0; oldest = 1 }, challenges_mt);
 	self.pending = pending.new(module, function (_, request) unlink(self, request); end, saved and saved.pending);
 	for key, request in self.pending:each() do link(self, key, request); end
 	return self;
@@ -52,9 +53,12 @@ function challenges:remove(key)
 	return request;
 end
 
--- is_full() -> boolean
-function challenges:is_full()
-	return self.pending:count() >= max_total;
+-- Nobody can keep others from asking: where there are too many questions in all, the oldest gives way
+local function limit_total(self)
+	while self.pending:count() >= max_total do
+		self:remove(self.oldest);
+		self.oldest = self.oldest + 1;
+	end
 end
 
 -- is_asked(user, entity, namespaces) -> boolean: she is asked exactly this already
@@ -78,6 +82,7 @@ end
 -- add(user, entity, namespaces) -> request; it takes the place of an earlier one of this entity
 function challenges:add(user, entity, namespaces)
 	self:remove(displaced(self, user, entity));
+	limit_total(self);
 	self.serial = self.serial + 1;
 	local request = { user = user; entity = entity; namespaces = namespaces; secret = new_secret(); message_id = new_id() };
 	self.pending:add(self.serial, request, lifetime);

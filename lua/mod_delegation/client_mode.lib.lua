@@ -112,7 +112,7 @@ function client_mode:handle_request(event)
 	if type then return refuse(event, type, condition); end
 	local namespaces, entity = self:grantable(stanza.tags[1]), stanza.attr.from;
 	if #namespaces == 0 then return refuse(event, "auth", "forbidden"); end
-	if self.challenges:is_full() or not self.rates:allow(jid_bare(entity), jid_host(entity), user) then
+	if not self.rates:allow(jid_bare(entity), jid_host(entity), user) then
 		return refuse(event, "wait", "resource-constraint");
 	end
 	event.origin.send(st.reply(stanza));

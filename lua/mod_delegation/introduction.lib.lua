@@ -13,6 +13,9 @@ local xmlns_form = "jabber:x:data";
 -- Nobody waits for these answers, so an entity may take its time after it started.
 local disco_timeout = 600;
 
+-- Bytes of features of an entity that users chose. Whoever likes may ask for them, and be sent them each time.
+local max_size_for_users = 10000;
+
 -- scope of nested service discovery -> separator in its node name (XEP-0355 section 7.2)
 local separators = { host = "::", bare = ":bare:" };
 
@@ -177,19 +180,28 @@ local function showable(info)
 	return tags;
 end
 
+local function size_of(tags)
+	local size = 0;
+	for _, tag in ipairs(tags) do size = size + #tostring(tag); end
+	return size;
+end
+
 -- answer(stanza) -> true if it was the answer to one of our queries
 function introduction:answer(stanza)
 	if stanza.attr.from ~= self.address then return; end
 	local query = self.queries:remove(stanza.attr.id);
 	if not query then return; end
+	local delegation = query.delegation;
 	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);
-	if info then
-		local delegation = query.delegation;
-		delegation.nested = delegation.nested or {};
-		delegation.nested[query.scope] = showable(info);
-		self.on_change();
+	local tags = info and showable(info);
+	if not tags then
+		self.complain(("no features announced for %s"):format(delegation.namespace));
+	elseif delegation.client and size_of(tags) > max_size_for_users then
+		self.complain(("too many features announced for %s"):format(delegation.namespace));
 	else
-		self.complain(("no features announced for %s"):format(query.delegation.namespace));
+		delegation.nested = delegation.nested or {};
+		delegation.nested[query.scope] = tags;
+		self.on_change();
 	end
 	return true;
 end

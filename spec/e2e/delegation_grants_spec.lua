@@ -280,6 +280,23 @@ describe("grants of client mode on Prosody "..version, function ()
 		assert(after < before + 300, ("%.0f KiB more than before"):format(after - before));
 	end));
 
+	it("do not make the account's features long enough to flood somebody with (C24)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version);
+		local many = {};
+		for i = 1, 1000 do many[i] = ("<feature var='urn:x:one#%d'/>"):format(i); end
+		local entity = delegation.entity(capulet, {
+			["urn:xmpp:delegation:2:bare:urn:x:one"] = table.concat(many); ["urn:xmpp:delegation:2:bare:urn:x:two"] = table.concat(many, "", 1, 300);
+		});
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.grant(entity, juliet, { "urn:x:one", "urn:x:two" });
+		capulet:expect_log("too many features announced for urn:x:one");
+		entity:sync();
+		juliet:send "<iq type='get' id='info' to='juliet@capulet.lit'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+		local info = tostring(juliet:expect { "iq", id = "info" });
+		assert.truthy(info:find("urn:x:one#300", 1, true));
+		assert.falsy(info:find("urn:x:one#1000", 1, true));
+	end));
+
 	it("show in the account that granted, not in others nor in the host (C24, D22, D28)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { modules = { "pep" } });
 		local announced = {

@@ -33,6 +33,8 @@ local function dismiss_saved_entities()
 end
 
 local function read_options()
+	-- needed for the commands; where it is disabled, that must be known before anything is taken over
+	module:depends("adhoc");
 	local timeout = options.number(module, "delegation_timeout", 30, 1);
 	local max_pending = options.integer(module, "delegation_max_pending", 10000, 1);
 	local configured = module:get_option("delegations", {});

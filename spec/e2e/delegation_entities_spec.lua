@@ -316,6 +316,14 @@ describe("delegation on Prosody "..version, function ()
 		end);
 		capulet:reload_config(config("delegations = { "..delegated.." }"));
 		capulet:eval [[ assert(require "core.modulemanager".load("capulet.lit", "delegation")) ]];
+		-- one in which something is disabled that it needs
+		capulet:allow_log("Dependency on disabled module mod_adhoc");
+		expect_refusal(function ()
+			capulet:reload_config(config("modules_disabled = { 'adhoc' } delegations = { "..delegated.." }"));
+			capulet:eval [[ require "core.modulemanager".reload("capulet.lit", "delegation") ]];
+		end);
+		capulet:reload_config(config("delegations = { "..delegated.." }"));
+		capulet:eval [[ assert(require "core.modulemanager".load("capulet.lit", "delegation")) ]];
 		expect_refusal(function ()
 			capulet:eval [[ assert(require "core.modulemanager".unload("capulet.lit", "delegation")) ]];
 		end);

@@ -15,11 +15,11 @@ end
 -- Raises the message every bad option gets: name of the option, what was expected (text), the value found.
 options.refuse = refuse;
 
--- A number within [min, max] (either may be nil).
+-- A finite number within [min, max] (either may be nil).
 function options.number(module, name, default, min, max)
 	local value = module:get_option(name);
 	if value == nil then return default; end
-	if type(value) ~= "number" or value ~= value or (min and value < min) or (max and value > max) then
+	if type(value) ~= "number" or value - value ~= 0 or (min and value < min) or (max and value > max) then
 		local least, most = min and " of at least " .. min or "", max and (min and " and" or " of") .. " at most " .. max or "";
 		refuse(name, "a number" .. least .. most, value);
 	end

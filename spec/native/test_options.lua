@@ -53,7 +53,7 @@ function TestOptions.test_integer()
 	lu.assertEquals(math.type(options.integer(with(5.0), "name")), "integer");
 	refuses("a whole number, got 5.5 (number)", "integer", 5.5);
 	refuses("a number of at least 1, got 0 (number)", "integer", 0, 5, 1);
-	refuses("a whole number, got inf (number)", "integer", math.huge);
+	refuses("a number, got inf (number)", "integer", math.huge);
 end
 
 -- What is refused is what raises for some subject: all short patterns of the characters that mean something, with subjects that get far.

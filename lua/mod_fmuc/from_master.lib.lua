@@ -1,17 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- What the master sends to a mirrored room, and what it does there (M5 to M10, M13, M19, M20; sections 4 and 2b of the requirements).
+-- The presences that the master sends to a mirrored room, and what they do there (M5 to M10, M13; sections 4 and 2b of the requirements).
+-- Messages: messages_from_master.lib.lua.
 --
 -- A local join enters the room when the master has accepted it and the occupants, history and subject are here, so that mod_muc greets
 -- the user in the order of XEP-0045.
 
 local cache = require "util.cache";
-local datetime = require "util.datetime";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
-local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -23,7 +22,7 @@ local subject_timeout = 3;
 -- Errors that say something about the way, not about the room
 local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
 
-local mirrored, take_join, take_echo, send_join, send_join_error, send_part;
+local mirrored, take_join, send_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -65,7 +64,8 @@ local function admit(room)
 	mirrored.forget_if_unused(room.jid);
 end
 
-local function finish_sync(room)
+-- finish_sync(room): what a joining room is sent is here
+function from_master.finish_sync(room)
 	if room.fmuc.synced then return; end
 	room.fmuc.synced = true;
 	admit(room);
@@ -115,7 +115,7 @@ local function accept(room, occupant_jid, record)
 		local current = mirrored.get(room_jid);
 		if not current or current.fmuc ~= state or state.synced then return; end
 		if state.waiting[occupant_jid] ~= record or record.id ~= id then return; end -- this join is over
-		if state.started_over or has_seen_anything(current) then finish_sync(current); else start_over(current); end
+		if state.started_over or has_seen_anything(current) then from_master.finish_sync(current); else start_over(current); end
 	end);
 end
 
@@ -131,9 +131,9 @@ local function handle_available(room, occupant_jid, copy, id)
 	mirrored.show(room, occupant_jid, copy, sessions);
 end
 
--- The master does not know this mirror any more, after a restart or because a stanza could not reach it. All local users have to join
--- again; their clients know what to do with status 333.
-local function lose(room, stanza)
+-- lose(room, stanza): the master does not know this mirror any more, after a restart or because a stanza could not reach it. All local
+-- users have to join again; their clients know what to do with status 333.
+function from_master.lose(room, stanza)
 	module:log("info", "%s does not know %s any more: %s", room.fmuc.master, room.jid, select(2, stanza:get_error()) or "error");
 	mirrored.evict_all(room, "333");
 end
@@ -149,7 +149,7 @@ local function handle_error(room, occupant_jid, stanza)
 		return mirrored.forget_if_unused(room.jid);
 	end
 	local _, condition = stanza:get_error();
-	if mirrored.is_local(room, occupant_jid) and not delivery_failures[condition] then lose(room, stanza); end
+	if mirrored.is_local(room, occupant_jid) and not delivery_failures[condition] then from_master.lose(room, stanza); end
 end
 
 local known_roles = { visitor = true; participant = true; moderator = true };
@@ -161,9 +161,10 @@ local function complete_item(x)
 	if not known_roles[item.attr.role] then item.attr.role = "participant"; end
 end
 
--- Tells a master that believes this mirror to be in its room. Once a second will do: it may be sending a large room to somebody who left.
+-- deny(room_jid, stanza): tells a master that believes this mirror to be in its room. Once a second will do: it may be sending a large
+-- room to somebody who left.
 local denied = cache.new(256);
-local function deny(room_jid, stanza)
+function from_master.deny(room_jid, stanza)
 	local second = os.time();
 	if denied:get(room_jid) == second then return; end
 	denied:set(room_jid, second);
@@ -175,7 +176,7 @@ function from_master.handle_presence(room_jid, stanza)
 	local room = mirrored.get(room_jid);
 	local type = stanza.attr.type;
 	if not room then
-		if type == nil then deny(room_jid, stanza); end
+		if type == nil then from_master.deny(room_jid, stanza); end
 		return true;
 	end
 	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
@@ -192,102 +193,17 @@ function from_master.handle_presence(room_jid, stanza)
 			handle_available(room, occupant_jid, copy, id);
 		else
 			local record = room.fmuc.waiting[occupant_jid];
-			if record and record.accepted then finish_sync(room); end -- in and out at once: the user sees both
+			if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both
 			mirrored.remove_occupant(room, occupant_jid, copy);
 		end
 	end
 	return true;
 end
 
-local function master_delay(stanza, master)
-	for delay in stanza:childtags("delay", xmlns_delay) do
-		if delay.attr.from == master then return delay; end
-	end
-end
-
--- The room's history as the master keeps it, with the master's stamps
-local function add_history(room, stanza, delay)
-	delay.attr.from = room.jid;
-	room._history = room._history or {};
-	table.insert(room._history, { stanza = stanza; timestamp = datetime.parse(delay.attr.stamp) or os.time() });
-	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
-end
-
--- Nobody but this room says so; the master removes such stamps only if they are in its own name
-local function remove_forged_delays(stanza, room_jid)
-	stanza:maptags(function (child)
-		local is_delay = child.name == "delay" and child.attr.xmlns == xmlns_delay or child.name == "x" and child.attr.xmlns == "jabber:x:delay";
-		if is_delay and child.attr.from == room_jid then return nil; end
-		return child;
-	end);
-end
-
-local function is_anybody_accepted(state)
-	for _, record in pairs(state.waiting) do
-		if record.accepted then return true; end
-	end
-	return false;
-end
-
-local function handle_groupchat(room, stanza)
-	local state = room.fmuc;
-	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
-	local copy = st.clone(stanza);
-	local nick = jid_resource(stanza.attr.from);
-	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
-	copy:remove_children("nomirror", xmlns_fmuc);
-	remove_forged_delays(copy, room.jid);
-	local delay = master_delay(copy, state.master);
-	local subject = copy:get_child("subject");
-	if subject and not copy:get_child("body") and not copy:get_child("thread") then
-		room._data.subject, room._data.subject_from = subject:get_text(), copy.attr.from;
-		room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
-		if not state.synced then return finish_sync(room); end
-	elseif delay then
-		if not state.synced then add_history(room, copy, delay); end
-		return;
-	end
-	finish_sync(room); -- live messages come after the subject
-	room:broadcast_message(copy);
-end
-
--- G15: the master refused a message; its sender is told, even one who has left meanwhile
-local function handle_message_error(room_jid, room, stanza)
-	local occupant_jid = stanza.attr.to;
-	local is_local = room and mirrored.is_local(room, occupant_jid);
-	local sender = take_echo(occupant_jid, stanza.attr.id) or is_local and room:get_occupant_by_nick(occupant_jid).jid;
-	if sender then
-		local copy = st.clone(stanza);
-		copy.attr.from, copy.attr.to = room_jid, sender;
-		module:send(copy);
-	end
-	if not is_local then return; end
-	local _, condition = stanza:get_error();
-	if condition == "not-acceptable" or condition == "item-not-found" then lose(room, stanza); end
-end
-
--- handle_message(room_jid, stanza): to the mirrored room or to one of its occupants
-function from_master.handle_message(room_jid, stanza)
-	local room = mirrored.get(room_jid);
-	local type, nick = stanza.attr.type, jid_resource(stanza.attr.from);
-	if type == "error" then
-		handle_message_error(room_jid, room, stanza);
-		return true;
-	end
-	-- it has come back, even if its author has left meanwhile
-	if type == "groupchat" and nick then take_echo(room_jid .. "/" .. nick, stanza.attr.id); end
-	if not room then
-		deny(room_jid, stanza);
-	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
-		handle_groupchat(room, stanza);
-	end
-	return true;
-end
-
--- shared: mirrored (mirrored_room.lib.lua); take_join(room, occupant_jid) -> record or nil; take_echo(occupant_jid, id) -> real JID of the
--- sender whose message has come back, or nil; send_join(record); send_join_error(join, error element); send_part(room_jid, nick)
+-- shared: mirrored (mirrored_room.lib.lua); take_join(room, occupant_jid) -> record or nil; send_join(record);
+-- send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
-	mirrored, take_join, take_echo = shared.mirrored, shared.take_join, shared.take_echo;
+	mirrored, take_join = shared.mirrored, shared.take_join;
 	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
 	return from_master;
 end;

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The mirror role: local users join rooms of other servers through rooms of this service. Requirements M1 to M27 and the client's side
--- of XEP-0045. This file: what local users send; from_master.lib.lua: what the master sends; mirrored_room.lib.lua: the rooms.
+-- of XEP-0045. This file: what local users send; outbox.lib.lua: their messages to the room;
+-- from_master.lib.lua: what the master sends; mirrored_room.lib.lua: the rooms.
 
 local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
@@ -10,7 +11,6 @@ local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
-local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -21,28 +21,20 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local before_muc = 1;
 
 local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
-local echo_timeout = 60;
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local mirrored, from_master;
+local mirrored, from_master, messages, outbox;
 
 -- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
 local joins;
 
--- Groupchat messages whose copy has not come back. Key: occupant JID, NUL, id; record: real JID of the sender
-local echoes;
-
 local function take_join(room, occupant_jid)
 	if room then room.fmuc.waiting[occupant_jid] = nil; end -- an admin may have destroyed the room
 	return joins:remove(occupant_jid);
-end
-
-local function echo_key(occupant_jid, id)
-	return occupant_jid .. "\0" .. (id or "");
 end
 
 -- The user's answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
@@ -86,12 +78,6 @@ local function on_join_timeout(occupant_jid, record)
 	take_join(mirrored.get(record.room_jid), occupant_jid);
 	send_part(record.room_jid, jid_resource(occupant_jid));
 	mirrored.forget_if_unused(record.room_jid);
-end
-
-local function on_echo_timeout(key, real_jid)
-	local occupant_jid, id = key:match("^(.-)%z(.*)$");
-	module:send(st.error_reply(st.message({ from = real_jid; to = jid_bare(occupant_jid); type = "groupchat"; id = id }),
-		"wait", "remote-server-timeout", "The room's server did not return this message"));
 end
 
 local function send_join(record)
@@ -197,45 +183,14 @@ module:hook("presence/bare", function (event)
 	return handled;
 end, before_muc);
 
-local function send_message(stanza, occupant_jid, master, nomirror)
-	local copy = st.clone(stanza);
-	copy:remove_children("nomirror", xmlns_fmuc);
-	copy:remove_children("x", xmlns_muc_user);
-	copy.attr.from, copy.attr.to = occupant_jid, master; -- M17
-	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
-	module:send(copy);
-end
-
-local function handle_user_groupchat(stanza, room)
-	local user = stanza.attr.from;
-	local occupant = room:get_occupant_by_real_jid(user);
-	if not occupant or not room.fmuc then return; end -- mod_muc refuses
-	local master = room.fmuc.master;
-	stanza.attr.id = stanza.attr.id or new_id();
-	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
-	if policy.is_nomirror(master) and not changes_subject then
-		-- M21, M23; who has no voice is refused by mod_muc at once, and by nobody a second time
-		if occupant.role ~= "visitor" then send_message(stanza, occupant.nick, master, true); end
-		return;
-	end
-	local key = echo_key(occupant.nick, stanza.attr.id);
-	if echoes:get(key) then -- the second of two with the same id: nobody can tell their copies apart
-		module:send(st.error_reply(stanza, "modify", "bad-request", "A message with this id is on its way already"));
-		return true;
-	end
-	echoes:add(key, user, echo_timeout);
-	send_message(stanza, occupant.nick, master);
-	return true;
-end
-
 module:hook("message/bare", function (event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return from_master.handle_message(room_jid, stanza);
+		return messages.handle(room_jid, stanza);
 	end
 	local room = muc.get_room_from_jid(room_jid);
-	if room and stanza.attr.type == "groupchat" then return handle_user_groupchat(stanza, room); end
+	if room and stanza.attr.type == "groupchat" then return outbox.handle_groupchat(stanza, room); end
 end, before_muc);
 
 -- Private stanzas stay on this side of the link
@@ -243,7 +198,7 @@ local function handle_private(event)
 	local origin, stanza = event.origin, event.stanza;
 	local room_jid, type = jid_bare(stanza.attr.to), stanza.attr.type;
 	local is_master = jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid);
-	if is_master and stanza.name == "message" then return from_master.handle_message(room_jid, stanza); end
+	if is_master and stanza.name == "message" then return messages.handle(room_jid, stanza); end
 	local room = muc.get_room_from_jid(room_jid);
 	local is_remote = room and room.fmuc and not mirrored.is_local(room, stanza.attr.to) and room:get_occupant_by_nick(stanza.attr.to);
 	if not is_master and not is_remote then return; end
@@ -281,15 +236,15 @@ end, before_muc); -- ahead of mod_muc_mam's 0
 
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
-echoes = pending.new(module, on_echo_timeout, saved.echoes);
+outbox = module:require "outbox" (saved.echoes);
 mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
 from_master = module:require "from_master" {
 	mirrored = mirrored; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
-	take_echo = function (occupant_jid, id) return echoes:remove(echo_key(occupant_jid, id)); end;
 };
+messages = module:require "messages_from_master" { mirrored = mirrored; outbox = outbox; from_master = from_master };
 
 function module.save()
-	return { rooms = mirrored.save(); joins = joins:save(); echoes = echoes:save() };
+	return { rooms = mirrored.save(); joins = joins:save(); echoes = outbox.save() };
 end
 
 function module.unload()

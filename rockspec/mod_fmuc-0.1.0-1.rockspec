@@ -17,6 +17,7 @@ build = {
 			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
 			["mod_fmuc.from_master"] = "lua/mod_fmuc/from_master.lib.lua",
+			["mod_fmuc.journal"] = "lua/mod_fmuc/journal.lib.lua",
 			["mod_fmuc.links"] = "lua/mod_fmuc/links.lib.lua",
 			["mod_fmuc.master"] = "lua/mod_fmuc/master.lib.lua",
 			["mod_fmuc.messages_from_master"] = "lua/mod_fmuc/messages_from_master.lib.lua",
@@ -24,7 +25,10 @@ build = {
 			["mod_fmuc.mirrored_room"] = "lua/mod_fmuc/mirrored_room.lib.lua",
 			["mod_fmuc.outbox"] = "lua/mod_fmuc/outbox.lib.lua",
 			["mod_fmuc.policy"] = "lua/mod_fmuc/policy.lib.lua",
+			["mod_fmuc.rejoin"] = "lua/mod_fmuc/rejoin.lib.lua",
+			["mod_fmuc.same"] = "lua/mod_fmuc/same.lib.lua",
 			["mod_fmuc.trust"] = "lua/mod_fmuc/trust.lib.lua",
+			["mod_fmuc.watch"] = "lua/mod_fmuc/watch.lib.lua",
 		},
 	},
 }

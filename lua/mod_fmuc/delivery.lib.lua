@@ -45,8 +45,9 @@ function methods.save_occupant(room, occupant)
 	return saved;
 end
 
--- As mod_muc's, and one copy for each link. A condition selects single occupants, which a copy for a whole link cannot do: links get none.
-function methods.broadcast(room, stanza, condition)
+-- broadcast(room, stanza, [condition]): as mod_muc's, and one copy for each link. A condition selects single occupants, which a copy for a
+-- whole link cannot do: links get none.
+function delivery.broadcast(room, stanza, condition)
 	local state = room.fmuc;
 	local view = fanout.view(stanza);
 	for jid, nick, link in state.recipients:each(nil, state.except_link) do
@@ -58,6 +59,8 @@ function methods.broadcast(room, stanza, condition)
 		end
 	end
 end
+
+methods.broadcast = delivery.broadcast;
 
 -- attach(room, state, more): makes `state` the room's and replaces the methods, those in table `more` too
 function delivery.attach(room, state, more)

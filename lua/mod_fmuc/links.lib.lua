@@ -1,19 +1,29 @@
 -- SPDX-License-Identifier: MIT
 -- The links of a master's room: which mirror brought which occupants, and the one copy that each mirror gets (M5, M6, M10, M19).
 --
--- room.fmuc.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, dumping, gone }. dumping: the mirror is being sent occupants,
--- history and subject; gone: it cannot be reached. The nicks lie in room._data.fmuc_links as well, and so survive what the room survives.
+-- room.fmuc.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, line, dumping, resyncing, gone }. dumping: the mirror is being
+-- sent occupants, history and subject; resyncing: after an outage, on behalf of that nick; gone: it gets nothing more. The nicks lie in
+-- room._data.fmuc_links as well, and so survive what the room survives.
+--
+-- link.line = { sent, received, heard, down, … } is about the way to the mirror: stanzas either way since the link began or was resynced,
+-- when (monotonic time) the mirror was last heard of, and since when it cannot be reached. It survives what the module survives.
 
 local st = require "util.stanza";
 local jid_resource = require "util.jid".resource;
+local now = require "util.time".monotonic;
 
+local journal = module:require "journal";
 local delivery = module:require "delivery";
 
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local links = {};
+local links = { journal = journal };
 
 local methods = {};
+
+-- [room JID][mirror room JID] = line
+local lines;
 
 local function stock(room)
 	return getmetatable(room).__index;
@@ -21,7 +31,8 @@ end
 
 local function send_to_link(room, link_jid, stanza)
 	local link = room.fmuc.links[link_jid];
-	if link.gone then return; end
+	link.line.sent = link.line.sent + 1; -- what is not sent counts as well: that is how the mirror learns that something is missing
+	if link.gone or link.line.down then return; end
 	local copy = st.clone(stanza);
 	copy.attr.to = link_jid;
 	stock(room).route_stanza(room, copy);
@@ -42,15 +53,23 @@ function links.get(room, link_jid)
 	return room and room.fmuc and room.fmuc.links[link_jid];
 end
 
+local function line_of(room_jid, link_jid)
+	lines[room_jid] = lines[room_jid] or {};
+	local line = lines[room_jid][link_jid] or { sent = 0; received = 0; heard = now() };
+	lines[room_jid][link_jid] = line;
+	return line;
+end
+
 -- add_user(room, mirror_room_jid, nick, real_jid) -> link, made when it is the mirror's first user
 function links.add_user(room, link_jid, nick, real_jid)
 	local state = room.fmuc or attach(room);
 	local link = state.links[link_jid];
 	if not link then
-		link = { jid = link_jid; nicks = {} };
+		link = { jid = link_jid; nicks = {}; line = line_of(room.jid, link_jid) };
 		state.links[link_jid] = link;
 		room._data.fmuc_links = room._data.fmuc_links or {};
 		room._data.fmuc_links[link_jid] = link.nicks;
+		journal.begin(room.jid);
 	end
 	link.nicks[nick] = real_jid;
 	state.link_of[real_jid] = link;
@@ -75,8 +94,11 @@ function links.remove_user(room, link, nick)
 	-- the mirror itself has left (M15)
 	state.links[link.jid] = nil;
 	room._data.fmuc_links[link.jid] = nil;
+	lines[room.jid][link.jid] = nil;
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;
+	lines[room.jid] = nil;
+	journal.forget(room.jid);
 	delivery.detach(room, methods);
 end
 
@@ -111,17 +133,30 @@ local function wanted_by_link(state, link, to)
 	return true;
 end
 
+-- For a mirror that resyncs (G3, our extension): which of the occupants it brought itself, and where its count of stanzas has to be
+local function mark_own_user(link, presence)
+	local nick = jid_resource(presence.attr.from);
+	if not link.resyncing or not link.nicks[nick] then return presence; end
+	local is_asking = nick == link.resyncing;
+	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(link.line.sent + 1) or nil }):up();
+end
+
 function methods.route_stanza(room, stanza)
 	local state = room.fmuc;
 	local link = state.link_of[stanza.attr.to];
 	if not link then return stock(room).route_stanza(room, stanza); end
 	if stanza.name == "presence" then
 		if wanted_by_link(state, link, stanza.attr.to) then
-			send_to_link(room, link.jid, presence_for_link(room, stanza));
+			send_to_link(room, link.jid, mark_own_user(link, presence_for_link(room, stanza)));
 		end
 	elseif stanza.attr.type == "groupchat" and link.dumping then -- history and subject
 		send_to_link(room, link.jid, stanza);
 	end
+end
+
+function methods.broadcast(room, stanza, condition)
+	if not condition and stanza.attr.type == "groupchat" then journal.add(room.jid, stanza); end
+	return delivery.broadcast(room, stanza, condition);
 end
 
 function methods.publicise_occupant_status(room, occupant, ...)
@@ -146,6 +181,22 @@ function links.revive(room)
 	end
 	if not room.fmuc then return; end
 	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- which puts them behind their links
+end
+
+-- each_line() -> iterator of room JID, { [mirror room JID] = line }
+function links.each_line()
+	return pairs(lines);
+end
+
+-- save() -> what is known of the links besides what the rooms keep, for the next instance of the module
+function links.save()
+	return { lines = lines; journals = journal.save() };
+end
+
+-- restore(saved): of save() of an earlier instance, or nil
+function links.restore(saved)
+	lines = saved and saved.lines or {};
+	journal.restore(saved and saved.journals);
 end
 
 -- release(room): gives the room its own methods back; a later revive() finds the links again

@@ -14,6 +14,8 @@ local during = module:require "delivery".during;
 local trust = module:require "trust";
 local links = module:require "links";
 local muc = module:depends "muc";
+local rejoin = module:require "rejoin" (links);
+local watch = module:require "watch" { muc = muc; links = links };
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -92,11 +94,27 @@ local function handle_join(event, fmuc)
 		return refuse(origin, stanza, user_on_mirror, "cancel", "conflict");
 	end
 
+	-- Our extension (G3): a limit of history in a join through a mirror asks for a resync; "0" says that nothing but this user is missing
+	local history = fmuc:get_child("history");
+	local wants_all = history and history.attr.maxstanzas ~= "0";
+	if link and link.line.down and not wants_all and not held then
+		watch.nudge(room_jid, link_jid); -- it has missed something, and is to resync before anything else
+		return true;
+	end
+
 	local newcomer = not link;
 	link = links.add_user(room, link_jid, nick, real_jid);
+	if newcomer or wants_all or held and not history then watch.resynced(link); end
+	link.line.received = wants_all and 0 or link.line.received + 1;
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
-	during(link, "dumping", newcomer or held ~= nil, during, room.fmuc, "joining", occupant_jid,
-		room.handle_normal_presence, room, origin_for(origin, room_jid, user_on_mirror), direct_join(stanza, fmuc, real_jid));
+	local dumping = newcomer or wants_all or held ~= nil and not history;
+	local join = direct_join(stanza, fmuc, real_jid);
+	local for_user = origin_for(origin, room_jid, user_on_mirror);
+	during(link, "dumping", dumping, during, link, "resyncing", wants_all and nick, during, room.fmuc, "resyncing", wants_all,
+		during, room.fmuc, "joining", occupant_jid, function ()
+			if held == real_jid and present_as then return rejoin(room, for_user, join, dumping); end
+			return room:handle_normal_presence(for_user, join);
+		end);
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then links.remove_user(room, link, nick); end
@@ -112,24 +130,18 @@ module:hook("muc-occupant-pre-join", function (event)
 	end
 end, -1000); -- after every other handler has had its chance to change the nick
 
--- Delivery to the mirror failed: all its users are gone at once
-local function drop_link(room, link, origin, stanza)
-	module:log("info", "%s lost the mirror %s: %s", room.jid, link.jid, select(2, stanza:get_error()) or "error");
-	link.gone = true;
-	for nick, real_jid in pairs(link.nicks) do
-		local failure = st.clone(stanza);
-		failure.attr.from = real_jid;
-		room:handle_kickable(origin, failure);
-		links.remove_user(room, link, nick); -- a nick shared with a direct session stays in the room
-	end
-end
-
 local function handle_update(event, room, link)
 	local origin, stanza = event.origin, event.stanza;
 	local nick = jid_resource(stanza.attr.to);
 	local real_jid = link.nicks[nick];
 	if stanza.attr.type == "error" then
-		drop_link(room, link, origin, stanza);
+		watch.failed(room, link, stanza);
+		return true;
+	end
+	watch.heard(link);
+	link.line.received = link.line.received + 1;
+	if link.line.down and stanza.attr.type ~= "unavailable" then
+		watch.nudge(room.jid, link.jid);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then
 			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
@@ -163,17 +175,6 @@ module:hook("presence/full", function (event)
 	if link then return handle_update(event, room, link); end
 end, before_muc);
 
-local delivery_failures = {
-	["gone"] = true; ["item-not-found"] = true; ["recipient-unavailable"] = true; ["redirect"] = true;
-	["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
-};
-
-local function handle_message_error(event, room, link)
-	local _, condition = event.stanza:get_error();
-	if delivery_failures[condition] then drop_link(room, link, event.origin, event.stanza); end
-	return true;
-end
-
 -- M17: from a mirrored user to the room
 module:hook("message/bare", function (event)
 	local origin, stanza = event.origin, event.stanza;
@@ -181,10 +182,15 @@ module:hook("message/bare", function (event)
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, jid_bare(from));
 	if not link then return; end
-	if stanza.attr.type == "error" then return handle_message_error(event, room, link); end
+	if stanza.attr.type == "error" then
+		watch.failed(room, link, stanza);
+		return true;
+	end
+	watch.heard(link);
+	link.line.received = link.line.received + 1;
 	local nick = jid_resource(from);
 	local real_jid = nick and link.nicks[nick];
-	if not real_jid then
+	if not real_jid or link.line.down then
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
 	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
@@ -201,7 +207,10 @@ local function handle_private(event)
 	local state = room and room.fmuc;
 	if not state then return; end
 	local link = links.get(room, jid_bare(stanza.attr.from));
-	if link and stanza.name == "message" and stanza.attr.type == "error" then return handle_message_error(event, room, link); end
+	if link and stanza.name == "message" and stanza.attr.type == "error" then
+		watch.failed(room, link, stanza);
+		return true;
+	end
 	local occupant = room:get_occupant_by_nick(stanza.attr.to);
 	local mirrored = occupant and state.link_of[occupant.jid];
 	if not link and not mirrored then return; end
@@ -224,12 +233,10 @@ end);
 
 module:hook("muc-room-restored", function (event) links.revive(event.room); end);
 
+links.restore(module.saved_state);
 for room in muc.live_rooms() do links.revive(room); end
 
--- What is known of the mirrors lies in the data of the rooms; there is nothing else to save
-function module.save()
-	return {};
-end
+module.save = links.save;
 
 function module.unload()
 	for room in muc.live_rooms() do

@@ -13,4 +13,31 @@ function compat.on_started(module, callback)
 	end
 end
 
+-- Whether both ends agreed on the end of the stream, so that everything that was sent before it has arrived. mod_s2s passes false as the
+-- reason when the other end closed it, nothing when this end did, and nothing or a text when the connection broke.
+local function ended_in_order(event)
+	if event.reason ~= nil then return event.reason == false; end
+	return event.session.sends2s ~= nil and event.session.sends2s(" ") == false; -- which is how a stream closed by this end answers
+end
+
+-- on_stream_lost(module, callback): calls back with the name of the host at the other end when a server-to-server stream may have lost
+-- stanzas: it broke, or that host opened a second one beside it, so has given it up.
+function compat.on_stream_lost(module, callback)
+	module:hook_global("s2sout-destroyed", function (event)
+		if event.session.from_host == module.host and not ended_in_order(event) then callback(event.session.to_host); end
+	end);
+	module:hook_global("s2sin-destroyed", function (event)
+		if ended_in_order(event) then return; end
+		for host in pairs(event.session.hosts) do callback(host); end
+	end);
+	module:hook_global("s2sin-established", function (event)
+		local new = event.session;
+		for other in pairs(prosody.incoming_s2s) do
+			if other ~= new and other.type == "s2sin" and other.from_host == new.from_host and other.to_host == new.to_host then
+				return callback(new.from_host);
+			end
+		end
+	end);
+end
+
 return compat;

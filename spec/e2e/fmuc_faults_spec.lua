@@ -77,8 +77,8 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.kev:expect { "message", body = "hello again" };
 	end));
 
-	it("loses all users of a mirror at once when it is gone, and takes them back (M15)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
+	it("loses all users of a mirror at once when it is gone, and takes them back (M15 G2)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { master = federation.master_config .. "\tfmuc_grace_period = 2\n" });
 		local bob = f.remote:client("bob@remote.example.com/Gajim");
 		enter(f.kev, "Kev");
 		enter(bob, "Bob");

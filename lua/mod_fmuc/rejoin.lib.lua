@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+-- The join of a user whom the master takes to be in the room already: the mirror was cut off, or restarted, and wants to know what it
+-- missed (G3). The room hears of it only if something about the user has changed.
+
+local st = require "util.stanza";
+
+local same = module:require "same";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local journal;
+
+local function without_muc(join)
+	local presence = st.clone(join);
+	presence:remove_children("x", xmlns_muc);
+	return presence;
+end
+
+-- rejoin(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
+-- history and subject, not only the user's own presence
+local function rejoin(room, origin, join, wants_all)
+	local real_jid = join.attr.from;
+	local occupant = room:get_occupant_by_real_jid(real_jid);
+	if not same(occupant:get_presence(real_jid), without_muc(join)) then
+		return room:handle_normal_presence(origin, wants_all and join or without_muc(join));
+	end
+	occupant:set_session(real_jid, join); -- with the id that the answer is known by
+	room:save_occupant(occupant);
+	if wants_all then
+		room:send_occupant_list(real_jid, function (nick) return nick ~= occupant.nick; end);
+	end
+	room:publicise_occupant_status(occupant, st.stanza("x", { xmlns = xmlns_muc_user }), nil, nil, nil, nil, false, occupant);
+	if wants_all then -- history and subject
+		module:fire_event("muc-occupant-session-new", { room = room; nick = occupant.nick; occupant = occupant; stanza = join;
+			origin = origin; jid = real_jid });
+	end
+end
+
+-- A mirror that resyncs gets what it missed, however much that is. It counts in seconds: the two clocks may differ.
+module:hook("muc-get-history", function (event)
+	local state = event.room.fmuc;
+	if not state or not state.resyncing then return; end
+	local history = event.stanza:find("{" .. xmlns_muc .. "}x/history");
+	local seconds = history and tonumber(history.attr.seconds);
+	local since = seconds and os.time() - seconds or event.since;
+	local next_message = since and journal.since(event.room.jid, since);
+	if not next_message then return; end
+	function event.next_stanza()
+		local message = next_message();
+		if message then message.attr.to = event.to; end
+		return message;
+	end
+	return true;
+end, 10); -- before mod_muc_mam's 1
+
+-- links: links.lib.lua
+return function (links)
+	journal = links.journal;
+	return rejoin;
+end;

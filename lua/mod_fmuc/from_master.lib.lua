@@ -22,7 +22,7 @@ local subject_timeout = 3;
 -- Errors that say something about the way, not about the room
 local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
 
-local mirrored, take_join, send_join, send_join_error, send_part;
+local mirrored, ids, take_join, send_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -187,6 +187,7 @@ function from_master.handle_presence(room_jid, stanza)
 	elseif (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
 		local copy, id = st.clone(stanza), stanza.attr.id;
 		copy:remove_children("fmuc", xmlns_fmuc);
+		ids.clean_from_master(copy, room);
 		copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
 		if type == nil then
 			complete_item(copy:get_child("x", xmlns_muc_user));
@@ -200,10 +201,10 @@ function from_master.handle_presence(room_jid, stanza)
 	return true;
 end
 
--- shared: mirrored (mirrored_room.lib.lua); take_join(room, occupant_jid) -> record or nil; send_join(record);
+-- shared: mirrored (mirrored_room.lib.lua), ids (ids.lib.lua); take_join(room, occupant_jid) -> record or nil; send_join(record);
 -- send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
-	mirrored, take_join = shared.mirrored, shared.take_join;
+	mirrored, ids, take_join = shared.mirrored, shared.ids, shared.take_join;
 	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
 	return from_master;
 end;

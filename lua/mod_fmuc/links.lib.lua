@@ -38,6 +38,15 @@ local function send_to_link(room, link_jid, stanza)
 	stock(room).route_stanza(room, copy);
 end
 
+-- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
+local function send_to_user(room, link, stanza)
+	local occupant_jid = room:get_occupant_jid(stanza.attr.to);
+	if link.gone or not occupant_jid then return; end
+	local copy = st.clone(stanza);
+	copy.attr.to = link.jid .. "/" .. jid_resource(occupant_jid);
+	stock(room).route_stanza(room, copy);
+end
+
 local function attach(room)
 	local state = { links = {}; link_of = {}; send_to_link = send_to_link };
 	function state.group_of(jid)
@@ -149,7 +158,9 @@ function methods.route_stanza(room, stanza)
 		if wanted_by_link(state, link, stanza.attr.to) then
 			send_to_link(room, link.jid, mark_own_user(link, presence_for_link(room, stanza)));
 		end
-	elseif stanza.attr.type == "groupchat" and link.dumping then -- history and subject
+	elseif stanza.attr.type ~= "groupchat" then
+		send_to_user(room, link, stanza);
+	elseif link.dumping then -- history and subject
 		send_to_link(room, link.jid, stanza);
 	end
 end

@@ -13,6 +13,7 @@ local jid_resource = require "util.jid".resource;
 local during = module:require "delivery".during;
 local trust = module:require "trust";
 local links = module:require "links";
+local requests = module:require "requests";
 local muc = module:depends "muc";
 local rejoin = module:require "rejoin" (links);
 local watch = module:require "watch" { muc = muc; links = links };
@@ -200,27 +201,7 @@ module:hook("message/bare", function (event)
 	return true;
 end, before_muc);
 
--- Generation 1 carries no private stanzas: the sender is told
-local function handle_private(event)
-	local origin, stanza = event.origin, event.stanza;
-	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	local state = room and room.fmuc;
-	if not state then return; end
-	local link = links.get(room, jid_bare(stanza.attr.from));
-	if link and stanza.name == "message" and stanza.attr.type == "error" then
-		watch.failed(room, link, stanza);
-		return true;
-	end
-	local occupant = room:get_occupant_by_nick(stanza.attr.to);
-	local mirrored = occupant and state.link_of[occupant.jid];
-	if not link and not mirrored then return; end
-	if stanza.attr.type ~= "error" and stanza.attr.type ~= "result" and stanza.attr.type ~= "groupchat" then
-		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
-		return true;
-	end
-end
-module:hook("message/full", handle_private, before_muc);
-module:hook("iq/full", handle_private, before_muc);
+module:require "private_master" { links = links; requests = requests; watch = watch };
 
 -- The room lost an occupant, for whatever reason
 module:hook("muc-occupant-left", function (event)
@@ -236,7 +217,11 @@ module:hook("muc-room-restored", function (event) links.revive(event.room); end)
 links.restore(module.saved_state);
 for room in muc.live_rooms() do links.revive(room); end
 
-module.save = links.save;
+function module.save()
+	local saved = links.save();
+	saved.requests = requests.save();
+	return saved;
+end
 
 function module.unload()
 	for room in muc.live_rooms() do

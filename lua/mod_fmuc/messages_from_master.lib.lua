@@ -7,8 +7,9 @@ local st = require "util.stanza";
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local mirrored, outbox, from_master;
+local mirrored, outbox, from_master, ids, room_info;
 
 local messages = {};
 
@@ -20,9 +21,11 @@ end
 
 -- The room's history as the master keeps it, with the master's stamps
 local function add_history(room, stanza, delay)
+	local when = datetime.parse(delay.attr.stamp) or os.time();
+	ids.mark_history(stanza, room, when);
 	delay.attr.from = room.jid;
 	room._history = room._history or {};
-	table.insert(room._history, { stanza = stanza; timestamp = datetime.parse(delay.attr.stamp) or os.time() });
+	table.insert(room._history, { stanza = stanza; timestamp = when });
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
 end
 
@@ -42,14 +45,24 @@ local function is_anybody_accepted(state)
 	return false;
 end
 
-local function handle_groupchat(room, stanza)
+local function has_status(stanza, code)
+	for status in (stanza:get_child("x", xmlns_muc_user) or stanza):childtags("status") do
+		if status.attr.code == code then return true; end
+	end
+	return false;
+end
+
+-- id: of the message, where the master has lost it
+local function handle_groupchat(room, stanza, id)
 	local state = room.fmuc;
 	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy = st.clone(stanza);
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
+	copy.attr.id = id or copy.attr.id;
 	copy:remove_children("nomirror", xmlns_fmuc);
 	remove_forged_delays(copy, room.jid);
+	ids.clean_from_master(copy, room);
 	local delay = master_delay(copy, state.master);
 	local subject = copy:get_child("subject");
 	if subject and not copy:get_child("body") and not copy:get_child("thread") then
@@ -61,6 +74,7 @@ local function handle_groupchat(room, stanza)
 		return;
 	end
 	from_master.finish_sync(room); -- live messages come after the subject
+	if not nick and has_status(copy, "104") then room_info.renew(room); end
 	room:broadcast_message(copy);
 end
 
@@ -68,10 +82,12 @@ end
 local function handle_message_error(room_jid, room, stanza)
 	local occupant_jid = stanza.attr.to;
 	local is_local = room and mirrored.is_local(room, occupant_jid);
-	local sender = outbox.take_echo(occupant_jid, stanza.attr.id) or is_local and room:get_occupant_by_nick(occupant_jid).jid;
+	local echo = outbox.take_echo(occupant_jid, stanza);
+	local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
 	if sender then
 		local copy = st.clone(stanza);
 		copy.attr.from, copy.attr.to = room_jid, sender;
+		if echo then copy.attr.id = echo.id; end
 		module:send(copy);
 	end
 	if not is_local then return; end
@@ -88,17 +104,19 @@ function messages.handle(room_jid, stanza)
 		return true;
 	end
 	-- it has come back, even if its author has left meanwhile
-	if type == "groupchat" and nick then outbox.take_echo(room_jid .. "/" .. nick, stanza.attr.id); end
+	local echo = type == "groupchat" and nick and outbox.take_echo(room_jid .. "/" .. nick, stanza);
 	if not room then
 		from_master.deny(room_jid, stanza);
 	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
-		handle_groupchat(room, stanza);
+		handle_groupchat(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	end
 	return true;
 end
 
--- shared: mirrored (mirrored_room.lib.lua), outbox (outbox.lib.lua), from_master (from_master.lib.lua)
+-- shared: mirrored (mirrored_room.lib.lua), outbox (outbox.lib.lua), from_master (from_master.lib.lua),
+-- ids, room_info
 return function (shared)
 	mirrored, outbox, from_master = shared.mirrored, shared.outbox, shared.from_master;
+	ids, room_info = shared.ids, shared.room_info;
 	return messages;
 end;

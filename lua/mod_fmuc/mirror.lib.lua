@@ -26,7 +26,7 @@ local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local mirrored, from_master, messages, outbox;
+local mirrored, from_master, ids, messages, outbox, room_info;
 
 -- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
@@ -59,6 +59,7 @@ local function send_presence(stanza, fmuc_from, id)
 	copy:remove_children("x", xmlns_muc);
 	copy:remove_children("x", xmlns_muc_user);
 	copy:remove_children("fmuc", xmlns_fmuc);
+	copy:remove_children("occupant-id", "urn:xmpp:occupant-id:0"); -- G10
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	if fmuc_from then
 		copy.attr.id = id;
@@ -118,6 +119,7 @@ local function handle_join(stanza, room)
 	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
+	room_info.prepare(room); -- first, so that its answer comes before occupants and history
 	send_join(record);
 	return true;
 end
@@ -132,6 +134,16 @@ local function cancel_join(occupant_jid, user)
 		send_part(record.room_jid, jid_resource(occupant_jid));
 		mirrored.forget_if_unused(record.room_jid);
 	end
+	return true;
+end
+
+-- For a client that believes to be in the room: it was out of reach when it was not any more (XEP-0045 sections 7.1, 7.14)
+local function tell_absent(user, occupant_jid)
+	local absent = st.presence({ type = "unavailable"; from = occupant_jid; to = user })
+		:tag("x", { xmlns = xmlns_muc_user })
+			:tag("item", { affiliation = "none"; role = "none" }):up();
+	for _, code in ipairs { "110", "307", "333" } do absent:tag("status", { code = code }):up(); end
+	module:send(absent);
 	return true;
 end
 
@@ -152,6 +164,10 @@ local function handle_user_presence(stanza, occupant_jid)
 	elseif present_as then
 		send_presence(stanza);
 		return true;
+	elseif joins:get(occupant_jid) and joins:get(occupant_jid).joins[user] then
+		return true; -- has not been let in yet
+	elseif relay_jid.unmirror(jid_bare(occupant_jid)) and policy.may_use(user) then
+		return tell_absent(user, occupant_jid);
 	end
 end
 
@@ -190,61 +206,32 @@ module:hook("message/bare", function (event)
 		return messages.handle(room_jid, stanza);
 	end
 	local room = muc.get_room_from_jid(room_jid);
-	if room and stanza.attr.type == "groupchat" then return outbox.handle_groupchat(stanza, room); end
+	if stanza.attr.type ~= "groupchat" then return; end
+	if room then return outbox.handle_groupchat(event.origin, stanza, room); end
+	module:send(st.error_reply(stanza, "cancel", "not-acceptable", "You are not currently connected to this chat"));
+	return true;
 end, before_muc);
-
--- Private stanzas stay on this side of the link
-local function handle_private(event)
-	local origin, stanza = event.origin, event.stanza;
-	local room_jid, type = jid_bare(stanza.attr.to), stanza.attr.type;
-	local is_master = jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid);
-	if is_master and stanza.name == "message" then return messages.handle(room_jid, stanza); end
-	local room = muc.get_room_from_jid(room_jid);
-	local is_remote = room and room.fmuc and not mirrored.is_local(room, stanza.attr.to) and room:get_occupant_by_nick(stanza.attr.to);
-	if not is_master and not is_remote then return; end
-	if type ~= "error" and type ~= "result" and type ~= "groupchat" then
-		origin.send(st.error_reply(stanza, "cancel", "service-unavailable", "Private stanzas do not cross a mirror"));
-		return true;
-	end
-	return is_master or nil;
-end
-module:hook("message/full", handle_private, before_muc);
-module:hook("iq/full", handle_private, before_muc);
-
--- M25
-local function refuse_administration(event)
-	local stanza = event.stanza;
-	local master = relay_jid.unmirror(stanza.attr.to);
-	if not master then return; end
-	event.origin.send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. master));
-	return true;
-end
-for _, query in ipairs { "http://jabber.org/protocol/muc#admin", "http://jabber.org/protocol/muc#owner", "jabber:iq:register" } do
-	module:hook("iq/bare/" .. query .. ":query", refuse_administration, before_muc);
-	module:hook("iq-get/bare/" .. query .. ":query", refuse_administration, before_muc);
-	module:hook("iq-set/bare/" .. query .. ":query", refuse_administration, before_muc);
-end
-
--- The master decides who may be in the room, so only who is may see what was said there
-module:hook("iq-set/bare/urn:xmpp:mam:2:query", function (event)
-	local stanza = event.stanza;
-	local room = mirrored.get(stanza.attr.to);
-	if not room or room:get_occupant_jid(stanza.attr.from) then return; end
-	event.origin.send(st.error_reply(stanza, "auth", "forbidden"));
-	return true;
-end, before_muc); -- ahead of mod_muc_mam's 0
 
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
-outbox = module:require "outbox" (saved.echoes);
 mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
+local requests, archive = module:require "requests", module:require "archive";
+room_info = module:require "room_info" { mirrored = mirrored; archive = archive; requests = requests };
+ids = module:require "ids" { archive = archive; room_info = room_info };
+outbox = module:require "outbox" { ids = ids; saved = saved.echoes };
 from_master = module:require "from_master" {
-	mirrored = mirrored; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
+	mirrored = mirrored; ids = ids; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
 };
-messages = module:require "messages_from_master" { mirrored = mirrored; outbox = outbox; from_master = from_master };
+messages = module:require "messages_from_master" {
+	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
+};
+local private = module:require "private" {
+	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
+};
+module:require "room_iq" { mirrored = mirrored; requests = requests; room_info = room_info };
 
 function module.save()
-	return { rooms = mirrored.save(); joins = joins:save(); echoes = outbox.save() };
+	return { rooms = mirrored.save(); joins = joins:save(); echoes = outbox.save(); requests = requests.save(); private = private.save() };
 end
 
 function module.unload()

@@ -146,12 +146,6 @@ function methods.send_occupant_list(room, to, filter)
 	end
 end
 
--- An error is no private stanza to be answered, so it has come this far
-module:hook("muc-private-message", function (event)
-	local room = event.room;
-	if room.fmuc and not mirrored.is_local(room, event.stanza.attr.to) then return false; end
-end, 1); -- before anybody makes something of it
-
 -- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
 -- archive, which has nothing from before.
 module:hook("muc-get-history", function (event)
@@ -265,7 +259,7 @@ function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
 		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced;
-			reflects_ids = state.reflects_ids };
+			reflects_ids = state.reflects_ids; info = state.info };
 	end
 	return saved;
 end

@@ -33,6 +33,15 @@ function federation.pairings()
 	return pairings;
 end
 
+-- crossings() -> as pairings(), each version once in each role, with the other where there are two
+function federation.crossings()
+	local list = {};
+	for _, versions in ipairs(federation.pairings()) do
+		if versions.master ~= versions.mirror then list[#list + 1] = versions; end
+	end
+	return #list > 0 and list or federation.pairings();
+end
+
 -- join(room_jid, nick) -> join presence with id join-NICK
 function federation.join(room_jid, nick)
 	return st.presence({ to = room_jid .. "/" .. nick; id = "join-" .. nick }):tag("x", { xmlns = xmlns_muc }):up();
@@ -72,6 +81,53 @@ function federation.enter(client, nick, room_jid)
 	room_jid = room_jid or federation.mirror_room;
 	client:send(federation.join(room_jid, nick));
 	return client:expect { "presence", type = false; from = room_jid .. "/" .. nick; has = federation.muc_user .. "/status@code" };
+end
+
+-- add(f, name, [resource]) -> client NAME@remote.example.com, which is also f.NAME, in the mirrored room as Name
+function federation.add(f, name, resource)
+	local client = f.remote:client(name .. "@remote.example.com/" .. (resource or "Gajim"));
+	federation.enter(client, name:sub(1, 1):upper() .. name:sub(2));
+	client:expect { "message", has = "subject" };
+	f[name] = f[name] or client;
+	return client;
+end
+
+-- meet(s, versions, [configs]) -> as new(), with the clients kev and bob in the mirrored room, and everything until then forgotten
+function federation.meet(s, versions, configs)
+	local f = federation.new(s, versions, configs);
+	federation.enter(f.kev, "Kev");
+	f.kev:expect { "message", has = "subject" };
+	federation.add(f, "bob");
+	f.curtis:expect { "presence", from = federation.master_room .. "/Bob" };
+	federation.forget(f);
+	return f;
+end
+
+-- forget(f): what everybody got and what crossed the link until now
+function federation.forget(f)
+	for _, client in ipairs { f.curtis, f.kev, f.bob } do
+		client:sync();
+		client:drain();
+	end
+	f.link:forget();
+end
+
+-- expire(node, host, name): the deadlines of that pending table of mod_fmuc pass (name: key of its module.save())
+function federation.expire(node, host, name)
+	node:eval(([[
+		local due = prosody.hosts[%q].modules.fmuc.module.save()[%q].due;
+		for key in pairs(due) do due[key] = 0; end -- counts when the next instance takes the table over
+	]]):format(host, name));
+	node:reload("fmuc", host);
+end
+
+-- codes(presence) -> its status codes in order, joined by spaces
+function federation.codes(presence)
+	local list = {};
+	local x = presence:get_child("x", "http://jabber.org/protocol/muc#user");
+	for status in (x or st.stanza("x")):childtags("status") do list[#list + 1] = status.attr.code; end
+	table.sort(list);
+	return table.concat(list, " ");
 end
 
 -- topic(f, text): Curtis sets the subject

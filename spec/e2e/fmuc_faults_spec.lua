@@ -235,27 +235,6 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
 	end));
 
-	it("keeps private stanzas on this side and answers the others (M8)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:send(("<message type='chat' id='p1' to='%s/Bob'><body>psst</body></message>"):format(mirror_room));
-		bob:expect { "message", type = "chat", from = mirror_room .. "/Kev", body = "psst" };
-		f.link:forget();
-		f.kev:send(("<iq type='get' id='self' to='%s/Kev'><ping xmlns='urn:xmpp:ping'/></iq>"):format(mirror_room));
-		f.kev:expect { "iq", type = "result", id = "self" };
-		f.kev:send(("<message type='chat' id='p2' to='%s/Curtis'><body>psst</body></message>"):format(mirror_room));
-		assert.equal("service-unavailable", error_condition(f.kev:expect { "message", type = "error", id = "p2" }));
-		f.kev:send(("<iq type='get' id='p3' to='%s/Curtis'><query xmlns='jabber:iq:version'/></iq>"):format(mirror_room));
-		assert.equal("service-unavailable", error_condition(f.kev:expect { "iq", type = "error", id = "p3" }));
-		assert.same({}, f.link:sent(f.remote));
-		f.curtis:send(("<message type='chat' id='p4' to='%s/Kev'><body>psst</body></message>"):format(master_room));
-		assert.equal("service-unavailable", error_condition(f.curtis:expect { "message", type = "error", id = "p4" }));
-		f.curtis:send(("<iq type='get' id='p5' to='%s/Kev'><query xmlns='jabber:iq:version'/></iq>"):format(master_room));
-		assert.equal("service-unavailable", error_condition(f.curtis:expect { "iq", type = "error", id = "p5" }));
-	end));
-
 	it("takes rooms and nicks with any characters (M1)", bed.scenario(function (s)
 		local f = federation.new(s, versions);
 		for room, mirror in pairs {

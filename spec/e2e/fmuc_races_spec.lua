@@ -209,7 +209,7 @@ describe("fmuc races, Prosody " .. version, function ()
 		} do
 			f.fake:send((text:gsub("'M", "'" .. room):gsub("'R", function () return "'" .. mirror; end)));
 		end
-		assert.equal("service-unavailable", error_condition(f.fake:expect { "iq", id = "2", type = "error" }));
+		f.fake:expect { "iq", id = "2", type = "error" };
 		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
 		say(f.kev, mirror, "fine");
 		f.fake:expect { "message", body = "fine" };

@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: MIT
+-- What both ends of a link agree on for private messages and IQ (G12, G13). The specification has neither: a service that takes them
+-- announces the feature below, and nothing is sent to one that does not.
+
+local st = require "util.stanza";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+
+local crossing = { xmlns = "urn:x-prosody-relay:fmuc:private:0" };
+
+local avatar_nodes = { ["urn:xmpp:avatar:data"] = true; ["urn:xmpp:avatar:metadata"] = true };
+
+-- may_cross(iq) -> whether that request may cross a link: what clients ask occupants for of their own accord, and cheap
+function crossing.may_cross(iq)
+	local payload = iq.tags[1];
+	if iq.attr.type ~= "get" or #iq.tags ~= 1 then return false; end
+	local xmlns = payload.attr.xmlns;
+	if xmlns == "vcard-temp" then return payload.name == "vCard"; end
+	if xmlns == "urn:xmpp:ping" then return payload.name == "ping"; end
+	local items = xmlns == "http://jabber.org/protocol/pubsub" and payload:get_child("items");
+	return items ~= nil and items ~= false and avatar_nodes[items.attr.node] == true;
+end
+
+-- clean(stanza): takes away what only services may say to each other
+function crossing.clean(stanza)
+	stanza:remove_children("fmuc", xmlns_fmuc);
+	stanza:remove_children("nomirror", xmlns_fmuc);
+end
+
+-- answer(record, answer) -> the stanza for who asked. record: asker, asked (addresses), id; answer: stanza, or nil when there was none
+function crossing.answer(record, answer)
+	if not answer then
+		local question = st.iq({ type = "get"; from = record.asker; to = record.asked; id = record.id });
+		return st.error_reply(question, "wait", "remote-server-timeout", "The occupant does not answer");
+	end
+	local copy = st.clone(answer);
+	copy.attr.from, copy.attr.to, copy.attr.id = record.asked, record.asker, record.id;
+	return copy;
+end
+
+return crossing;

@@ -1,0 +1,92 @@
+-- SPDX-License-Identifier: MIT
+-- The identifiers of a mirrored room: stanza-id (XEP-0359, G9) and occupant-id (XEP-0421, G10) are the master's, so that replies,
+-- reactions, retractions and moderation mean the same message and the same person at both ends.
+--
+-- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them.
+
+local jid_prep = require "util.jid".prep;
+local new_id = require "util.id".medium;
+local st = require "util.stanza";
+
+local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
+local xmlns_sid = "urn:xmpp:sid:0";
+
+-- An id is put into every store and every answer; a longer one is none
+local max_id_bytes = 256;
+
+local archive, room_info;
+
+local ids = {};
+
+local function remove_stanza_ids(stanza, by)
+	stanza:maptags(function (child)
+		if child.name == "stanza-id" and child.attr.xmlns == xmlns_sid and jid_prep(child.attr.by) == by then return nil; end
+		return child;
+	end);
+end
+
+-- clean_from_user(stanza, room): a stanza of a local user, before it goes anywhere. Nobody identifies himself.
+function ids.clean_from_user(stanza, room)
+	stanza:remove_children("occupant-id", xmlns_occupant_id);
+	remove_stanza_ids(stanza, room.jid);
+	remove_stanza_ids(stanza, room.fmuc.master);
+end
+
+-- clean_from_master(stanza, room): a stanza of the master, for local users: at most one occupant-id, no stanza-id but the master's own
+function ids.clean_from_master(stanza, room)
+	local occupant_id = room_info.has(room, xmlns_occupant_id) and stanza:get_child("occupant-id", xmlns_occupant_id);
+	stanza:remove_children("occupant-id", xmlns_occupant_id);
+	if occupant_id then stanza:add_direct_child(occupant_id); end
+	remove_stanza_ids(stanza, room.jid);
+	if not room_info.has(room, xmlns_sid) then remove_stanza_ids(stanza, room.fmuc.master); end
+end
+
+-- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant
+function ids.add_occupant_id(stanza, room, occupant_jid)
+	local copy = room.fmuc.copies[occupant_jid];
+	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
+	if occupant_id then stanza:add_direct_child(occupant_id); end
+end
+
+local function masters_id(stanza, room)
+	for child in stanza:childtags("stanza-id", xmlns_sid) do
+		local id = child.attr.id;
+		if child.attr.by == room.fmuc.master and id and id ~= "" and #id <= max_id_bytes then return id; end
+	end
+end
+
+local function add_stanza_id(stanza, by, id)
+	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = by; id = id }));
+end
+
+-- new_stanza_id(stanza, room) -> id that this side gives a message which the master does not return (M21), or nil
+function ids.new_stanza_id(stanza, room)
+	if not room_info.has(room, xmlns_sid) or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then
+		return nil;
+	end
+	return new_id();
+end
+
+-- mark_history(stanza, room, when): a message from before, which may have been here already
+function ids.mark_history(stanza, room, when)
+	local id = masters_id(stanza, room);
+	if not id then return; end
+	if archive.is_on() and not archive.has(room, id) then archive.keep(room, stanza, id, when); end
+	add_stanza_id(stanza, room.jid, id);
+end
+
+-- Once for each message that local users get
+module:hook("muc-broadcast-message", function (event)
+	local room, stanza = event.room, event.stanza;
+	if not room.fmuc then return; end
+	local id = room.fmuc.stanza_id or masters_id(stanza, room);
+	if not id then return; end
+	if archive.is_on() then archive.keep(room, stanza, id); end
+	add_stanza_id(stanza, room.jid, id);
+end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
+
+-- shared: archive, room_info
+return function (shared)
+	archive, room_info = shared.archive, shared.room_info;
+	return ids;
+end;

@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: MIT
+-- IQ requests that this module sends for somebody else. Each ends once: with its answer, or with none at its deadline (G13).
+--
+-- What is to be done with the answer is a record and the name of its kind, not a function, so that requests outlive a reload.
+
+local pending = require "prosody_relay.pending";
+local new_id = require "util.id".medium;
+local st = require "util.stanza";
+
+-- A request is at most this much, so that a peer who never answers cannot fill the memory
+local max_outstanding = 1000;
+
+local id_prefix = "fmuc-iq-";
+
+local requests = {};
+local handlers = {};
+
+local table_of_requests = pending.new(module, function (_, record)
+	handlers[record.kind](record, nil);
+end, module.saved_state and module.saved_state.requests);
+
+-- on(kind, handler): handler(record, answer) is called for each request of that kind; answer: stanza of type result or error from the
+-- entity that was asked, or nil when there was none in time
+function requests.on(kind, handler)
+	handlers[kind] = handler;
+end
+
+-- get(from, to) -> IQ of type get, for send()
+function requests.get(from, to)
+	return st.iq({ type = "get"; from = from; to = to; id = id_prefix .. new_id() });
+end
+
+-- send(kind, iq, record, timeout) -> true; or nil when too many are on their way. iq: stanza with `from` and `to`, its id is replaced;
+-- record: table, what the handler needs; its fields kind, own and peer are ours
+function requests.send(kind, iq, record, timeout)
+	if table_of_requests:count() >= max_outstanding then return nil; end
+	record.kind, record.own, record.peer = kind, iq.attr.from, iq.attr.to;
+	iq.attr.id = id_prefix .. new_id();
+	table_of_requests:add(iq.attr.id, record, timeout);
+	module:send(iq);
+	return true;
+end
+
+-- each() -> iterator of id, record
+function requests.each()
+	return table_of_requests:each();
+end
+
+-- save() -> for the saved_state.requests of the next instance
+function requests.save()
+	return table_of_requests:save();
+end
+
+local function handle_answer(event)
+	local stanza = event.stanza;
+	if stanza.attr.type ~= "result" and stanza.attr.type ~= "error" then return; end
+	local record = table_of_requests:get(stanza.attr.id);
+	-- nobody answers for somebody else
+	if not record or record.peer ~= stanza.attr.from or record.own ~= stanza.attr.to then return; end
+	table_of_requests:remove(stanza.attr.id);
+	handlers[record.kind](record, stanza);
+	return true;
+end
+module:hook("iq/bare", handle_answer, 10); -- ahead of those who route IQ of rooms and occupants
+module:hook("iq/full", handle_answer, 10);
+
+return requests;

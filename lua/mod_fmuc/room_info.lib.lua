@@ -1,0 +1,170 @@
+-- SPDX-License-Identifier: MIT
+-- What is known of a mirrored room: the master's disco#info, asked for once when the first user joins, again when the room's configuration
+-- changes, and on demand for a user who looks before joining (G13). Users are answered from it; it says what else holds (G9, G10, G12).
+--
+-- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil) }, or
+--        { failed = stanza of the error, or false when there was no answer }
+-- That of a room somebody is in lies in room.fmuc.info, others in a cache.
+
+local cache = require "util.cache";
+local dataforms = require "util.dataforms";
+local now = require "util.time".now;
+local st = require "util.stanza";
+
+local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
+
+-- of the master to answer; a user who only looks may do without
+local deadline = 20;
+-- of an answer for a room that nobody here is in; no answer and errors count for less
+local max_age, max_age_failure = 300, 30;
+-- Beyond that it is no description of a room
+local max_features, max_form_bytes = 128, 32768;
+
+local mirrored, archive, requests;
+
+local room_info = {};
+
+local known = cache.new(256); -- room JID -> { time, info }
+
+local function describe(room, info)
+	if info.failed ~= nil then return; end -- rather an older description than none
+	room.fmuc.info = info;
+	-- a message then has the master's id, which mod_muc_mam would not give it (G9)
+	room._data.archiving = info.features["urn:xmpp:sid:0"] and false or nil;
+end
+
+-- get(room_jid) -> info or nil; a failure only for a room that nobody is in
+function room_info.get(room_jid)
+	local room = mirrored.get(room_jid);
+	if room and room.fmuc.info then return room.fmuc.info; end
+	local entry = known:get(room_jid);
+	if not entry or now() - entry.time > (entry.info.failed == nil and max_age or max_age_failure) then return nil; end
+	return entry.info;
+end
+
+-- has(room, feature) -> whether the master of the mirrored room is known to have the feature
+function room_info.has(room, feature)
+	local info = room.fmuc.info;
+	return info ~= nil and info.features[feature] == true;
+end
+
+local function parse(answer)
+	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
+	if not query then return { features = {}; list = {}; failed = answer or false }; end
+	local info = { features = {}; list = {} };
+	for feature in query:childtags("feature") do
+		local var = feature.attr.var;
+		if var and #info.list < max_features then
+			info.features[var] = true;
+			info.list[#info.list + 1] = var;
+		end
+	end
+	for identity in query:childtags("identity") do
+		if identity.attr.category == "conference" then
+			info.identity = { category = "conference"; type = identity.attr.type or "text"; name = identity.attr.name };
+			break;
+		end
+	end
+	local form = query:get_child("x", "jabber:x:data");
+	if form and dataforms.get_type(form) == xmlns_roominfo and #tostring(form) <= max_form_bytes then info.form = st.clone(form); end
+	return info;
+end
+
+local function outstanding(room_jid)
+	for _, record in requests.each() do
+		if record.kind == "room-info" and record.own == room_jid then return record; end
+	end
+end
+
+-- fetch(room_jid, master, [asker]): asks the master, unless that is under way. asker: the user's stanza, answered when the master has.
+-- -> true; or nil when too much is under way already
+function room_info.fetch(room_jid, master, asker)
+	local record = outstanding(room_jid);
+	if record then
+		if #record.askers >= 100 then return nil; end
+		record.askers[#record.askers + 1] = asker;
+		-- what is on its way may describe the room before the change
+		record.again = record.again or not asker;
+		return true;
+	end
+	local iq = requests.get(room_jid, master):tag("query", { xmlns = xmlns_disco_info }):up();
+	return requests.send("room-info", iq, { askers = { asker } }, deadline);
+end
+
+-- prepare(room): for a room that a user is about to enter
+function room_info.prepare(room)
+	local info = room_info.get(room.jid);
+	if info and info.failed == nil then return describe(room, info); end
+	if not outstanding(room.jid) then room_info.fetch(room.jid, room.fmuc.master); end
+end
+
+-- renew(room): its configuration has changed (status 104)
+function room_info.renew(room)
+	room.fmuc.vcard = nil;
+	room_info.fetch(room.jid, room.fmuc.master);
+end
+
+local function handle_answer(record, answer)
+	local room_jid = record.own;
+	local room, info = mirrored.get(room_jid), parse(answer);
+	if room then describe(room, info); end
+	known:set(room_jid, { time = now(); info = info });
+	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end
+	if record.again and room then room_info.fetch(room_jid, record.peer); end
+end
+
+-- Of the master's features those that are about the room, and hold here because the stanzas of the master pass through
+local passed_on = {
+	["http://jabber.org/protocol/muc#stable_id"] = true;
+	["urn:xmpp:occupant-id:0"] = true;
+	["urn:xmpp:sid:0"] = true;
+	["vcard-temp"] = true;
+};
+
+local function is_passed_on(feature)
+	return passed_on[feature] or feature:find("^muc_") ~= nil;
+end
+
+local function with_local_numbers(form, room)
+	local copy = st.clone(form);
+	for field in copy:childtags("field") do
+		if field.attr.var == "muc#roominfo_occupants" then
+			local count = 0;
+			for _ in pairs(room.fmuc.copies) do count = count + 1; end
+			field:maptags(function () return nil; end);
+			field:text_tag("value", tostring(count));
+		end
+	end
+	return copy;
+end
+
+-- reply(stanza, info) -> the answer to a user's disco#info for the mirrored room
+function room_info.reply(stanza, info)
+	local room = mirrored.get(stanza.attr.to);
+	if info.failed then
+		local type, condition, text = info.failed:get_error();
+		return st.error_reply(stanza, type, condition, text);
+	elseif info.failed == false then
+		return st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server does not answer");
+	end
+	local reply = st.reply(stanza):tag("query", { xmlns = xmlns_disco_info })
+		:tag("identity", info.identity or { category = "conference"; type = "text" }):up();
+	local features = { "http://jabber.org/protocol/muc", "http://jabber.org/protocol/muc#self-ping-optimization" };
+	for _, feature in ipairs(info.list) do
+		if is_passed_on(feature) then features[#features + 1] = feature; end
+	end
+	local archived = archive.features();
+	table.move(archived, 1, #archived, #features + 1, features);
+	if archived[1] and not info.features["urn:xmpp:sid:0"] then features[#features + 1] = "urn:xmpp:sid:0"; end -- mod_muc_mam's ids
+	for _, feature in ipairs(features) do reply:tag("feature", { var = feature }):up(); end
+	if info.form then reply:add_child(room and with_local_numbers(info.form, room) or info.form); end
+	return reply;
+end
+
+-- shared: mirrored, archive, requests
+return function (shared)
+	mirrored, archive, requests = shared.mirrored, shared.archive, shared.requests;
+	requests.on("room-info", handle_answer);
+	return room_info;
+end;

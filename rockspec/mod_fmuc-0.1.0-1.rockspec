@@ -15,6 +15,7 @@ build = {
 	install = {
 		lua = {
 			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
+			["mod_fmuc.adoption"] = "lua/mod_fmuc/adoption.lib.lua",
 			["mod_fmuc.archive"] = "lua/mod_fmuc/archive.lib.lua",
 			["mod_fmuc.crossing"] = "lua/mod_fmuc/crossing.lib.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",

@@ -13,42 +13,53 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 local archive = {};
 
-local store = module:open_store("muc_log", "archive");
-local archived_by_default = module:get_option_boolean("muc_log_by_default", true);
+local open_store;
 
 local function mod_muc_mam()
 	return prosody.hosts[module.host].modules.muc_mam;
 end
 
--- own_all_rooms(): makes room._data.archiving count on this host, which an option of mod_muc_mam can overrule
-function archive.own_all_rooms()
-	if configmanager.get(module.host, "muc_log_all_rooms") then
-		archived_by_default = true;
-		configmanager.set(module.host, "muc_log_all_rooms", false);
-	end
+-- the archive, or nil when there is none
+local function get_store()
+	if not mod_muc_mam() then return nil; end
+	open_store = open_store or module:open_store("muc_log", "archive");
+	return open_store and open_store.find and open_store;
 end
 
--- is_on(room) -> whether messages of the room are archived, unless somebody took that over
+-- own_all_rooms(): makes room._data.archiving count on this host, which this option of mod_muc_mam would overrule
+function archive.own_all_rooms()
+	if not configmanager.get(module.host, "muc_log_all_rooms") then return; end
+	configmanager.set(module.host, "muc_log_all_rooms", false);
+	configmanager.set(module.host, "muc_log_by_default", true);
+end
+
+-- may_choose_ids() -> whether room._data.archiving = false keeps mod_muc_mam out
+function archive.may_choose_ids()
+	return not configmanager.get(module.host, "muc_log_all_rooms");
+end
+
+-- is_on([room]) -> whether messages of the room, or of one that says nothing about it, are archived
 function archive.is_on(room)
-	if not mod_muc_mam() or not store or not store.find then return false; end
+	if not get_store() then return false; end
 	local archiving = room and room._data.archiving;
-	if archiving == nil then archiving = archived_by_default; end
+	if archiving == nil then archiving = module:get_option_boolean("muc_log_by_default", true); end
 	return archiving;
 end
 
 -- features() -> list of what a room of this host with an archive announces
 function archive.features()
 	if not archive.is_on() then return {}; end
-	local caps = store.caps;
+	local caps = get_store().caps;
 	return caps and caps.full_id_range and caps.ids and { xmlns_mam, xmlns_mam .. "#extended" } or { xmlns_mam };
 end
 
 -- has(room, id) -> whether the room's archive has a message with that id
 function archive.has(room, id)
-	return store:get(jid_node(room.jid), id) ~= nil;
+	return get_store():get(jid_node(room.jid), id) ~= nil;
 end
 
 local function append(node, id, stanza, when)
+	local store = get_store();
 	local ok, err = store:append(node, id, stanza, when, "message<groupchat");
 	if not ok and err == "quota-limit" and store.caps and store.caps.truncate then
 		local limit = module:get_option_number("storage_archive_item_limit", store.caps.quota or 1000);

@@ -12,6 +12,7 @@ local jid_resource = require "util.jid".resource;
 
 local during = module:require "delivery".during;
 local trust = module:require "trust";
+local adoption = module:require "adoption";
 local links = module:require "links";
 local requests = module:require "requests";
 local muc = module:depends "muc";
@@ -195,9 +196,11 @@ module:hook("message/bare", function (event)
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
 	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
+	local stanza_id = adoption.take(room, stanza, link);
 	stanza:remove_children("nomirror", xmlns_fmuc);
 	stanza.attr.from = real_jid;
-	during(room.fmuc, "except_link", except_link, room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);
+	adoption.during(room, except_link and stanza_id, during, room.fmuc, "except_link", except_link,
+		room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);
 	return true;
 end, before_muc);
 

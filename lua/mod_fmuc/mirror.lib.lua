@@ -216,6 +216,7 @@ local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
 mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
 local requests, archive = module:require "requests", module:require "archive";
+archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
 room_info = module:require "room_info" { mirrored = mirrored; archive = archive; requests = requests };
 ids = module:require "ids" { archive = archive; room_info = room_info };
 outbox = module:require "outbox" { ids = ids; saved = saved.echoes };

@@ -30,8 +30,9 @@ local known = cache.new(256); -- room JID -> { time, info }
 local function describe(room, info)
 	if info.failed ~= nil then return; end -- rather an older description than none
 	room.fmuc.info = info;
-	-- a message then has the master's id, which mod_muc_mam would not give it (G9)
-	room._data.archiving = info.features["urn:xmpp:sid:0"] and false or nil;
+	-- its messages have the master's ids then, which mod_muc_mam would not give them (G9)
+	room._data.archiving = nil;
+	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end
 end
 
 -- get(room_jid) -> info or nil; a failure only for a room that nobody is in
@@ -113,6 +114,11 @@ local function handle_answer(record, answer)
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end
 	if record.again and room then room_info.fetch(room_jid, record.peer); end
 end
+
+module:hook("muc-room-restored", function (event)
+	local state = event.room.fmuc;
+	if state and state.info then describe(event.room, state.info); end
+end, -1); -- after it has its state again
 
 -- Of the master's features those that are about the room, and hold here because the stanzas of the master pass through
 local passed_on = {

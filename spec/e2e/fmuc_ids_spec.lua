@@ -1,0 +1,226 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc: the same message and the same person have the same identifiers at both ends of a link (G9, G10), live, in the history and in
+-- the archives (G8), so that replies, reactions, corrections, retractions and moderation resolve for everybody.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+local st = require "util.stanza";
+
+local enter, say, meet = federation.enter, federation.say, federation.meet;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+
+local xmlns_sid, xmlns_occupant_id = "urn:xmpp:sid:0", "urn:xmpp:occupant-id:0";
+
+local archiving_master = federation.master_config:gsub("\"fmuc\"", "%0, \"muc_mam\"");
+local archiving_mirror = federation.mirror_config .. "\tmodules_enabled = { \"muc_mam\" }\n";
+local archives = { master = archiving_master; mirror = archiving_mirror };
+
+-- stanza_ids(stanza) -> { [by] = id }, each by once
+local function stanza_ids(stanza)
+	local ids = {};
+	for child in stanza:childtags("stanza-id", xmlns_sid) do
+		assert.is_nil(ids[child.attr.by]);
+		ids[child.attr.by] = child.attr.id;
+	end
+	return ids;
+end
+
+-- occupant_id(stanza) -> the one and only, or nil
+local function occupant_id(stanza)
+	local id;
+	for child in stanza:childtags("occupant-id", xmlns_occupant_id) do
+		assert.is_nil(id);
+		id = child.attr.id;
+	end
+	return id;
+end
+
+-- query(client, room_jid) -> list of { id, text } of the room's archive
+local function query(client, room_jid)
+	client:send(("<iq type='set' id='mam' to='%s'><query xmlns='urn:xmpp:mam:2'/></iq>"):format(room_jid));
+	client:expect { "iq", id = "mam", type = "result" };
+	local list = {};
+	for _, stanza in ipairs(client:drain()) do
+		local result = stanza:get_child("result", "urn:xmpp:mam:2");
+		local message = result and result:find("{urn:xmpp:forward:0}forwarded/{jabber:client}message");
+		if message then list[#list + 1] = result.attr.id .. " " .. (message:get_child_text("body") or message.tags[1].name); end
+	end
+	return list;
+end
+
+local function with(text, id, ...)
+	local message = st.message({ type = "groupchat"; id = id }):text_tag("body", text);
+	for _, child in ipairs { ... } do message:add_child(child); end
+	return message;
+end
+
+local function send(client, room_jid, message)
+	message.attr.to = room_jid;
+	client:send(message);
+end
+
+for _, versions in ipairs(federation.crossings()) do
+describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, versions.master), function ()
+	it("makes what refers to messages resolve on both sides, also from history and archive (G8 G9 G10)", bed.scenario(function (s)
+		local f = meet(s, versions, archives);
+		-- at(text or id): the message as Kev and as Curtis got it, with the same identifiers
+		local function at(id)
+			local here, there = f.kev:expect { "message", id = id }, f.curtis:expect { "message", id = id };
+			local ids, others = stanza_ids(here), stanza_ids(there);
+			assert.truthy(others[master_room]);
+			assert.same({ [master_room] = others[master_room] }, others);
+			assert.same({ [master_room] = others[master_room], [mirror_room] = others[master_room] }, ids);
+			assert.truthy(occupant_id(here));
+			assert.equal(occupant_id(there), occupant_id(here));
+			return ids[mirror_room], occupant_id(here), here, there;
+		end
+		say(f.curtis, master_room, "one", "m1");
+		local one, curtis = at("m1");
+		say(f.kev, mirror_room, "two", "m2");
+		local two, kev = at("m2");
+		assert.not_equal(curtis, kev);
+		local refers = {
+			{ f.kev, mirror_room, with("> one\nyes", "m3", st.stanza("reply", { xmlns = "urn:xmpp:reply:0"; to = mirror_room .. "/Curtis"; id = one })) };
+			{ f.curtis, master_room, with("", "m4", st.stanza("reactions", { xmlns = "urn:xmpp:reactions:0"; id = two }):text_tag("reaction", "👋"),
+				st.stanza("store", { xmlns = "urn:xmpp:hints" })) };
+			{ f.kev, mirror_room, with("two!", "m5", st.stanza("replace", { xmlns = "urn:xmpp:message-correct:0"; id = "m2" })) };
+			{ f.kev, mirror_room, with("retracted", "m6", st.stanza("retract", { xmlns = "urn:xmpp:message-retract:1"; id = two })) };
+		};
+		local ids = { one .. " one"; two .. " two" };
+		for _, reference in ipairs(refers) do
+			local client, room, message = table.unpack(reference);
+			send(client, room, message);
+			local id, author, here, there = at(message.attr.id);
+			assert.equal(client == f.kev and kev or curtis, author);
+			for _, copy in ipairs { here, there } do
+				local child = message.tags[2];
+				assert.equal(child.attr.id, copy:get_child(child.name, child.attr.xmlns).attr.id);
+			end
+			ids[#ids + 1] = id .. " " .. message:get_child_text("body");
+		end
+		federation.configure(f, ([[
+			local st = require "util.stanza";
+			room:broadcast_message(st.message({ type = "groupchat"; from = room.jid; id = "m7" })
+				:tag("retract", { xmlns = "urn:xmpp:message-retract:1"; id = %q })
+					:tag("moderated", { xmlns = "urn:xmpp:message-moderate:1"; by = room.jid .. "/Curtis" }):up()
+					:text_tag("reason", "off topic"):up()
+				:tag("store", { xmlns = "urn:xmpp:hints" }):up());
+		]]):format(one));
+		local moderation, same = f.kev:expect { "message", id = "m7", from = mirror_room }, f.curtis:expect { "message", id = "m7" };
+		assert.equal(one, moderation:find("{urn:xmpp:message-retract:1}retract@id"));
+		assert.truthy(moderation:find("{urn:xmpp:message-retract:1}retract/{urn:xmpp:message-moderate:1}moderated"));
+		assert.equal(stanza_ids(same)[master_room], stanza_ids(moderation)[mirror_room]);
+		ids[#ids + 1] = stanza_ids(same)[master_room] .. " retract";
+
+		f.kev:sync();
+		assert.same(ids, query(f.kev, mirror_room));
+		assert.same(ids, query(f.curtis, master_room));
+		-- history: of the mirror, and of the master for a mirror that begins
+		local carol = f.remote:client("carol@remote.example.com/x");
+		enter(carol, "Carol");
+		carol:expect { "message", has = "subject" };
+		assert.equal(two, stanza_ids(carol:expect { "message", id = "m2" })[mirror_room]);
+		for _, client in ipairs { f.kev, f.bob, carol } do
+			client:send(("<presence type='unavailable' to='%s/x'/>"):format(mirror_room));
+			client:expect { "presence", type = "unavailable", has = federation.muc_user .. "/status" };
+		end
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Carol" };
+		enter(f.kev, "Kev");
+		local again = f.kev:expect { "message", id = "m2", has = "{urn:xmpp:delay}delay" };
+		assert.same({ [mirror_room] = two, [master_room] = two }, stanza_ids(again));
+		assert.equal(kev, occupant_id(again));
+		f.kev:expect { "message", has = "subject" };
+		assert.same(ids, query(f.kev, mirror_room));
+	end));
+
+	it("archives what it delivered, once, and neither private nor refused messages (G8)", bed.scenario(function (s)
+		local f = meet(s, versions, { master = archiving_master; mirror = archiving_mirror .. "\tmuc_log_all_rooms = true\n" });
+		say(f.curtis, master_room, "one");
+		f.kev:expect { "message", body = "one" };
+		f.kev:send(("<message type='chat' to='%s/Bob'><body>secret</body></message>"):format(mirror_room));
+		f.kev:send(("<message type='chat' to='%s/Curtis'><body>secret</body></message>"):format(mirror_room));
+		f.curtis:expect { "message", type = "chat" };
+		federation.configure(f, [[room:set_role(true, room.jid .. "/Bob", "visitor")]]);
+		f.bob:expect { "presence", from = mirror_room .. "/Bob", has = federation.muc_user .. "/status" };
+		say(f.bob, mirror_room, "refused");
+		f.bob:expect { "message", type = "error" };
+		say(f.kev, mirror_room, "two");
+		f.kev:expect { "message", body = "two" };
+		local list = query(f.kev, mirror_room);
+		for i, entry in ipairs(list) do list[i] = entry:match(" (.*)"); end
+		assert.same({ "one", "two" }, list);
+	end));
+
+	it("shows no identifier that a client made up (G9 G10)", bed.scenario(function (s)
+		local f = meet(s, versions, archives);
+		local function forged(text)
+			local message = with(text, text);
+			for _, by in ipairs { master_room, mirror_room, "JABBERCHAT@talk.example.com" } do
+				message:tag("stanza-id", { xmlns = xmlns_sid; by = by; id = "forged" }):up();
+			end
+			return message:tag("occupant-id", { xmlns = xmlns_occupant_id; id = "forged" }):up();
+		end
+		send(f.curtis, master_room, forged("from curtis"));
+		send(f.kev, mirror_room, forged("from kev"));
+		for _, client in ipairs { f.kev, f.bob } do
+			for _, text in ipairs { "from curtis", "from kev" } do
+				assert.is_nil(tostring(client:expect { "message", body = text }):find("forged"));
+			end
+		end
+		assert.is_nil(tostring(f.curtis:expect { "message", body = "from kev" }):find("forged"));
+		f.kev:send(("<presence to='%s/Kev'><show>dnd</show><occupant-id xmlns='%s' id='forged'/></presence>"):format(mirror_room, xmlns_occupant_id));
+		for _, client in ipairs { f.bob, f.curtis } do
+			local seen = client:expect { "presence", where = function (p) return p:get_child_text("show") == "dnd"; end };
+			assert.is_nil(tostring(seen):find("forged"));
+			assert.truthy(occupant_id(seen));
+		end
+		assert.is_nil(tostring(f.link:expect(f.remote, { "presence" })):find("forged"));
+	end));
+
+	it("believes no identifiers of a master that does not take care of them (G9 G10)", bed.scenario(function (s)
+		local f = meet(s, versions, { master = federation.master_config .. "\tmuc_occupant_id = false\n"; mirror = archiving_mirror });
+		send(f.curtis, master_room, with("hello", "h")
+			:tag("stanza-id", { xmlns = xmlns_sid; by = master_room; id = "forged" }):up()
+			:tag("occupant-id", { xmlns = xmlns_occupant_id; id = "forged" }):up());
+		local seen = f.kev:expect { "message", id = "h" };
+		assert.is_nil(occupant_id(seen));
+		assert.is_nil(tostring(seen):find("forged"));
+		-- the archive is the mirror's alone then, with ids of its own
+		assert.same({ stanza_ids(seen)[mirror_room] .. " hello" }, query(f.kev, mirror_room));
+		f.kev:send(("<iq type='get' id='d' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+		local info = tostring(f.kev:expect { "iq", id = "d", type = "result" });
+		assert.is_nil(info:find(xmlns_occupant_id, 1, true));
+		assert.truthy(info:find(xmlns_sid, 1, true));
+	end));
+
+	it("gives messages that do not come back the same identifiers (G9 M21)", bed.scenario(function (s)
+		local f = meet(s, versions, { master = archiving_master; mirror = archiving_mirror .. "\tfmuc_nomirror = true\n" });
+		send(f.kev, mirror_room, with("quick", "q"):tag("occupant-id", { xmlns = xmlns_occupant_id; id = "forged" }):up()
+			:tag("stanza-id", { xmlns = xmlns_sid; by = mirror_room; id = "forged" }):up());
+		local here, there = f.bob:expect { "message", id = "q" }, f.curtis:expect { "message", id = "q" };
+		local id = stanza_ids(here)[mirror_room];
+		assert.truthy(id);
+		assert.not_equal("forged", id);
+		assert.same({ [master_room] = id }, stanza_ids(there));
+		assert.equal(occupant_id(there), occupant_id(here));
+		assert.same({ id .. " quick" }, query(f.bob, mirror_room));
+		assert.same({ id .. " quick" }, query(f.curtis, master_room));
+		-- an id that is taken makes nobody lose a message
+		local link = f.talk:eval(([[
+			local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid(%q);
+			return next(room.fmuc.links);
+		]]):format(master_room));
+		assert.equal(mirror_room, link);
+		f.remote:eval(([[
+			local st = require "util.stanza";
+			prosody.hosts["mirror.remote.example.com"].modules.fmuc.module:send(
+				st.message({ type = "groupchat"; from = %q .. "/Kev"; to = %q; id = "again" }):text_tag("body", "again")
+					:tag("nomirror", { xmlns = "http://isode.com/protocol/fmuc" }):up()
+					:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = %q; id = %q }):up());
+		]]):format(mirror_room, master_room, mirror_room, id));
+		local other = stanza_ids(f.curtis:expect { "message", id = "again" })[master_room];
+		assert.not_equal(id, other);
+		assert.same({ id .. " quick", other .. " again" }, query(f.curtis, master_room));
+	end));
+end);
+end

@@ -9,20 +9,21 @@ local cache = require "util.cache";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
 local new_id = require "util.id".medium;
+local now = require "util.time".monotonic;
 local st = require "util.stanza";
+
+local same = module:require "same";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
--- The subject ends what a joining room is sent. A master that sends none is given this long after it has accepted the join.
+-- The subject ends what a joining room is sent. A master that has accepted the join and then been silent for so long is asked whether that
+-- was all: it may have no subject, but on a slow link so long may be nothing.
 local subject_timeout = 3;
 
--- Errors that say something about the way, not about the room
-local delivery_failures = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
-
-local mirrored, ids, take_join, send_join, send_join_error, send_part;
+local mirrored, ids, outage, probe, resync, former, take_join, send_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -72,8 +73,9 @@ function from_master.finish_sync(room)
 end
 
 -- Codes for the joining user alone leave the copy for everybody; mod_muc gives them to the user
-local function take_own_codes(room, copy)
-	local whois = "moderators";
+-- take_own_codes(room, copy, is_rejoin). is_rejoin: the codes may be left out, as the user knows them
+function from_master.take_own_codes(room, copy, is_rejoin)
+	local whois = is_rejoin and room:get_whois() or "moderators";
 	copy:get_child("x", xmlns_muc_user):maptags(function (child)
 		local code = child.name == "status" and child.attr.code;
 		if code == "100" then whois = "anyone"; end
@@ -101,55 +103,87 @@ local function start_over(room)
 		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }));
 	for jid, record in pairs(state.waiting) do
 		state.copies[jid] = nil;
-		record.accepted, record.id = nil, from_master.new_join_id();
+		record.accepted, record.accepted_at, record.id = nil, nil, from_master.new_join_id();
 		send_join(record);
 	end
 end
 
-local function accept(room, occupant_jid, record)
-	local room_jid, state, id, accepted = room.jid, room.fmuc, record.id, record.accepted;
-	record.accepted = true;
-	if state.synced then return admit(room); end
-	if accepted then return; end
-	module:add_timer(subject_timeout, function ()
-		local current = mirrored.get(room_jid);
-		if not current or current.fmuc ~= state or state.synced then return; end
-		if state.waiting[occupant_jid] ~= record or record.id ~= id then return; end -- this join is over
-		if state.started_over or has_seen_anything(current) then from_master.finish_sync(current); else start_over(current); end
-	end);
+local function accept(room, record)
+	record.accepted, record.accepted_at = true, record.accepted_at or now();
+	if room.fmuc.synced then return admit(room); end
+end
+
+-- check_greeting(room, time): once a second, while the first user has not been let in
+function from_master.check_greeting(room, time)
+	for _, record in pairs(room.fmuc.waiting) do
+		if record.accepted and time - math.max(record.accepted_at, room.fmuc.line.heard) >= subject_timeout then
+			return probe.ping(room, "greeting");
+		end
+	end
+end
+
+-- on_greeting_complete(room): nothing more will come for the first user
+function from_master.on_greeting_complete(room)
+	local state = room.fmuc;
+	if state.synced then return; end
+	for _, record in pairs(state.waiting) do
+		if record.accepted then
+			if state.started_over or has_seen_anything(room) then from_master.finish_sync(room); else start_over(room); end
+			return;
+		end
+	end
 end
 
 local function handle_available(room, occupant_jid, copy, id)
 	local state = room.fmuc;
 	local record = state.waiting[occupant_jid];
 	local answer = is_answer(state, record, id);
-	if answer then take_own_codes(room, copy); end
+	if answer then from_master.take_own_codes(room, copy); end
+	local rejoined = not answer and resync.is_answer(room, occupant_jid, id);
+	if rejoined then
+		state.line.asked = nil;
+		from_master.take_own_codes(room, copy, true);
+	end
+	local known = state.copies[occupant_jid];
 	state.copies[occupant_jid] = fanout.view(copy);
-	if answer then return accept(room, occupant_jid, record); end
+	if answer then
+		accept(room, record);
+		return resync.continue(room);
+	end
 	local sessions = state.recipients:by_nick(occupant_jid);
+	if rejoined then
+		if not (known and same(known, copy)) then
+			mirrored.set_occupant(room, occupant_jid, copy, sessions);
+			mirrored.show(room, occupant_jid, copy, sessions);
+		end
+		return resync.continue(room);
+	end
 	mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	mirrored.show(room, occupant_jid, copy, sessions);
 end
 
--- lose(room, stanza): the master does not know this mirror any more, after a restart or because a stanza could not reach it. All local
--- users have to join again; their clients know what to do with status 333.
-function from_master.lose(room, stanza)
-	module:log("info", "%s does not know %s any more: %s", room.fmuc.master, room.jid, select(2, stanza:get_error()) or "error");
-	mirrored.evict_all(room, "333");
-end
-
--- M8, M9: the master refuses a join; or does not know a user
+-- M8, M9: the master refuses a join; or does not know a user, or the mirror (G4)
 local function handle_error(room, occupant_jid, stanza)
-	local record, id = room.fmuc.waiting[occupant_jid], stanza.attr.id;
-	if record then
-		if id and id ~= record.id then return; end -- the end of an earlier join
+	local state, id = room.fmuc, stanza.attr.id;
+	local record, no_way = state.waiting[occupant_jid], outage.is_no_way(stanza);
+	local _, condition = stanza:get_error();
+	if resync.is_answer(room, occupant_jid, id) then
+		if no_way then return probe.failed(room, state.line.asked.id); end
+		return resync.refused(room, stanza);
+	elseif record and (not id or id == record.id) then
 		take_join(room, occupant_jid);
 		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(err)); end
+		if no_way then outage.lost(room, condition); end
+		resync.continue(room);
 		return mirrored.forget_if_unused(room.jid);
+	elseif record then -- the end of an earlier join
+		return;
+	elseif no_way then
+		outage.lost(room, condition);
+	elseif not occupant_jid or mirrored.is_local(room, occupant_jid) then
+		outage.lost(room, "the master does not know it: " .. (condition or "error"), true);
 	end
-	local _, condition = stanza:get_error();
-	if mirrored.is_local(room, occupant_jid) and not delivery_failures[condition] then from_master.lose(room, stanza); end
 end
 
 local known_roles = { visitor = true; participant = true; moderator = true };
@@ -165,10 +199,37 @@ end
 -- room to somebody who left.
 local denied = cache.new(256);
 function from_master.deny(room_jid, stanza)
+	if former.is_known(room_jid) then return; end -- after a restart: its users are given time to come back
 	local second = os.time();
 	if denied:get(room_jid) == second then return; end
 	denied:set(room_jid, second);
 	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
+end
+
+local function handle_occupant(room, occupant_jid, stanza)
+	local copy, id = st.clone(stanza), stanza.attr.id;
+	local mark = copy:get_child("fmuc", xmlns_fmuc);
+	copy:remove_children("fmuc", xmlns_fmuc);
+	ids.clean_from_master(copy, room);
+	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
+	if stanza.attr.type == nil then complete_item(copy:get_child("x", xmlns_muc_user)); end
+	if room.fmuc.line.phase == "joining" then
+		resync.presence(room, occupant_jid, copy, id, mark);
+	elseif stanza.attr.type == nil then
+		local is_former = mark and former.had(room.jid, jid_resource(occupant_jid)) and not room.fmuc.waiting[occupant_jid]
+			and not mirrored.is_local(room, occupant_jid);
+		if not is_former then handle_available(room, occupant_jid, copy, id); end
+	else
+		local record = room.fmuc.waiting[occupant_jid];
+		if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both
+		mirrored.remove_occupant(room, occupant_jid, copy);
+	end
+end
+
+-- handle_held(room, stanza): a presence that has been counted and held (outage.lib.lua)
+function from_master.handle_held(room, stanza)
+	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
+	handle_occupant(room, room.jid .. "/" .. nick, stanza);
 end
 
 -- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
@@ -179,32 +240,25 @@ function from_master.handle_presence(room_jid, stanza)
 		if type == nil then from_master.deny(room_jid, stanza); end
 		return true;
 	end
+	if not outage.is_no_way(stanza) then outage.heard(room, stanza); end
 	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
-	if not nick then return true; end
-	local occupant_jid = room_jid .. "/" .. nick;
 	if type == "error" then
-		handle_error(room, occupant_jid, stanza);
-	elseif (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
-		local copy, id = st.clone(stanza), stanza.attr.id;
-		copy:remove_children("fmuc", xmlns_fmuc);
-		ids.clean_from_master(copy, room);
-		copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
-		if type == nil then
-			complete_item(copy:get_child("x", xmlns_muc_user));
-			handle_available(room, occupant_jid, copy, id);
+		handle_error(room, nick and room_jid .. "/" .. nick, stanza);
+	elseif nick and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
+		if room.fmuc.line.phase == "lost" then
+			outage.hold(room, stanza);
 		else
-			local record = room.fmuc.waiting[occupant_jid];
-			if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both
-			mirrored.remove_occupant(room, occupant_jid, copy);
+			handle_occupant(room, room_jid .. "/" .. nick, stanza);
 		end
 	end
 	return true;
 end
 
--- shared: mirrored (mirrored_room.lib.lua), ids (ids.lib.lua); take_join(room, occupant_jid) -> record or nil; send_join(record);
--- send_join_error(join, error element); send_part(room_jid, nick)
+-- shared: mirrored, ids, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
+-- send_join(record); send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
-	mirrored, ids, take_join = shared.mirrored, shared.ids, shared.take_join;
+	mirrored, ids, outage, probe = shared.mirrored, shared.ids, shared.outage, shared.probe;
+	resync, former, take_join = shared.resync, shared.former, shared.take_join;
 	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
 	return from_master;
 end;

@@ -41,7 +41,7 @@ end
 -- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
 local function send_to_user(room, link, stanza)
 	local occupant_jid = room:get_occupant_jid(stanza.attr.to);
-	if link.gone or not occupant_jid then return; end
+	if link.gone or link.line.down or not occupant_jid then return; end
 	local copy = st.clone(stanza);
 	copy.attr.to = link.jid .. "/" .. jid_resource(occupant_jid);
 	stock(room).route_stanza(room, copy);

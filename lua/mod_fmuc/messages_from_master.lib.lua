@@ -9,7 +9,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local mirrored, outbox, from_master, ids, room_info;
+local mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
 
 local messages = {};
 
@@ -52,10 +52,9 @@ local function has_status(stanza, code)
 	return false;
 end
 
--- id: of the message, where the master has lost it
-local function handle_groupchat(room, stanza, id)
-	local state = room.fmuc;
-	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
+-- The message as local users get it, and its delay element if the master says that it is from before. id: of the message, where the
+-- master has lost it
+local function for_users(room, stanza, id)
 	local copy = st.clone(stanza);
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
@@ -63,60 +62,121 @@ local function handle_groupchat(room, stanza, id)
 	copy:remove_children("nomirror", xmlns_fmuc);
 	remove_forged_delays(copy, room.jid);
 	ids.clean_from_master(copy, room);
-	local delay = master_delay(copy, state.master);
-	local subject = copy:get_child("subject");
-	if subject and not copy:get_child("body") and not copy:get_child("thread") then
-		room._data.subject, room._data.subject_from = subject:get_text(), copy.attr.from;
-		room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
+	return copy, master_delay(copy, room.fmuc.master);
+end
+
+local function is_subject(stanza)
+	return stanza:get_child("subject") and not stanza:get_child("body") and not stanza:get_child("thread");
+end
+
+local function set_subject(room, copy, delay)
+	room._data.subject, room._data.subject_from = copy:get_child_text("subject"), copy.attr.from;
+	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
+end
+
+-- The local user's message that this is the copy of, or nil; even if the user has left meanwhile
+local function take_echo(room_jid, stanza)
+	local nick = jid_resource(stanza.attr.from);
+	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza);
+end
+
+local function handle_groupchat(room, stanza)
+	local state = room.fmuc;
+	local echo = take_echo(room.jid, stanza);
+	if echo and echo.shown then return; end
+	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
+	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
+	if is_subject(copy) then
+		set_subject(room, copy, delay);
 		if not state.synced then return from_master.finish_sync(room); end
 	elseif delay then
-		if not state.synced then add_history(room, copy, delay); end
+		if not state.synced then
+			seen.add(state, stanza);
+			add_history(room, copy, delay);
+		end
 		return;
 	end
 	from_master.finish_sync(room); -- live messages come after the subject
-	if not nick and has_status(copy, "104") then room_info.renew(room); end
+	if not jid_resource(stanza.attr.from) and has_status(copy, "104") then room_info.renew(room); end
+	seen.add(state, stanza);
 	room:broadcast_message(copy);
 end
 
--- G15: the master refused a message; its sender is told, even one who has left meanwhile
+-- missed(room, stanza): of what the master repeats in a resync, or said during it; shown if it is new to local users
+function messages.missed(room, stanza)
+	local copy, delay = for_users(room, stanza);
+	if is_subject(copy) then
+		if copy:get_child_text("subject") == (room._data.subject or "") then return; end
+		take_echo(room.jid, stanza);
+		set_subject(room, copy, delay);
+		return room:broadcast_message(copy);
+	end
+	local echo = take_echo(room.jid, stanza);
+	if echo and echo.shown or seen.has(room.fmuc, stanza, delay and delay.attr.stamp) then return; end
+	seen.add(room.fmuc, stanza);
+	if not delay then return room:broadcast_message(copy); end
+	add_history(room, copy, delay);
+	room:broadcast(st.clone(copy));
+end
+
+-- handle_held(room, stanza): a groupchat message that has been counted and held (outage.lib.lua)
+messages.handle_held = handle_groupchat;
+
+-- G15: the master refused a message; its sender is told, even one who has left meanwhile. A master that does not know the sender, or
+-- cannot be reached, may get it once more after a resync.
 local function handle_message_error(room_jid, room, stanza)
 	local occupant_jid = stanza.attr.to;
 	local is_local = room and mirrored.is_local(room, occupant_jid);
 	local echo = outbox.take_echo(occupant_jid, stanza);
-	local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
-	if sender then
-		local copy = st.clone(stanza);
-		copy.attr.from, copy.attr.to = room_jid, sender;
-		if echo then copy.attr.id = echo.id; end
-		module:send(copy);
-	end
-	if not is_local then return; end
 	local _, condition = stanza:get_error();
-	if condition == "not-acceptable" or condition == "item-not-found" then from_master.lose(room, stanza); end
+	local is_unknown = condition == "not-acceptable" or condition == "item-not-found";
+	local no_way = outage.is_no_way(stanza);
+	if is_local and echo and (no_way or is_unknown and not echo.refused) then
+		echo.refused = is_unknown or nil;
+		outbox.put_back(room_jid, echo);
+	else
+		local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
+		if sender then
+			local copy = st.clone(stanza);
+			copy.attr.from, copy.attr.to = room_jid, sender;
+			if echo then copy.attr.id = echo.id; end
+			module:send(copy);
+		end
+	end
+	if is_local and (is_unknown or no_way) then outage.lost(room, condition, is_unknown); end
+end
+
+local function handle_in_room(room, stanza)
+	local phase = room.fmuc.line.phase;
+	if phase == "lost" then
+		outage.hold(room, stanza);
+	elseif phase == "joining" then
+		resync.message(room, stanza);
+	else
+		handle_groupchat(room, stanza);
+	end
 end
 
 -- handle(room_jid, stanza): to the mirrored room or to one of its occupants
 function messages.handle(room_jid, stanza)
 	local room = mirrored.get(room_jid);
-	local type, nick = stanza.attr.type, jid_resource(stanza.attr.from);
+	local type = stanza.attr.type;
+	if room and not outage.is_no_way(stanza) then outage.heard(room, stanza); end
 	if type == "error" then
 		handle_message_error(room_jid, room, stanza);
-		return true;
-	end
-	-- it has come back, even if its author has left meanwhile
-	local echo = type == "groupchat" and nick and outbox.take_echo(room_jid .. "/" .. nick, stanza);
-	if not room then
+	elseif not room then
+		if type == "groupchat" then take_echo(room_jid, stanza); end
 		from_master.deny(room_jid, stanza);
 	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
-		handle_groupchat(room, stanza, echo and stanza.attr.id == nil and echo.id);
+		handle_in_room(room, stanza);
 	end
 	return true;
 end
 
--- shared: mirrored (mirrored_room.lib.lua), outbox (outbox.lib.lua), from_master (from_master.lib.lua),
--- ids, room_info
+-- shared: mirrored (mirrored_room.lib.lua), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
 return function (shared)
 	mirrored, outbox, from_master = shared.mirrored, shared.outbox, shared.from_master;
 	ids, room_info = shared.ids, shared.room_info;
+	outage, resync, seen = shared.outage, shared.resync, shared.seen;
 	return messages;
 end;

@@ -26,7 +26,7 @@ local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local mirrored, from_master, ids, messages, outbox, room_info;
+local mirrored, from_master, former, ids, messages, outage, outbox, room_info;
 
 -- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
@@ -49,11 +49,16 @@ local function refuse_join(join, ...)
 end
 
 local function send_part(room_jid, nick)
-	module:send(st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick })); -- M12
+	local room = mirrored.get(room_jid);
+	if room and outage.is_out(room) then
+		room.fmuc.line.parted[nick] = true;
+		return;
+	end
+	mirrored.send(room_jid, st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick })); -- M12
 end
 
 -- A presence of a local user as the master gets it (M4, M16)
-local function send_presence(stanza, fmuc_from, id)
+local function send_presence(room, stanza, fmuc_from, id)
 	local room_jid = jid_bare(stanza.attr.to);
 	local copy = st.clone(stanza);
 	copy:remove_children("x", xmlns_muc);
@@ -61,15 +66,30 @@ local function send_presence(stanza, fmuc_from, id)
 	copy:remove_children("fmuc", xmlns_fmuc);
 	copy:remove_children("occupant-id", "urn:xmpp:occupant-id:0"); -- G10
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
+	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
+	line.presences[occupant_jid] = st.clone(copy);
 	if fmuc_from then
 		copy.attr.id = id;
 		copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
 		local x = stanza:get_child("x", xmlns_muc);
 		local password = x:get_child_text("password");
-		if password then copy:text_tag("password", password); end -- G22
+		if password then
+			copy:text_tag("password", password); -- G22
+			line.password = password;
+		end
+		local nick = jid_resource(occupant_jid);
+		if former.is_known(room_jid) and not room.fmuc.synced then
+			copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
+		elseif former.had(room_jid, nick) or line.rejoin then
+			copy:tag("history", { maxstanzas = "0" }):up();
+		end
+		line.parted[nick] = nil;
 		copy:up();
+	elseif outage.is_out(room) then
+		line.changed[occupant_jid] = true;
+		return outage.show_change(room, occupant_jid, copy);
 	end
-	module:send(copy);
+	mirrored.send(room_jid, copy);
 end
 
 local function on_join_timeout(occupant_jid, record)
@@ -83,7 +103,8 @@ end
 
 local function send_join(record)
 	local user, join = next(record.joins);
-	send_presence(join, user, record.id);
+	record.sent = true;
+	send_presence(mirrored.get(record.room_jid), join, user, record.id);
 end
 
 -- Whether a session of another account has that nick on this mirror already
@@ -119,8 +140,10 @@ local function handle_join(stanza, room)
 	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
-	room_info.prepare(room); -- first, so that its answer comes before occupants and history
-	send_join(record);
+	if not outage.is_out(room) then -- or it goes out when the master is there again
+		room_info.prepare(room); -- first, so that its answer comes before occupants and history
+		send_join(record);
+	end
 	return true;
 end
 
@@ -162,7 +185,7 @@ local function handle_user_presence(stanza, occupant_jid)
 		if present_as then return; end -- wants everything again, which is all here
 		return handle_join(stanza, room);
 	elseif present_as then
-		send_presence(stanza);
+		send_presence(room, stanza);
 		return true;
 	elseif joins:get(occupant_jid) and joins:get(occupant_jid).joins[user] then
 		return true; -- has not been let in yet
@@ -214,25 +237,38 @@ end, before_muc);
 
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
-mirrored = module:require "mirrored_room" { muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms };
+local parts = { send_part = send_part; send_join = send_join; seen = module:require "seen" };
+outage = module:require "outage" (parts);
+parts.outage = outage;
+parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
+mirrored = module:require "mirrored_room" {
+	muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms; parts = parts;
+};
 local requests, archive = module:require "requests", module:require "archive";
 archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
 room_info = module:require "room_info" { mirrored = mirrored; archive = archive; requests = requests };
 ids = module:require "ids" { archive = archive; room_info = room_info };
-outbox = module:require "outbox" { ids = ids; saved = saved.echoes };
+former = module:require "former" { mirrored = mirrored; grace_period = outage.grace_period; saved = saved.former };
+parts.mirrored, parts.former, parts.ids = mirrored, former, ids;
+outbox = module:require "outbox" { parts = parts; saved = saved.outbox };
+parts.outbox = outbox;
 from_master = module:require "from_master" {
 	mirrored = mirrored; ids = ids; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
+	outage = outage; probe = parts.probe; resync = parts.resync; former = former;
 };
 messages = module:require "messages_from_master" {
 	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
+	outage = outage; resync = parts.resync; seen = parts.seen;
 };
+parts.from_master, parts.messages = from_master, messages;
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
 module:require "room_iq" { mirrored = mirrored; requests = requests; room_info = room_info };
 
 function module.save()
-	return { rooms = mirrored.save(); joins = joins:save(); echoes = outbox.save(); requests = requests.save(); private = private.save() };
+	return { rooms = mirrored.save(); joins = joins:save(); outbox = outbox.save(); former = former.save(); requests = requests.save();
+		private = private.save() };
 end
 
 function module.unload()

@@ -4,8 +4,8 @@
 --
 -- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its last available presence, as local users see it), waiting
 -- (occupant JID -> record of a join the master has not answered), synced (the first join's occupants, history and subject are here),
--- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away). It outlives the
--- room object, which mod_muc may put aside and restore.
+-- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away), line (the way to the
+-- master, see outage.lib.lua), seen (messages shown, see seen.lib.lua). It outlives the room object, which mod_muc may put aside and restore.
 
 local fanout = require "prosody_relay.fanout";
 local jid_bare = require "util.jid".bare;
@@ -16,7 +16,7 @@ local delivery = module:require "delivery";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local muc, send_part, refuse_join;
+local muc, send_part, refuse_join, parts;
 
 local states = {};
 
@@ -35,7 +35,7 @@ function mirrored.open(room_jid, master)
 	local room = muc.get_room_from_jid(room_jid) or muc.create_room(room_jid, { hidden = true });
 	if not room then return nil; end
 	if not room.fmuc then
-		states[room_jid] = { master = master; copies = {}; waiting = {} };
+		states[room_jid] = { master = master; copies = {}; waiting = {}; line = parts.outage.new_line() };
 		attach(room, states[room_jid]);
 	end
 	return room;
@@ -68,7 +68,21 @@ end);
 -- forget_if_unused(room_jid): when nobody here is in the room or waits for it
 function mirrored.forget_if_unused(room_jid)
 	local room = mirrored.get(room_jid);
-	if room and room.fmuc.recipients:count() == 0 and next(room.fmuc.waiting) == nil then destroy(room); end
+	if not room or room.fmuc.recipients:count() > 0 or next(room.fmuc.waiting) ~= nil then return; end
+	parts.outage.abandon(room);
+	destroy(room);
+end
+
+-- each() -> iterator of room JID, state (room.fmuc of that room)
+function mirrored.each()
+	return pairs(states);
+end
+
+-- send(room_jid, stanza): to the master of that room
+function mirrored.send(room_jid, stanza)
+	local state = states[room_jid];
+	if state then state.line.sent = state.line.sent + 1; end
+	module:send(stanza);
 end
 
 local function route_to_all(room, stanza, except_nick)
@@ -192,15 +206,18 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 		{ room = room; nick = occupant_jid; occupant = occupant });
 end
 
+-- evict(room, occupant_jid, code): takes a local user out, with that status code
+function mirrored.evict(room, occupant_jid, code)
+	mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid })
+		:tag("x", { xmlns = xmlns_muc_user })
+			:tag("item", { affiliation = code == "301" and "outcast" or "none"; role = "none" }):up()
+			:tag("status", { code = code }):up():up());
+end
+
 -- evict_all(room, code): takes all local users out, with that status code
 function mirrored.evict_all(room, code)
 	for occupant_jid in room:each_occupant() do
-		if mirrored.is_local(room, occupant_jid) then
-			mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid })
-				:tag("x", { xmlns = xmlns_muc_user })
-					:tag("item", { affiliation = "none"; role = "none" }):up()
-					:tag("status", { code = code }):up():up());
-		end
+		if mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code); end
 	end
 end
 
@@ -210,6 +227,7 @@ module:hook("muc-occupant-left", function (event)
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
 	state.copies[event.nick] = nil;
+	state.line.presences[event.nick], state.line.changed[event.nick] = nil, nil;
 	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick)); end
 end);
 
@@ -259,7 +277,7 @@ function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
 		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced;
-			reflects_ids = state.reflects_ids; info = state.info };
+			reflects_ids = state.reflects_ids; info = state.info; line = state.line; seen = state.seen };
 	end
 	return saved;
 end
@@ -271,9 +289,10 @@ function mirrored.release()
 	end
 end
 
--- shared: muc (environment of mod_muc), send_part(room_jid, nick), refuse_join(join, type, condition, text), saved (of save(), or nil)
+-- shared: muc (environment of mod_muc), send_part(room_jid, nick), refuse_join(join, type, condition, text), saved (of save(), or nil),
+-- parts (the mirror's parts by name, filled before anything happens)
 return function (shared)
-	muc, send_part, refuse_join = shared.muc, shared.send_part, shared.refuse_join;
+	muc, send_part, refuse_join, parts = shared.muc, shared.send_part, shared.refuse_join, shared.parts;
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
 	for room in muc.live_rooms() do

@@ -1,76 +1,35 @@
 -- SPDX-License-Identifier: MIT
--- What local users of a mirror say to the room: on its way to the master, and until its copy comes back (M17, M18, M21, M23, G16).
+-- What local users of a mirror say to the room: on its way to the master until its copy comes back (M17, M18, M21, M23, G16), or kept
+-- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
+--
+-- boxes[room JID] = list, in the order of arrival, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id (as
+-- the user knows it), at (monotonic time), sent, shown, refused }. sent: it has left for the master, who may have it or not; shown: local
+-- users have seen it already; refused: the master did not know its author once.
 
-local pending = require "prosody_relay.pending";
+
+local datetime = require "util.datetime";
 local delivery = module:require "delivery";
 local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
-local sha1 = require "util.hashes".sha1;
+local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_sid = "urn:xmpp:sid:0";
 
+-- seconds until a message whose copy has not come back counts as lost, though the master is there
 local echo_timeout = 60;
--- of one occupant; who says more before the first has come back has to wait
-local max_echoes = 100;
+-- how many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached
+local max_messages, max_of_occupant, max_age = 500, 100, 900;
+-- who was held up for longer is shown when it was written
+local worth_a_delay = 5;
 
--- Groupchat messages whose copy has not come back. Key: occupant JID, NUL, id on the link; record: user (real JID of the sender), id (as
--- the sender knows it), hash of the body, number (they come back in order)
-local echoes;
-
--- occupant JID -> how many of these are its own
-local counts = {};
-
-local number = 0;
-
-local ids;
+local boxes;
+local mirrored, ids, outage, seen;
 
 local outbox = {};
-
-local function echo_key(occupant_jid, id)
-	return occupant_jid .. "\0" .. (id or "");
-end
-
-local function count(occupant_jid, change)
-	local new = (counts[occupant_jid] or 0) + change;
-	counts[occupant_jid] = new > 0 and new or nil;
-end
-
-local function body_hash(stanza)
-	return sha1(stanza:get_child_text("body") or "");
-end
-
-local function on_echo_timeout(key, record)
-	local occupant_jid = key:match("^(.-)%z");
-	count(occupant_jid, -1);
-	module:send(st.error_reply(st.message({ from = record.user; to = jid_bare(occupant_jid); type = "groupchat"; id = record.id }),
-		"wait", "remote-server-timeout", "The room's server did not return this message"));
-end
-
--- The oldest of the occupant's with that text: of a master that does not reflect ids
-local function find_by_body(occupant_jid, stanza)
-	local hash = body_hash(stanza);
-	local prefix, found, found_record = echo_key(occupant_jid), nil, nil;
-	for key, record in echoes:each() do
-		if record.hash == hash and (not found or record.number < found_record.number) and key:sub(1, #prefix) == prefix then
-			found, found_record = key, record;
-		end
-	end
-	return found;
-end
-
--- take_echo(occupant_jid, stanza) -> { user, id } of the message that has come back as that stanza, or was refused by it; or nil
-function outbox.take_echo(occupant_jid, stanza)
-	if not counts[occupant_jid] then return nil; end
-	local key = echo_key(occupant_jid, stanza.attr.id);
-	if not echoes:get(key) then key = stanza.attr.type == "groupchat" and find_by_body(occupant_jid, stanza); end
-	local record = key and echoes:remove(key);
-	if record then count(occupant_jid, -1); end
-	return record or nil;
-end
 
 -- The message as the master gets it (M17)
 local function for_master(stanza, room, occupant_jid)
@@ -82,17 +41,99 @@ local function for_master(stanza, room, occupant_jid)
 	return copy;
 end
 
--- M21, M23: local users see it at once. Its identifier is this side's, and the master's if that adopts it (G9).
-local function fire_and_forget(origin, stanza, room, occupant)
+local function remove(room_jid, index)
+	local entry = table.remove(boxes[room_jid], index);
+	if not boxes[room_jid][1] then boxes[room_jid] = nil; end
+	return entry;
+end
+
+local function send(room_jid, entry)
+	if not entry.sent and now() - entry.at >= worth_a_delay then
+		entry.stanza:tag("delay", { xmlns = "urn:xmpp:delay"; from = room_jid; stamp = datetime.datetime(os.time() - (now() - entry.at) // 1) }):up();
+	end
+	entry.sent, entry.at = true, now();
+	mirrored.send(room_jid, entry.stanza);
+end
+
+-- fail(room_jid, entry, error type, condition, text): its author is told
+local function fail(room_jid, entry, ...)
+	module:send(st.error_reply(st.message({ from = entry.user; to = room_jid; type = "groupchat"; id = entry.id }), ...));
+end
+
+local function find(room_jid, matches)
+	for index, entry in ipairs(boxes[room_jid] or {}) do
+		if matches(entry) then return index, entry; end
+	end
+end
+
+local function subject_of(stanza)
+	return stanza:get_child("subject") and (stanza:get_child_text("subject") or "");
+end
+
+-- take_echo(occupant_jid, stanza) -> the entry of that author which has come back as that stanza, or was refused by it, removed; or nil.
+-- By id, or by what it says when the master does not reflect ids, as for subjects
+function outbox.take_echo(occupant_jid, stanza)
+	local room_jid = jid_bare(occupant_jid);
+	local index = find(room_jid, function (entry)
+		return entry.nick == occupant_jid and entry.sent and entry.stanza.attr.id == stanza.attr.id;
+	end);
+	if not index and stanza.attr.type == "groupchat" then
+		index = find(room_jid, function (entry)
+			return entry.nick == occupant_jid and entry.sent and entry.stanza:get_child_text("body") == stanza:get_child_text("body")
+				and subject_of(entry.stanza) == subject_of(stanza);
+		end);
+	end
+	return index and remove(room_jid, index);
+end
+
+-- put_back(room_jid, entry): it was refused because the master did not know its author, or has not left at all; it goes first next time
+function outbox.put_back(room_jid, entry)
+	entry.sent = nil;
+	boxes[room_jid] = boxes[room_jid] or {};
+	local index = find(room_jid, function (other) return other.at >= entry.at; end);
+	table.insert(boxes[room_jid], index or #boxes[room_jid] + 1, entry);
+end
+
+-- Makes place for one more of that author. What local users have seen already gives way to what they have not.
+local function make_place(room_jid, occupant_jid)
+	local of_occupant = 0;
+	for _, entry in ipairs(boxes[room_jid] or {}) do
+		if entry.nick == occupant_jid and not (entry.sent and entry.shown) then of_occupant = of_occupant + 1; end
+	end
+	if of_occupant >= max_of_occupant then return false; end
+	if #(boxes[room_jid] or {}) < max_messages then return true; end
+	local index, entry = find(room_jid, function (other) return other.shown; end);
+	if not index then return false; end
+	remove(room_jid, index);
+	if not entry.sent then fail(room_jid, entry, "wait", "resource-constraint", "The room's server has not got this message"); end
+	return true;
+end
+
+local function add(room, entry)
+	entry.at = now();
+	boxes[room.jid] = boxes[room.jid] or {};
+	-- the second of two with the same id gets another, or nobody could tell their copies apart
+	local copy = entry.stanza;
+	if find(room.jid, function (other) return other.nick == entry.nick and other.stanza.attr.id == copy.attr.id; end) then
+		copy.attr.id = new_id();
+	end
+	table.insert(boxes[room.jid], entry);
+	if not outage.is_out(room) then send(room.jid, entry); end
+end
+
+-- Local users see it at once: fire and forget (M21, M23), or because they are on their own (G1). With fire and forget its identifier is
+-- this side's, and the master's if that adopts it (G9).
+local function show_at_once(origin, stanza, room, occupant, nomirror)
 	-- who has no voice is refused by mod_muc at once, and by nobody a second time
 	if occupant.role == "visitor" then return; end
-	local stanza_id = ids.new_stanza_id(stanza, room);
+	local stanza_id = nomirror and ids.new_stanza_id(stanza, room);
 	local copy = for_master(stanza, room, occupant.nick);
-	copy:tag("nomirror", { xmlns = xmlns_fmuc }):up();
+	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
-	module:send(copy);
+	seen.add(room.fmuc, copy);
+	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
 	ids.add_occupant_id(stanza, room, occupant.nick);
-	return delivery.during(room.fmuc, "stanza_id", stanza_id, room.handle_message_to_room, room, origin, stanza);
+	return delivery.during(room.fmuc, "stanza_id", stanza_id or nil, room.handle_message_to_room, room, origin, stanza);
 end
 
 -- handle_groupchat(origin, stanza, room) -> true when the message was dealt with; nil leaves it to mod_muc
@@ -103,35 +144,88 @@ function outbox.handle_groupchat(origin, stanza, room)
 	ids.clean_from_user(stanza, room);
 	stanza.attr.id = stanza.attr.id or new_id();
 	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
-	if policy.is_nomirror(room.fmuc.master) and not changes_subject then
-		return fire_and_forget(origin, stanza, room, occupant);
-	elseif (counts[occupant.nick] or 0) >= max_echoes then
+	local nomirror = policy.is_nomirror(room.fmuc.master);
+	if not make_place(room.jid, occupant.nick) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
-		return true;
+	elseif not changes_subject and (nomirror or outage.is_autonomous(room)) then
+		return show_at_once(origin, stanza, room, occupant, nomirror);
+	else
+		add(room, { stanza = for_master(stanza, room, occupant.nick); nick = occupant.nick; user = user; id = stanza.attr.id });
 	end
-	local copy = for_master(stanza, room, occupant.nick);
-	-- the second of two with the same id gets another, or nobody could tell their copies apart
-	if echoes:get(echo_key(occupant.nick, copy.attr.id)) then copy.attr.id = new_id(); end
-	number = number + 1;
-	echoes:add(echo_key(occupant.nick, copy.attr.id), { user = user; id = stanza.attr.id; hash = body_hash(stanza); number = number },
-		echo_timeout);
-	count(occupant.nick, 1);
-	module:send(copy);
 	return true;
 end
 
--- save() -> the messages that wait for their copy, for the next instance of the module
-function outbox.save()
-	return echoes:save();
+-- overdue_since(room_jid) -> when the oldest message left whose copy is missing, or nil
+function outbox.overdue_since(room_jid)
+	local _, entry = find(room_jid, function (other) return other.sent and not other.shown; end);
+	return entry and entry.at;
 end
 
--- shared: ids (ids.lib.lua); saved (of save() of an earlier instance, or nil)
-return function (shared)
-	ids = shared.ids;
-	echoes = pending.new(module, on_echo_timeout, shared.saved);
-	for key, record in echoes:each() do
-		count(key:match("^(.-)%z"), 1);
-		number = math.max(number, record.number);
+local function expire(room_jid, is_out)
+	local time, limit = now(), is_out and max_age or echo_timeout;
+	while true do
+		local index, entry = find(room_jid, function (other)
+			return time - other.at >= limit and (is_out or other.sent and not other.shown);
+		end);
+		if not index then return; end
+		remove(room_jid, index);
+		if not (entry.shown and entry.sent) then
+			fail(room_jid, entry, "wait", "remote-server-timeout", "The room's server did not return this message");
+		end
 	end
+end
+
+-- expire(is_out): tells the authors of what has waited too long. is_out(room_jid) -> whether the room's master cannot be reached
+function outbox.expire(is_out)
+	local room_jids = {};
+	for room_jid in pairs(boxes) do room_jids[#room_jids + 1] = room_jid; end
+	for _, room_jid in ipairs(room_jids) do expire(room_jid, is_out(room_jid)); end
+end
+
+-- settle(room_jid): the master has everything that was sent, so what it does not return needs no attention any more
+function outbox.settle(room_jid)
+	for index = #(boxes[room_jid] or {}), 1, -1 do
+		local entry = boxes[room_jid][index];
+		if entry.sent and entry.shown then remove(room_jid, index); end
+	end
+end
+
+-- flush(room_jid, [in_doubt]): sends what waits, in order; with in_doubt again what was sent before and is not known to have arrived
+function outbox.flush(room_jid, in_doubt)
+	for _, entry in ipairs(boxes[room_jid] or {}) do
+		if in_doubt or not entry.sent then send(room_jid, entry); end
+	end
+end
+
+-- show(room): local users are on their own, and see what they have said so far (G1, autonomous)
+function outbox.show(room)
+	for _, entry in ipairs(boxes[room.jid] or {}) do
+		if not entry.shown and entry.stanza:get_child("body") then
+			entry.shown = true;
+			local copy = st.clone(entry.stanza);
+			copy.attr.to = nil;
+			seen.add(room.fmuc, copy);
+			room:broadcast_message(copy);
+		end
+	end
+end
+
+-- fail_all(room_jid): nothing of it will be sent any more
+function outbox.fail_all(room_jid)
+	while boxes[room_jid] do
+		fail(room_jid, remove(room_jid, 1), "wait", "remote-server-timeout", "The room's server cannot be reached");
+	end
+end
+
+-- save() -> the messages, for the next instance of the module
+function outbox.save()
+	return boxes;
+end
+
+-- shared: parts (the mirror's parts by name), saved (of save() of an earlier instance, or nil)
+return function (shared)
+	boxes = shared.saved or {};
+	local parts = shared.parts;
+	mirrored, ids, outage, seen = parts.mirrored, parts.ids, parts.outage, parts.seen;
 	return outbox;
 end;

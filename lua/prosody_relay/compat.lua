@@ -21,7 +21,7 @@ local function ended_in_order(event)
 end
 
 -- on_stream_lost(module, callback): calls back with the name of the host at the other end when a server-to-server stream may have lost
--- stanzas: it broke, or that host opened a second one beside it, so has given it up.
+-- stanzas: it broke, or that host opened a second one beside it, so has given it up; in the second case with true as well.
 function compat.on_stream_lost(module, callback)
 	module:hook_global("s2sout-destroyed", function (event)
 		if event.session.from_host == module.host and not ended_in_order(event) then callback(event.session.to_host); end
@@ -34,7 +34,7 @@ function compat.on_stream_lost(module, callback)
 		local new = event.session;
 		for other in pairs(prosody.incoming_s2s) do
 			if other ~= new and other.type == "s2sin" and other.from_host == new.from_host and other.to_host == new.to_host then
-				return callback(new.from_host);
+				return callback(new.from_host, true);
 			end
 		end
 	end);

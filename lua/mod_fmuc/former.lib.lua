@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: MIT
+-- What a mirror remembers of its rooms over a restart of the server (G4): the users that their masters may still take to be there. Those
+-- who come back within the grace period find their place kept; the others are taken out of the room.
+--
+-- Stored by room JID: { master, generation = 1, nicks = { [nick] = true }, stamp = time of the last change (XEP-0082) }
+
+local datetime = require "util.datetime";
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local store = module:open_store("fmuc_mirrored", "map");
+local everything = module:open_store("fmuc_mirrored", "keyval");
+
+-- Of before the restart, while users may come back. Key: room JID; value as stored
+local rooms = {};
+
+local mirrored, grace_period;
+
+local former = {};
+
+-- is_known(room_jid) -> whether the room's master may still take users to be there who have not come back yet
+function former.is_known(room_jid)
+	return rooms[room_jid] ~= nil;
+end
+
+-- had(room_jid, nick) -> whether that user was in the room
+function former.had(room_jid, nick)
+	return rooms[room_jid] ~= nil and rooms[room_jid].nicks[nick] == true;
+end
+
+local function remember(room)
+	local nicks = {};
+	for nick in pairs(rooms[room.jid] and rooms[room.jid].nicks or {}) do nicks[nick] = true; end
+	for occupant_jid in room:each_occupant() do
+		if mirrored.is_local(room, occupant_jid) then nicks[jid_resource(occupant_jid)] = true; end
+	end
+	local ok, err = store:set(nil, room.jid, next(nicks) and { master = room.fmuc.master; generation = 1; nicks = nicks;
+		stamp = datetime.datetime() } or nil);
+	if not ok then module:log("error", "Could not store who is in %s: %s", room.jid, err); end
+end
+
+local function on_change(event)
+	if event.room.fmuc then remember(event.room); end
+end
+module:hook("muc-occupant-joined", on_change, -3); -- after mod_muc and the rest of this module
+module:hook("muc-occupant-left", on_change, -1.5); -- before the room may be forgotten
+
+module:hook("muc-room-destroyed", function (event)
+	if not rooms[event.room.jid] then store:set(nil, event.room.jid, nil); end
+end);
+
+local function take_out()
+	local left = rooms;
+	rooms = {};
+	for room_jid, record in pairs(left) do
+		local room = mirrored.get(room_jid);
+		for nick in pairs(record.nicks) do
+			local occupant_jid = room_jid .. "/" .. nick;
+			if not room or not mirrored.is_local(room, occupant_jid) and not room.fmuc.waiting[occupant_jid] then
+				local part = st.presence({ type = "unavailable"; from = room_jid; to = record.master .. "/" .. nick });
+				mirrored.send(room_jid, part);
+			end
+		end
+		if room then remember(room); else store:set(nil, room_jid, nil); end
+	end
+end
+
+-- save() -> for the next instance of the module
+function former.save()
+	return rooms;
+end
+
+-- shared: mirrored, grace_period (seconds), saved (of save(); nil after a start of the server)
+return function (shared)
+	mirrored, grace_period = shared.mirrored, shared.grace_period;
+	rooms = shared.saved or everything:get(nil) or {};
+	if next(rooms) then
+		module:add_timer(grace_period, take_out);
+	end
+	return former;
+end;

@@ -1,0 +1,253 @@
+-- SPDX-License-Identifier: MIT
+-- A mirrored room whose master cannot be reached (G1, G5, G7): how that is noticed, what holds meanwhile, and how it ends. What follows
+-- when the master is there again: resync.lib.lua.
+--
+-- room.fmuc.line, in plain data so that it outlives a reload; times are monotonic:
+--   phase      "live"; "lost": nothing goes out, what comes in is held; "joining": a resync is under way; "rejoining": the room is up to
+--              date, its users are brought back to the master one after the other
+--   heard      when a stanza of the master last came; sent, received: how many crossed, since the beginning or the last resync
+--   asked      the question the master has not answered: kind, id, at, and what the kind needs
+--   lost_at, gap   when the outage began, and when the master had last been heard of then
+--   held       stanzas of the master that came in phase "lost"
+--   presences  occupant JID -> presence of a local user as the master gets it
+--   parted, changed   sets of the nicks that left, and of the occupant JIDs with another presence, which the master has to be told
+--   expired    the grace period is over, and users carry on alone
+
+local options = require "prosody_relay.options";
+local compat = require "prosody_relay.compat";
+local fanout = require "prosody_relay.fanout";
+local jid_host = require "util.jid".host;
+local now = require "util.time".monotonic;
+local st = require "util.stanza";
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local grace_period = options.number(module, "fmuc_grace_period", 60, 1);
+local policy = options.enum(module, "fmuc_outage_policy", { "replica", "autonomous" }, "replica");
+-- a question, or a message that should come back, that is followed by silence for so long has met an outage
+local answer_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
+-- A master that has been silent for so long is asked whether it is there, and the mirror still in the room
+local silence = 5 * grace_period;
+local max_backoff = 60;
+-- more than that is left to the resync
+local max_held = 300;
+
+-- what this server says when the master cannot be reached
+local no_way = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
+
+local parts; -- mirrored, outbox, resync, from_master, messages
+
+local outage = { grace_period = grace_period };
+
+-- new_line() -> state of the way to the master of a room that is opened
+function outage.new_line()
+	return { phase = "live"; heard = now(); sent = 0; received = 0; presences = {}; parted = {}; changed = {} };
+end
+
+-- is_out(room) -> whether what local users send has to wait
+function outage.is_out(room)
+	return room.fmuc.line.phase ~= "live";
+end
+
+-- is_autonomous(room) -> whether local users carry on alone
+function outage.is_autonomous(room)
+	return room.fmuc.line.expired == true;
+end
+
+-- is_no_way(stanza) -> whether that error is this server's, because it cannot deliver
+function outage.is_no_way(stanza)
+	return stanza.attr.type == "error" and no_way[select(2, stanza:get_error())] == true;
+end
+
+-- heard(room, stanza): of the master
+function outage.heard(room, stanza)
+	local line = room.fmuc.line;
+	line.heard = now();
+	-- as the master counts: what is for the whole mirror
+	if stanza.attr.to == room.jid and stanza.name ~= "iq" and stanza.attr.type ~= "error" then line.received = line.received + 1; end
+end
+
+local function try(room)
+	local line = room.fmuc.line;
+	if line.must_join or line.counts == false then
+		parts.resync.begin(room);
+	else
+		parts.probe.ping(room, "probe");
+	end
+end
+
+-- retry(room): the attempt has failed; another one later
+function outage.retry(room)
+	local line = room.fmuc.line;
+	line.held = line.resync and line.resync.messages or line.held or {};
+	line.phase, line.asked, line.resync = "lost", nil, nil;
+	line.attempts = (line.attempts or 0) + 1;
+	line.next_try = now() + math.min(2 ^ line.attempts, max_backoff);
+end
+
+-- lost(room, why, [must_join]): something between here and the master is wrong. must_join: stanzas are missing for certain
+function outage.lost(room, why, must_join)
+	local state = room.fmuc;
+	local line = state.line;
+	if not state.synced or state.recipients:count() == 0 then return; end -- nobody here has anything to lose
+	line.must_join = line.must_join or must_join;
+	if line.phase == "lost" then return; end
+	module:log("info", "%s and its master may be cut off from each other: %s", room.jid, why);
+	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
+	-- one that was under way has met the next outage
+	if line.phase ~= "live" then return outage.retry(room); end
+	line.phase, line.asked, line.attempts, line.next_try, line.held = "lost", nil, 0, nil, {};
+	for _, record in pairs(state.waiting) do record.sent = nil; end
+	try(room);
+end
+
+-- hold(room, stanza): of the master, in phase "lost"
+function outage.hold(room, stanza)
+	local line = room.fmuc.line;
+	if #line.held < max_held then
+		table.insert(line.held, st.clone(stanza));
+	else
+		line.must_join = true;
+	end
+end
+
+-- hear_again(room, stanzas): treats stanzas that were held as if they came now; they have been counted
+function outage.hear_again(room, stanzas)
+	for _, stanza in ipairs(stanzas or {}) do
+		local handler = stanza.name == "presence" and parts.from_master.handle_held or parts.messages.handle_held;
+		handler(room, stanza);
+	end
+end
+
+-- abandon(room): its last user leaves; what waits for the master is sent, or returned as undeliverable
+function outage.abandon(room)
+	local line = room.fmuc.line;
+	if line.phase == "live" then return; end
+	line.phase = "live";
+	parts.outbox.flush(room.jid);
+	for nick in pairs(line.parted) do parts.send_part(room.jid, nick); end
+end
+
+-- show_change(room, occupant_jid, presence): a local user's new presence, which the master cannot confirm now
+function outage.show_change(room, occupant_jid, presence)
+	if not outage.is_autonomous(room) then return; end
+	local copy = st.clone(presence);
+	copy:add_child(room.fmuc.copies[occupant_jid]:get_child("x", xmlns_muc_user));
+	copy.attr.from, copy.attr.to = occupant_jid, nil;
+	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
+	room.fmuc.copies[occupant_jid] = fanout.view(copy);
+	parts.mirrored.set_occupant(room, occupant_jid, copy, sessions);
+	parts.mirrored.show(room, occupant_jid, copy, sessions);
+end
+
+-- over(room): the room is as at the master
+function outage.over(room)
+	local line = room.fmuc.line;
+	module:log("info", "%s is in step with its master again", room.jid);
+	line.phase, line.asked, line.must_join, line.attempts = "rejoining", nil, nil, 0;
+	line.lost_at, line.gap, line.expired, line.resync = nil, nil, nil, nil;
+	local held = line.held;
+	line.held = nil;
+	outage.hear_again(room, held);
+end
+
+local function leave_occupants(room, code)
+	for occupant_jid, copy in pairs(room.fmuc.copies) do
+		if not parts.mirrored.is_local(room, occupant_jid) then
+			local x = st.stanza("x", { xmlns = xmlns_muc_user })
+				:tag("item", { affiliation = copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation") or "none"; role = "none" }):up();
+			if code then x:tag("status", { code = code }):up(); end
+			parts.mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid }):add_child(x));
+		end
+	end
+end
+
+-- give_up(room): local users have to join again (status 333), what they said is returned
+function outage.give_up(room)
+	parts.outbox.fail_all(room.jid);
+	leave_occupants(room);
+	parts.mirrored.evict_all(room, "333");
+end
+
+local function expire(room)
+	module:log("info", "The master of %s has been away for %g s", room.jid, grace_period);
+	if policy == "replica" then return outage.give_up(room); end
+	room.fmuc.line.expired, room.fmuc.line.must_join = true, true;
+	leave_occupants(room, "333");
+	parts.outbox.show(room);
+end
+
+local function check_live(room, line, time)
+	local overdue = parts.outbox.overdue_since(room.jid);
+	if line.asked then
+		if time - math.max(line.asked.at, line.heard) < answer_timeout then return; end
+		if line.asked.kind == "silence" then return outage.lost(room, "no answer"); end
+		parts.probe.failed(room, line.asked.id);
+		parts.from_master.on_greeting_complete(room);
+	elseif not room.fmuc.synced then
+		parts.from_master.check_greeting(room, time);
+	elseif overdue and time - math.max(overdue, line.heard) >= answer_timeout then
+		outage.lost(room, "a message did not come back");
+	elseif time - line.heard >= silence and room.fmuc.recipients:count() > 0 then
+		parts.probe.ping(room, "silence");
+	end
+end
+
+local function check_lost(room, line, time)
+	if line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
+		return expire(room);
+	elseif line.asked then
+		if time - math.max(line.asked.at, line.heard) < answer_timeout then return; end
+		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);
+		if line.asked.kind == "rejoin" then line.must_join = true; end
+		outage.retry(room);
+	elseif line.phase == "lost" then
+		if not line.next_try or time >= line.next_try then try(room); end
+	else
+		parts.resync.check(room, time);
+	end
+end
+
+local function check(room_jid)
+	local room = parts.mirrored.get(room_jid);
+	if not room then return; end
+	local line, time = room.fmuc.line, now();
+	if line.phase == "live" then check_live(room, line, time); else check_lost(room, line, time); end
+end
+
+module:add_timer(1, function ()
+	local room_jids = {};
+	for room_jid in parts.mirrored.each() do room_jids[#room_jids + 1] = room_jid; end
+	for _, room_jid in ipairs(room_jids) do
+		local ok, err = pcall(check, room_jid);
+		if not ok then module:log("error", "Looking after %s: %s", room_jid, err); end
+	end
+	parts.outbox.expire(function (room_jid)
+		local room = parts.mirrored.get(room_jid);
+		return room ~= nil and outage.is_out(room);
+	end);
+	return 1;
+end);
+
+compat.on_stream_lost(module, function (host, is_new)
+	local concerned = {};
+	for room_jid, state in parts.mirrored.each() do
+		if jid_host(state.master) == host then concerned[#concerned + 1] = room_jid; end
+	end
+	for _, room_jid in ipairs(concerned) do
+		-- later: an answer may be lost as well while the end of the stream is still being dealt with
+		module:add_timer(0, function ()
+			local room = parts.mirrored.get(room_jid);
+			if not room then return; end
+			local current = room.fmuc.line.resync;
+			if is_new and current and not current.answered then return parts.resync.restart_collection(room); end
+			outage.lost(room, "a connection with " .. host .. " broke");
+		end);
+	end
+end);
+
+-- shared: the mirror's parts by name, filled before anything happens
+return function (shared)
+	parts = shared;
+	return outage;
+end;

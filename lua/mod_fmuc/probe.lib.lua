@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: MIT
+-- The questions that a mirrored room asks its master, one at a time (G7): is it there, is the mirror in the room, is anything missing? The
+-- answer of a master of this module says how many stanzas have crossed (our extension), so that a connection that broke without any loss
+-- costs one small question and no resync. Whatever the answer is: all that the master sent before it is here then.
+
+local new_id = require "util.id".medium;
+local now = require "util.time".monotonic;
+local st = require "util.stanza";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_ping = "urn:xmpp:ping";
+
+local id_prefix = "fmuc-ping-";
+
+local parts; -- mirrored, outbox, outage, resync, from_master, former
+
+local probe = {};
+
+-- ask(room, kind, stanza, [extra]): sends the question and waits for its answer
+function probe.ask(room, kind, stanza, extra)
+	local asked = extra or {};
+	asked.kind, asked.id, asked.at, asked.sent = kind, stanza.attr.id, now(), room.fmuc.line.sent;
+	room.fmuc.line.asked = asked; -- first: the answer may be an error that comes at once
+	module:send(stanza);
+end
+
+-- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then.
+function probe.ping(room, kind)
+	probe.ask(room, kind, st.iq({ type = "get"; id = id_prefix .. new_id(); from = room.jid; to = room.fmuc.master })
+		:tag("ping", { xmlns = xmlns_ping }):up());
+end
+
+local function take_counts(room, asked, answer)
+	local counts = answer:get_child("fmuc", xmlns_fmuc);
+	local sent, received = counts and tonumber(counts.attr.sent), counts and tonumber(counts.attr.received);
+	local line = room.fmuc.line;
+	if not sent or not received then return nil; end
+	line.counts = true;
+	return sent == line.received and received == asked.sent;
+end
+
+-- What to do with the answer, by the kind of the question
+local handlers = {};
+
+-- nothing had been heard for long
+function handlers.silence(room, asked, answer)
+	local complete = take_counts(room, asked, answer);
+	local _, condition = answer:get_error();
+	if complete then
+		parts.outbox.settle(room.jid);
+	elseif complete == false or room.fmuc.line.counts or condition == "not-acceptable" then
+		parts.outage.lost(room, "something did not arrive", true);
+	else
+		room.fmuc.line.counts = false;
+	end
+end
+
+-- is anything missing after what happened to the connection?
+function handlers.probe(room, asked, answer)
+	if take_counts(room, asked, answer) then
+		parts.outbox.settle(room.jid);
+		parts.outage.over(room);
+		return parts.resync.continue(room);
+	end
+	if room.fmuc.line.counts == nil then room.fmuc.line.counts = false; end
+	room.fmuc.line.must_join = true;
+	parts.resync.begin(room);
+end
+
+-- is that all of the dump?
+function handlers.dump(room)
+	parts.resync.finish(room);
+end
+
+-- is that all for the first user?
+function handlers.greeting(room)
+	parts.from_master.on_greeting_complete(room);
+end
+
+-- failed(room, id): the question with that id could not be delivered
+function probe.failed(room, id)
+	local line = room.fmuc.line;
+	if not line.asked or line.asked.id ~= id then return; end
+	local kind = line.asked.kind;
+	line.asked = nil;
+	if line.phase ~= "live" then
+		parts.outage.retry(room);
+	elseif kind == "silence" then
+		parts.outage.lost(room, "no way there");
+	end
+end
+
+module:hook("iq/bare", function (event)
+	local stanza = event.stanza;
+	local id, type = stanza.attr.id, stanza.attr.type;
+	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
+	local room = parts.mirrored.get(stanza.attr.to);
+	local asked = room and room.fmuc.line.asked;
+	if not asked or asked.id ~= id or stanza.attr.from ~= room.fmuc.master then return true; end
+	if parts.outage.is_no_way(stanza) then
+		probe.failed(room, id);
+		return true;
+	end
+	parts.outage.heard(room, stanza);
+	room.fmuc.line.asked = nil;
+	handlers[asked.kind](room, asked, stanza);
+	return true;
+end, 10); -- before those who route IQ of rooms
+
+-- The master asks whether the mirror is there (G7)
+module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
+	local stanza = event.stanza;
+	local room = parts.mirrored.get(stanza.attr.to);
+	if not parts.former.is_known(stanza.attr.to) and (not room or stanza.attr.from ~= room.fmuc.master) then return; end
+	module:send(st.reply(stanza));
+	return true;
+end, 10);
+
+-- shared: the mirror's parts by name, filled before anything happens
+return function (shared)
+	parts = shared;
+	return probe;
+end;

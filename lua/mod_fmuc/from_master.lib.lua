@@ -23,7 +23,7 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 -- was all: it may have no subject, but on a slow link so long may be nothing.
 local subject_timeout = 3;
 
-local mirrored, ids, outage, probe, resync, former, take_join, send_join, send_join_error, send_part;
+local mirrored, presences, avatar, outage, probe, resync, former, take_join, send_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -76,13 +76,16 @@ end
 -- take_own_codes(room, copy, is_rejoin). is_rejoin: the codes may be left out, as the user knows them
 function from_master.take_own_codes(room, copy, is_rejoin)
 	local whois = is_rejoin and room:get_whois() or "moderators";
+	local logged = is_rejoin and room.fmuc.logged or nil;
 	copy:get_child("x", xmlns_muc_user):maptags(function (child)
 		local code = child.name == "status" and child.attr.code;
 		if code == "100" then whois = "anyone"; end
+		if code == "170" then logged = true; end
 		if code == "100" or code == "170" then return nil; end
 		return child;
 	end);
 	room:set_whois(whois);
+	room.fmuc.logged = logged;
 end
 
 local function has_seen_anything(room)
@@ -206,13 +209,28 @@ function from_master.deny(room_jid, stanza)
 	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
 end
 
+-- G17: one such presence is enough
+local function end_room(room, copy)
+	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
+	if not destroy then return false; end
+	for occupant_jid, record in pairs(room.fmuc.waiting) do
+		take_join(room, occupant_jid);
+		local gone = st.stanza("error", { type = "cancel" }):tag("gone", { xmlns = xmlns_stanzas }):up();
+		for _, join in pairs(record.joins) do send_join_error(join, st.clone(gone)); end
+	end
+	mirrored.evict_all(room, nil, destroy);
+	mirrored.forget_if_unused(room.jid);
+	return true;
+end
+
 local function handle_occupant(room, occupant_jid, stanza)
-	local copy, id = st.clone(stanza), stanza.attr.id;
-	local mark = copy:get_child("fmuc", xmlns_fmuc);
-	copy:remove_children("fmuc", xmlns_fmuc);
-	ids.clean_from_master(copy, room);
-	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
-	if stanza.attr.type == nil then complete_item(copy:get_child("x", xmlns_muc_user)); end
+	local copy, id = presences.for_local_users(room, stanza, occupant_jid), stanza.attr.id;
+	local mark = stanza:get_child("fmuc", xmlns_fmuc);
+	if stanza.attr.type == nil then
+		complete_item(copy:get_child("x", xmlns_muc_user));
+	elseif end_room(room, copy) then
+		return;
+	end
 	if room.fmuc.line.phase == "joining" then
 		resync.presence(room, occupant_jid, copy, id, mark);
 	elseif stanza.attr.type == nil then
@@ -228,8 +246,7 @@ end
 
 -- handle_held(room, stanza): a presence that has been counted and held (outage.lib.lua)
 function from_master.handle_held(room, stanza)
-	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
-	handle_occupant(room, room.jid .. "/" .. nick, stanza);
+	handle_occupant(room, presences.subject(room, stanza), stanza);
 end
 
 -- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
@@ -241,24 +258,28 @@ function from_master.handle_presence(room_jid, stanza)
 		return true;
 	end
 	if not outage.is_no_way(stanza) then outage.heard(room, stanza); end
-	local nick = jid_resource(stanza.attr.to) or jid_resource(stanza.attr.from);
+	if avatar.is_announcement(room, stanza) then
+		avatar.announce(room, stanza);
+		return true;
+	end
+	local occupant_jid = presences.subject(room, stanza);
 	if type == "error" then
-		handle_error(room, nick and room_jid .. "/" .. nick, stanza);
-	elseif nick and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
+		handle_error(room, occupant_jid, stanza);
+	elseif occupant_jid and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
 		if room.fmuc.line.phase == "lost" then
 			outage.hold(room, stanza);
 		else
-			handle_occupant(room, room_jid .. "/" .. nick, stanza);
+			handle_occupant(room, occupant_jid, stanza);
 		end
 	end
 	return true;
 end
 
--- shared: mirrored, ids, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
+-- shared: mirrored, presences, avatar, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
 -- send_join(record); send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
-	mirrored, ids, outage, probe = shared.mirrored, shared.ids, shared.outage, shared.probe;
-	resync, former, take_join = shared.resync, shared.former, shared.take_join;
+	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
+	probe, resync, former, take_join = shared.probe, shared.resync, shared.former, shared.take_join;
 	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
 	return from_master;
 end;

@@ -29,6 +29,13 @@ local function add_history(room, stanza, delay)
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
 end
 
+-- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
+-- archive, which has nothing from before.
+module:hook("muc-get-history", function (event)
+	local history = event.room.fmuc and event.room._history;
+	if history then event.maxstanzas = math.min(event.maxstanzas or #history, #history); end
+end, 2); -- before mod_muc_mam's 1
+
 -- Nobody but this room says so; the master removes such stamps only if they are in its own name
 local function remove_forged_delays(stanza, room_jid)
 	stanza:maptags(function (child)

@@ -252,8 +252,11 @@ former = module:require "former" { mirrored = mirrored; grace_period = outage.gr
 parts.mirrored, parts.former, parts.ids = mirrored, former, ids;
 outbox = module:require "outbox" { parts = parts; saved = saved.outbox };
 parts.outbox = outbox;
+local presences = module:require "presences" { ids = ids };
+local avatar = module:require "avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
 from_master = module:require "from_master" {
-	mirrored = mirrored; ids = ids; take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
+	mirrored = mirrored; presences = presences; avatar = avatar;
+	take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
 	outage = outage; probe = parts.probe; resync = parts.resync; former = former;
 };
 messages = module:require "messages_from_master" {
@@ -264,7 +267,7 @@ parts.from_master, parts.messages = from_master, messages;
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
-module:require "room_iq" { mirrored = mirrored; requests = requests; room_info = room_info };
+module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };
 
 function module.save()
 	return { rooms = mirrored.save(); joins = joins:save(); outbox = outbox.save(); former = former.save(); requests = requests.save();

@@ -137,6 +137,7 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	local copy = occupant.role ~= nil and not force_unavailable and state.copies[occupant.nick]
 		or unavailable_presence(state, occupant, base_x);
 	if recipient then return room:route_to_occupant(recipient, copy); end
+	if x.self and state.logged then x.self:tag("status", { code = "170" }):up(); end
 	local own = self_presence(copy, x.self);
 	for jid, presence in occupant:each_session() do
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
@@ -159,13 +160,6 @@ function methods.send_occupant_list(room, to, filter)
 		end
 	end
 end
-
--- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
--- archive, which has nothing from before.
-module:hook("muc-get-history", function (event)
-	local history = event.room.fmuc and event.room._history;
-	if history then event.maxstanzas = math.min(event.maxstanzas or #history, #history); end
-end, 2); -- before mod_muc_mam's 1
 
 -- The role is the master's word, also for the local user who enters
 module:hook("muc-occupant-pre-join", function (event)
@@ -206,18 +200,19 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 		{ room = room; nick = occupant_jid; occupant = occupant });
 end
 
--- evict(room, occupant_jid, code): takes a local user out, with that status code
-function mirrored.evict(room, occupant_jid, code)
-	mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid })
-		:tag("x", { xmlns = xmlns_muc_user })
-			:tag("item", { affiliation = code == "301" and "outcast" or "none"; role = "none" }):up()
-			:tag("status", { code = code }):up():up());
+-- evict(room, occupant_jid, [code], [reason]): takes a local user out, with that status code, or that element
+function mirrored.evict(room, occupant_jid, code, reason)
+	local x = st.stanza("x", { xmlns = xmlns_muc_user })
+		:tag("item", { affiliation = code == "301" and "outcast" or "none"; role = "none" }):up();
+	if code then x:tag("status", { code = code }):up(); end
+	if reason then x:add_child(reason); end
+	mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid }):add_child(x));
 end
 
--- evict_all(room, code): takes all local users out, with that status code
-function mirrored.evict_all(room, code)
+-- evict_all(room, [code], [reason]): takes all local users out, as evict()
+function mirrored.evict_all(room, code, reason)
 	for occupant_jid in room:each_occupant() do
-		if mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code); end
+		if mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code, reason); end
 	end
 end
 
@@ -277,7 +272,8 @@ function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
 		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced;
-			reflects_ids = state.reflects_ids; info = state.info; line = state.line; seen = state.seen };
+			reflects_ids = state.reflects_ids; info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
+			seen = state.seen };
 	end
 	return saved;
 end

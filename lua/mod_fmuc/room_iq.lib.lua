@@ -9,12 +9,7 @@ local st = require "util.stanza";
 -- ahead of mod_muc's -2 and mod_muc_mam's 0
 local before_muc = 1;
 
--- of the master to send the room's vCard; what is larger is handed on and not kept
-local vcard_timeout = 60;
-local max_vcard_bytes = 131072;
-local max_askers = 100;
-
-local mirrored, requests, room_info;
+local avatar, mirrored, room_info;
 
 local function refuse(stanza, ...)
 	module:send(st.error_reply(stanza, ...));
@@ -24,10 +19,11 @@ end
 -- on(name, handler): handler(stanza, master, room or nil) for IQ get to addresses of mirrored rooms, by those who may use the mirror
 -- and by the master
 local function on(name, handler)
-	module:hook("iq-get/bare/" .. name, function (event)
+	-- the event for get and set is the first of the two, and some modules answer there
+	module:hook("iq/bare/" .. name, function (event)
 		local stanza = event.stanza;
 		local master = relay_jid.unmirror(stanza.attr.to);
-		if not master then
+		if not master or stanza.attr.type ~= "get" then
 			return;
 		elseif stanza.attr.from ~= master and not policy.may_use(stanza.attr.from) then
 			return refuse(stanza, "auth", "forbidden", "This mirror does not serve you");
@@ -62,37 +58,11 @@ on("urn:xmpp:ping:ping", function (stanza, _, room)
 	return true;
 end);
 
-local function send_vcard(asker, answer)
-	if not answer then return refuse(asker, "wait", "remote-server-timeout", "The room's server does not answer"); end
-	local copy = st.clone(answer);
-	copy.attr.from, copy.attr.to, copy.attr.id = asker.attr.to, asker.attr.from, asker.attr.id;
-	module:send(copy);
-end
-
-local function handle_vcard(record, answer)
-	local room = mirrored.get(record.own);
-	if room then
-		room.fmuc.vcard_askers = nil;
-		if answer and answer.attr.type == "result" and #tostring(answer) <= max_vcard_bytes then room.fmuc.vcard = answer; end
-	end
-	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
-end
-
-on("vcard-temp:vCard", function (stanza, master, room)
-	if not room or not room_info.has(room, "vcard-temp") then return refuse(stanza, "cancel", "service-unavailable"); end
-	local state = room.fmuc;
-	if state.vcard then
-		send_vcard(stanza, state.vcard);
-	elseif state.vcard_askers then
-		if #state.vcard_askers >= max_askers then return refuse(stanza, "wait", "resource-constraint"); end
-		table.insert(state.vcard_askers, st.clone(stanza));
-	else
-		local askers = { st.clone(stanza) };
-		local iq = requests.get(room.jid, master):tag("vCard", { xmlns = "vcard-temp" }):up();
-		if not requests.send("room-vcard", iq, { askers = askers }, vcard_timeout) then return refuse(stanza, "wait", "resource-constraint"); end
-		state.vcard_askers = askers;
-	end
-	return true;
+on("vcard-temp:vCard", function (stanza, _, room)
+	local given = room and avatar.get(room, stanza);
+	if given then return true; end
+	if given == nil and room then return refuse(stanza, "wait", "resource-constraint"); end
+	return refuse(stanza, "cancel", "service-unavailable");
 end);
 
 -- M25
@@ -103,13 +73,13 @@ local function refuse_administration(event)
 end
 for _, query in ipairs { "http://jabber.org/protocol/muc#admin", "http://jabber.org/protocol/muc#owner", "jabber:iq:register" } do
 	module:hook("iq/bare/" .. query .. ":query", refuse_administration, before_muc);
-	module:hook("iq-get/bare/" .. query .. ":query", refuse_administration, before_muc);
-	module:hook("iq-set/bare/" .. query .. ":query", refuse_administration, before_muc);
 end
-for _, payload in ipairs { "vcard-temp:vCard"; "urn:xmpp:message-moderate:0:moderate"; "urn:xmpp:message-moderate:1:moderate" } do
-	module:hook("iq-set/bare/" .. payload, refuse_administration, before_muc);
+-- where it is about changing something; urn:xmpp:fasten:0 is an earlier version of moderation
+for _, payload in ipairs { "vcard-temp:vCard"; "urn:xmpp:message-moderate:1:moderate"; "urn:xmpp:fasten:0:apply-to" } do
+	module:hook("iq/bare/" .. payload, function (event)
+		if event.stanza.attr.type == "set" then return refuse_administration(event); end
+	end, before_muc);
 end
-module:hook("iq-set/bare/urn:xmpp:fasten:0:apply-to", refuse_administration, before_muc); -- version 0 of moderation
 
 -- The master decides who may be in the room, so only who is may see what was said there
 module:hook("iq-set/bare/urn:xmpp:mam:2:query", function (event)
@@ -119,8 +89,7 @@ module:hook("iq-set/bare/urn:xmpp:mam:2:query", function (event)
 	return refuse(stanza, "auth", "forbidden");
 end, before_muc);
 
--- shared: mirrored, requests, room_info
+-- shared: avatar, mirrored, room_info
 return function (shared)
-	mirrored, requests, room_info = shared.mirrored, shared.requests, shared.room_info;
-	requests.on("room-vcard", handle_vcard);
+	avatar, mirrored, room_info = shared.avatar, shared.mirrored, shared.room_info;
 end;

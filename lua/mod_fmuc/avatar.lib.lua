@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: MIT
+-- The picture of a mirrored room (XEP-0486): the master says in a presence of its own which it has, users get it from the vCard, which is
+-- fetched from the master once.
+
+local fanout = require "prosody_relay.fanout";
+local st = require "util.stanza";
+
+-- of the master to send the vCard; what is larger is handed on and not kept
+local vcard_timeout = 60;
+local max_vcard_bytes = 131072;
+local max_askers = 100;
+
+local mirrored, requests, room_info;
+
+local avatar = {};
+
+-- is_announcement(room, stanza) -> whether that presence says something about the picture of the room
+function avatar.is_announcement(room, stanza)
+	return stanza.attr.type == nil and stanza.attr.from == room.fmuc.master and stanza:get_child("x", "vcard-temp:x:update") ~= nil;
+end
+
+-- announce(room, stanza): to the users here, and to those who come
+function avatar.announce(room, stanza)
+	local copy = st.clone(stanza);
+	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
+	room.fmuc.vcard, room.fmuc.avatar = nil, fanout.view(copy);
+	for jid in room.fmuc.recipients:each() do
+		room.fmuc.avatar.attr.to = jid;
+		room:route_stanza(room.fmuc.avatar);
+	end
+end
+
+module:hook("muc-occupant-session-new", function (event)
+	local announcement = event.room.fmuc and event.room.fmuc.avatar;
+	if not announcement then return; end
+	announcement.attr.to = event.jid;
+	event.room:route_stanza(announcement);
+end, -1); -- after history and subject
+
+local function send_vcard(asker, answer)
+	local reply = answer and st.clone(answer)
+		or st.error_reply(asker, "wait", "remote-server-timeout", "The room's server does not answer");
+	reply.attr.from, reply.attr.to, reply.attr.id = asker.attr.to, asker.attr.from, asker.attr.id;
+	module:send(reply);
+end
+
+local function handle_answer(record, answer)
+	local room = mirrored.get(record.own);
+	if room then
+		room.fmuc.vcard_askers = nil;
+		if answer and answer.attr.type == "result" and #tostring(answer) <= max_vcard_bytes then room.fmuc.vcard = answer; end
+	end
+	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
+end
+
+-- get(room, asker) -> true, and the asker (stanza) is answered now or later; nil when too many are waiting, false when there is no vCard
+function avatar.get(room, asker)
+	local state = room.fmuc;
+	if not room_info.has(room, "vcard-temp") then return false; end
+	if state.vcard then
+		send_vcard(asker, state.vcard);
+		return true;
+	elseif state.vcard_askers then
+		if #state.vcard_askers >= max_askers then return nil; end
+		table.insert(state.vcard_askers, st.clone(asker));
+		return true;
+	end
+	local askers = { st.clone(asker) };
+	local iq = requests.get(room.jid, state.master):tag("vCard", { xmlns = "vcard-temp" }):up();
+	if not requests.send("room-vcard", iq, { askers = askers }, vcard_timeout) then return nil; end
+	state.vcard_askers = askers;
+	return true;
+end
+
+-- shared: mirrored, requests, room_info
+return function (shared)
+	mirrored, requests, room_info = shared.mirrored, shared.requests, shared.room_info;
+	requests.on("room-vcard", handle_answer);
+	return avatar;
+end;

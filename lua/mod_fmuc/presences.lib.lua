@@ -1,0 +1,56 @@
+-- SPDX-License-Identifier: MIT
+-- Whom a presence of the master is about, and what local users may see of it (G10, G14, G21).
+
+local jid_prep = require "util.jid".prep;
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local ids;
+
+local presences = {};
+
+local function local_occupant(room, real_jid)
+	local jid = real_jid and jid_prep(real_jid);
+	return jid and room:get_occupant_jid(jid);
+end
+
+-- subject(room, stanza) -> occupant JID that the presence is about, or nil: by its nick, then by item@jid, only then by fmuc@from (G14).
+-- An error is about the user it is sent to.
+function presences.subject(room, stanza)
+	local nick = jid_resource(stanza.attr.from) or jid_resource(stanza.attr.to);
+	if stanza.attr.type == "error" then nick = jid_resource(stanza.attr.to) or nick; end
+	if nick then return room.jid .. "/" .. nick; end
+	return local_occupant(room, stanza:find("{" .. xmlns_muc_user .. "}x/item@jid"))
+		or local_occupant(room, stanza:find("{" .. xmlns_fmuc .. "}fmuc@from"));
+end
+
+-- Codes that say "this is you", or that come of entering the room, which is between this mirror and its user
+local own_codes = { ["110"] = true; ["201"] = true; ["210"] = true };
+
+-- for_local_users(room, stanza, occupant_jid) -> what they get of it, without `to` and `id`
+function presences.for_local_users(room, stanza, occupant_jid)
+	local copy, info = st.clone(stanza), room.fmuc.info;
+	copy:remove_children("fmuc", xmlns_fmuc);
+	ids.clean_from_master(copy, room);
+	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
+	local hide = info and not info.features.muc_nonanonymous;
+	copy:get_child("x", xmlns_muc_user):maptags(function (child)
+		if child.name == "status" and own_codes[child.attr.code] then return nil; end
+		if child.name == "item" and hide then
+			local actor = child:get_child("actor");
+			child.attr.jid = nil;
+			if actor then actor.attr.jid = nil; end
+		end
+		return child;
+	end);
+	return copy;
+end
+
+-- shared: ids
+return function (shared)
+	ids = shared.ids;
+	return presences;
+end;

@@ -42,7 +42,8 @@ function fake_master.describe(f, features)
 	f.fake:send(reply);
 end
 
--- admit(f, client, nick, [codes], [features]) -> the client's self-presence. features: what describe() gives for the first user. Takes the client in; the room has no other history than its empty subject
+-- admit(f, client, nick, [codes], [features]) -> the client's self-presence. Takes the client in; the room has no other history than its
+-- empty subject. codes: of that presence; features: what describe() gives for the first user
 function fake_master.admit(f, client, nick, codes, features)
 	client:send(federation.join(mirror, nick));
 	if features then fake_master.describe(f, features); end

@@ -169,8 +169,8 @@ describe(("fmuc for clients, %s mirror and %s master"):format(versions.mirror, v
 
 	it("refuses addresses that are none (G24)", bed.scenario(function (s)
 		local f = federation.new(s, versions);
-		for _, node in ipairs { ("x"):rep(1010) .. "\\40talk.example.com", "room\\40talk.example.com\\2fnick", "a\\40b\\40talk.example.com",
-			"nothing" } do
+		f.remote:allow_log("invalid destination JID"); -- too long is refused before this module sees it
+		for _, node in ipairs { ("x"):rep(1010) .. "\\40talk.example.com", "room\\40talk.example.com\\2fnick", "a\\40b\\40talk.example.com", "nothing" } do
 			local room = node .. "@mirror.remote.example.com";
 			f.kev:send(st.presence({ to = room .. "/Kev"; id = "j" }):tag("x", { xmlns = xmlns_muc }));
 			local refusal = f.kev:expect { "presence", type = "error" };

@@ -154,15 +154,12 @@ local function handle_available(room, occupant_jid, copy, id)
 		return resync.continue(room);
 	end
 	local sessions = state.recipients:by_nick(occupant_jid);
-	if rejoined then
-		if not (known and same(known, copy)) then
-			mirrored.set_occupant(room, occupant_jid, copy, sessions);
-			mirrored.show(room, occupant_jid, copy, sessions);
-		end
-		return resync.continue(room);
+	-- what the master says of a local user may be known here already, as after an outage
+	if #sessions == 0 or not (known and same(known, copy)) then
+		mirrored.set_occupant(room, occupant_jid, copy, sessions);
+		mirrored.show(room, occupant_jid, copy, sessions);
 	end
-	mirrored.set_occupant(room, occupant_jid, copy, sessions);
-	mirrored.show(room, occupant_jid, copy, sessions);
+	if rejoined then resync.continue(room); end
 end
 
 -- M8, M9: the master refuses a join; or does not know a user, or the mirror (G4)

@@ -133,6 +133,7 @@ function outage.show_change(room, occupant_jid, presence)
 	if not outage.is_autonomous(room) then return; end
 	local copy = st.clone(presence);
 	copy:add_child(room.fmuc.copies[occupant_jid]:get_child("x", xmlns_muc_user));
+	parts.ids.add_occupant_id(copy, room, occupant_jid);
 	copy.attr.from, copy.attr.to = occupant_jid, nil;
 	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
 	room.fmuc.copies[occupant_jid] = fanout.view(copy);

@@ -3,8 +3,9 @@
 -- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
 --
 -- boxes[room JID] = list, in the order of arrival, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id (as
--- the user knows it), at (monotonic time), sent, shown, refused }. sent: it has left for the master, who may have it or not; shown: local
--- users have seen it already; refused: the master did not know its author once.
+-- the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed }. sent: it has
+-- left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its author once;
+-- delayed: it says when it was written.
 
 
 local datetime = require "util.datetime";
@@ -48,8 +49,10 @@ local function remove(room_jid, index)
 end
 
 local function send(room_jid, entry)
-	if not entry.sent and now() - entry.at >= worth_a_delay then
-		entry.stanza:tag("delay", { xmlns = "urn:xmpp:delay"; from = room_jid; stamp = datetime.datetime(os.time() - (now() - entry.at) // 1) }):up();
+	local age = math.floor(now() - entry.written);
+	if age >= worth_a_delay and not entry.delayed then
+		entry.stanza:tag("delay", { xmlns = "urn:xmpp:delay"; from = room_jid; stamp = datetime.datetime(os.time() - age) }):up();
+		entry.delayed = true;
 	end
 	entry.sent, entry.at = true, now();
 	mirrored.send(room_jid, entry.stanza);
@@ -90,7 +93,7 @@ end
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;
 	boxes[room_jid] = boxes[room_jid] or {};
-	local index = find(room_jid, function (other) return other.at >= entry.at; end);
+	local index = find(room_jid, function (other) return other.written >= entry.written; end);
 	table.insert(boxes[room_jid], index or #boxes[room_jid] + 1, entry);
 end
 
@@ -110,7 +113,7 @@ local function make_place(room_jid, occupant_jid)
 end
 
 local function add(room, entry)
-	entry.at = now();
+	entry.at, entry.written = now(), now();
 	boxes[room.jid] = boxes[room.jid] or {};
 	-- the second of two with the same id gets another, or nobody could tell their copies apart
 	local copy = entry.stanza;

@@ -22,6 +22,9 @@ end
 local function rejoin(room, origin, join, wants_all)
 	local real_jid = join.attr.from;
 	local occupant = room:get_occupant_by_real_jid(real_jid);
+	-- as for any presence of an occupant: other modules may add to it, or refuse it
+	local change = { room = room; origin = origin; stanza = join; orig_occupant = occupant; dest_occupant = occupant };
+	if module:fire_event("muc-occupant-pre-change", change) then return; end
 	if not same(occupant:get_presence(real_jid), without_muc(join)) then
 		return room:handle_normal_presence(origin, wants_all and join or without_muc(join));
 	end

@@ -123,7 +123,7 @@ local function show_occupant(room, current, occupant_jid, copy)
 		if not is_same_user(room, current, occupant_jid) then
 			table.insert(state.line.rejoin, occupant_jid);
 			state.line.usurpers[occupant_jid] = copy; -- or our user; the answer will tell
-		elseif not same(known, copy) then
+		elseif not state.line.changed[occupant_jid] and not same(known, copy) then
 			show(room, occupant_jid, copy, sessions);
 		end
 	elseif current.own[occupant_jid] then

@@ -11,18 +11,28 @@ local function has_attributes_of(a, b)
 	return true;
 end
 
--- same(a, b) -> boolean, for stanzas or elements: their ids and addresses may differ; those of elements in them may not
-local function same(a, b)
-	if a.name ~= b.name or #a ~= #b then return false; end
-	if not has_attributes_of(a, b) or not has_attributes_of(b, a) then return false; end
-	for i, child in ipairs(a) do
-		local other = b[i];
-		if type(child) ~= type(other) then return false; end
-		if type(child) == "string" then
-			if child ~= other then return false; end
-		elseif child.attr.xmlns ~= other.attr.xmlns or child.attr.id ~= other.attr.id or not same(child, other) then
-			return false;
+local same;
+
+local function same_child(a, b)
+	if type(a) ~= "table" or type(b) ~= "table" then return a == b; end
+	return a.attr.xmlns == b.attr.xmlns and a.attr.id == b.attr.id and same(a, b);
+end
+
+-- same(a, b) -> boolean, for stanzas or elements: their ids and addresses may differ, those of elements in them may not; the order of the
+-- elements in them does not matter
+function same(a, b)
+	if a.name ~= b.name or #a ~= #b or not has_attributes_of(a, b) or not has_attributes_of(b, a) then return false; end
+	local taken = {};
+	for _, child in ipairs(a) do
+		local found;
+		for i, other in ipairs(b) do
+			if not taken[i] and same_child(child, other) then
+				found = i;
+				break;
+			end
 		end
+		if not found then return false; end
+		taken[found] = true;
 	end
 	return true;
 end

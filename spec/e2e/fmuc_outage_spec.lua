@@ -1,0 +1,280 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc when the link between mirror and master fails for a while: users notice a pause, or what the policy says, and nothing is lost,
+-- shown twice or left behind.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+
+local join, say, enter, words = federation.join, federation.say, federation.enter, federation.words;
+local error_condition = federation.error_condition;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+local fmuc, muc_user = federation.fmuc, federation.muc_user;
+
+-- new(s, versions, { master = …, mirror = … }) -> f with Kev and Bob (f.bob) in the mirrored room, everybody's inbox empty. The values are
+-- more lines of configuration.
+local function new(s, versions, more)
+	more = more or {};
+	local f = federation.new(s, versions, {
+		master = federation.master_config .. "\t" .. (more.master or "") .. "\n";
+		mirror = federation.mirror_config .. "\t" .. (more.mirror or "") .. "\n";
+	});
+	f.bob = f.remote:client("bob@remote.example.com/Gajim");
+	enter(f.kev, "Kev");
+	enter(f.bob, "Bob");
+	f.kev:expect { "presence", from = mirror_room .. "/Bob" };
+	f.curtis:expect { "presence", from = master_room .. "/Bob" };
+	for _, client in ipairs { f.kev, f.bob, f.curtis } do
+		client:sync();
+		client:drain();
+	end
+	f.link:forget();
+	return f;
+end
+
+local function phase(f)
+	return f.remote:eval(([[
+		local room = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q);
+		return room and room.fmuc.line.phase or "gone";
+	]]):format(mirror_room));
+end
+
+local function wait_until_live(s, f)
+	s:wait_until(function () return phase(f) == "live"; end, 25, "end of the outage");
+end
+
+-- Clients in step with the room: what was sent before has arrived everywhere
+local function settle(f)
+	say(f.kev, mirror_room, "settled"); -- after what waited
+	for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect({ "message", body = "settled" }, 15); end
+	f.curtis:sync();
+end
+
+local function said(client)
+	local list = {};
+	for _, stanza in ipairs(client:drain()) do
+		if stanza.name == "message" and stanza:get_child("body") then list[#list + 1] = stanza:get_child_text("body"); end
+		assert.not_equal("presence", stanza.name, tostring(stanza));
+		assert.not_equal("error", stanza.attr.type, tostring(stanza));
+	end
+	return list;
+end
+
+-- as mod_s2s does with connections that nobody uses any more
+local function close_in_order(node, other)
+	node:eval(([[
+		for _, host in pairs(prosody.hosts) do
+			local session = host.s2sout and host.s2sout[%q];
+			if session then session:close(); end
+		end
+	]]):format(other));
+end
+
+for version in bed.versions() do
+describe("fmuc in an outage, Prosody " .. version, function ()
+	local versions = { master = version; mirror = version };
+
+	it("shows nothing but a pause when the link is cut, and delivers everything once, in order (G1 G3)", bed.scenario(function (s)
+		local f = new(s, versions);
+		f.link:cut();
+		say(f.curtis, master_room, "missed 1");
+		say(f.curtis, master_room, "missed 2");
+		f.curtis:send(("<presence to='%s/Curtis'><show>away</show></presence>"):format(master_room));
+		for i = 1, 3 do say(f.kev, mirror_room, "kept " .. i); end
+		say(f.bob, mirror_room, "kept 4");
+		f.kev:sync();
+		f.bob:sync();
+		s:wait(1);
+		assert.same({}, words(f.kev, mirror_room));
+		assert.same({}, words(f.bob, mirror_room));
+		f.link:restore();
+		f.bob:expect({ "presence", from = mirror_room .. "/Curtis", where = function (p) return p:get_child_text("show") == "away"; end }, 20);
+		f.kev:expect { "presence", from = mirror_room .. "/Curtis" };
+		local missed = f.kev:expect { "message", body = "missed 1" };
+		assert.equal(mirror_room, missed:find("{urn:xmpp:delay}delay@from"));
+		wait_until_live(s, f);
+		settle(f);
+		assert.same({ "missed 2", "kept 1", "kept 2", "kept 3", "kept 4" }, said(f.kev));
+		assert.same({ "missed 1", "missed 2", "kept 1", "kept 2", "kept 3", "kept 4" }, said(f.bob));
+		-- users at the master saw neither part nor join
+		assert.same({ "missed 1", "missed 2", "kept 1", "kept 2", "kept 3", "kept 4" },
+			(function () f.curtis:expect { "presence", from = master_room .. "/Curtis" }; return said(f.curtis); end)());
+		-- one user asked for what was missing, from shortly before the gap on
+		local asked = f.link:expect(f.remote, { "presence", has = fmuc .. "/history@since" });
+		assert.equal(mirror_room, asked.attr.from);
+		f.link:expect_none(f.remote, { "presence", has = fmuc }, 0);
+	end));
+
+	it("finds out with one question that nothing was lost (G7)", bed.scenario(function (s)
+		local f = new(s, versions);
+		say(f.kev, mirror_room, "before");
+		f.bob:expect { "message", body = "before" };
+		f.link:forget();
+		f.link:cut();
+		f.link:restore();
+		f.link:expect(f.remote, { "iq", type = "get", from = mirror_room, to = master_room, has = "{urn:xmpp:ping}ping" }, 15);
+		f.link:expect(f.talk, { "iq", type = "result", to = mirror_room }, 15);
+		wait_until_live(s, f);
+		f.link:expect_none(f.remote, {}, 0);
+		settle(f);
+	end));
+
+	it("takes an unused connection that is closed in order for no outage (G1 M2)", bed.scenario(function (s)
+		local f = new(s, versions);
+		say(f.kev, mirror_room, "before");
+		f.bob:expect { "message", body = "before" };
+		f.link:forget();
+		close_in_order(f.remote, "talk.example.com");
+		close_in_order(f.talk, "mirror.remote.example.com");
+		s:wait(1);
+		assert.equal("live", phase(f));
+		assert.same({}, f.link:sent(f.remote));
+		assert.same({}, f.link:sent(f.talk));
+		settle(f);
+	end));
+
+	it("notices a black hole by a message that does not come back (G1 G16)", bed.scenario(function (s)
+		local f = new(s, versions, { mirror = "fmuc_join_timeout = 2" });
+		f.link:stall();
+		say(f.kev, mirror_room, "swallowed");
+		say(f.curtis, master_room, "unheard");
+		s:wait_until(function () return phase(f) ~= "live"; end, 10, "outage");
+		say(f.bob, mirror_room, "kept");
+		f.link:cut(); -- what was in it is gone
+		f.link:restore();
+		wait_until_live(s, f);
+		settle(f);
+		assert.same({ "unheard", "swallowed", "kept" }, said(f.bob));
+		assert.same({ "unheard", "swallowed", "kept" }, said(f.curtis));
+	end));
+
+	it("notices a black hole when nobody says anything, by a question (G7)", bed.scenario(function (s)
+		local f = new(s, versions, { mirror = "fmuc_join_timeout = 1; fmuc_grace_period = 1" });
+		f.link:stall();
+		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" }, 15);
+	end));
+
+	it("notices a connection that the master has replaced (G1)", bed.scenario(function (s)
+		local f = new(s, versions);
+		-- half of it is dead: the master gives the stream up, the mirror does not notice
+		f.talk:eval [[
+			local session = prosody.hosts["talk.example.com"].s2sout["mirror.remote.example.com"];
+			prosody.hosts["talk.example.com"].s2sout["mirror.remote.example.com"] = nil;
+			session.sends2s = function () return true end;
+		]];
+		f.talk:eval [[
+			-- lost on the old stream
+			local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid("jabberchat@talk.example.com");
+			local link = select(2, next(room.fmuc.links));
+			link.line.sent = link.line.sent + 1;
+		]];
+		settle(f);
+		f.link:expect(f.remote, { "presence", has = fmuc .. "/history@since" }, 15);
+		wait_until_live(s, f);
+		settle(f);
+	end));
+
+	it("sends local users back to join when the grace period is over, with their messages (G1)", bed.scenario(function (s)
+		local f = new(s, versions, { mirror = "fmuc_grace_period = 2" });
+		f.link:cut();
+		say(f.kev, mirror_room, "kept", "k1");
+		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Curtis", lacks = muc_user .. "/status" }, 10);
+		local lost = f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+		local codes = {};
+		for status in lost:get_child("x", "http://jabber.org/protocol/muc#user"):childtags("status") do codes[status.attr.code] = true; end
+		assert.same({ ["110"] = true; ["333"] = true }, codes);
+		assert.equal("remote-server-timeout", error_condition(f.kev:expect { "message", type = "error", id = "k1", from = mirror_room }));
+		f.kev:sync();
+		f.kev:expect_none({ "message" }, 0);
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+		f.link:restore();
+		enter(f.kev, "Kev");
+		say(f.kev, mirror_room, "back");
+		f.curtis:expect { "message", body = "back", from = master_room .. "/Kev" };
+		f.curtis:expect_none({ "message", body = "kept" }, 0);
+	end));
+
+	it("lets local users carry on alone when it may (G1)", bed.scenario(function (s)
+		local f = new(s, versions, { mirror = "fmuc_grace_period = 2; fmuc_outage_policy = \"autonomous\"" });
+		f.link:cut();
+		say(f.kev, mirror_room, "kept");
+		for _, client in ipairs { f.kev, f.bob } do
+			local gone = client:expect({ "presence", type = "unavailable", from = mirror_room .. "/Curtis" }, 10);
+			assert.equal("333", gone:find(muc_user .. "/status@code"));
+			client:expect { "message", body = "kept", from = mirror_room .. "/Kev" };
+		end
+		say(f.curtis, master_room, "over there");
+		say(f.bob, mirror_room, "alone");
+		s:wait(4);
+		f.kev:expect { "message", body = "alone", from = mirror_room .. "/Bob" };
+		f.bob:expect { "message", body = "alone" };
+		f.bob:send(("<presence to='%s/Bob'><show>away</show></presence>"):format(mirror_room));
+		f.kev:expect { "presence", from = mirror_room .. "/Bob", where = function (p) return p:get_child_text("show") == "away"; end };
+		f.bob:expect { "presence", from = mirror_room .. "/Bob" };
+		f.link:restore();
+		for _, client in ipairs { f.kev, f.bob } do
+			client:expect({ "presence", type = false, from = mirror_room .. "/Curtis" }, 20);
+			client:expect { "message", body = "over there", from = mirror_room .. "/Curtis" };
+		end
+		wait_until_live(s, f);
+		settle(f);
+		assert.same({}, said(f.kev));
+		assert.same({}, said(f.bob));
+		f.curtis:expect { "presence", from = master_room .. "/Bob", where = function (p) return p:get_child_text("show") == "away"; end };
+		local kept = f.curtis:expect { "message", body = "kept", from = master_room .. "/Kev" };
+		f.curtis:expect { "message", body = "alone", from = master_room .. "/Bob" };
+		assert.equal(mirror_room, kept:find("{urn:xmpp:delay}delay@from")); -- it has waited for long
+	end));
+
+	it("refuses what does not fit into the queue (G1)", bed.scenario(function (s)
+		local f = new(s, versions);
+		f.link:cut();
+		for i = 1, 101 do say(f.kev, mirror_room, "kept " .. i, "k" .. i); end
+		assert.equal("resource-constraint", error_condition(f.kev:expect { "message", type = "error", id = "k101" }));
+		f.link:restore();
+		f.bob:expect({ "message", body = "kept 100" }, 25);
+		f.curtis:expect { "message", body = "kept 100" };
+		wait_until_live(s, f);
+		settle(f);
+		assert.equal(100, #said(f.kev));
+		assert.equal(99, #said(f.bob));
+	end));
+
+	it("catches up with who came and went on both sides (G3)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local alice, dora = f.talk:client("alice@example.com/desk"), f.talk:client("dora@example.com/desk");
+		alice:send(join(master_room, "Alice"));
+		f.kev:expect { "presence", from = mirror_room .. "/Alice" };
+		f.bob:expect { "presence", from = mirror_room .. "/Alice" };
+		federation.topic(f, "before");
+		f.kev:expect { "message", has = "subject" };
+		f.bob:expect { "message", has = "subject" };
+		f.curtis:drain();
+		f.link:cut();
+		alice:send(("<presence type='unavailable' to='%s/Alice'/>"):format(master_room));
+		dora:send(join(master_room, "Dora"));
+		federation.topic(f, "after");
+		f.bob:send(("<presence type='unavailable' to='%s/Bob'/>"):format(mirror_room));
+		f.kev:send(("<presence to='%s/Kev'><show>dnd</show></presence>"):format(mirror_room));
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		eve:send(join(mirror_room, "Eve"));
+		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Bob" };
+		eve:sync();
+		eve:expect_none({ "presence" }, 0.5);
+		f.link:restore();
+		f.kev:expect({ "presence", type = false, from = mirror_room .. "/Dora" }, 20);
+		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Alice" };
+		f.kev:expect { "message", where = function (m) return m:get_child_text("subject") == "after"; end };
+		eve:expect { "presence", type = false, from = mirror_room .. "/Eve", has = muc_user .. "/status" };
+		f.kev:expect { "presence", type = false, from = mirror_room .. "/Eve" };
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Bob" };
+		f.curtis:expect { "presence", type = false, from = master_room .. "/Eve" };
+		f.curtis:expect { "presence", from = master_room .. "/Kev", where = function (p) return p:get_child_text("show") == "dnd"; end };
+		wait_until_live(s, f);
+		f.kev:sync();
+		f.kev:expect { "presence", from = mirror_room .. "/Kev", where = function (p) return p:get_child_text("show") == "dnd"; end };
+		assert.same({}, words(f.kev, mirror_room));
+		for _, nick in ipairs { "Curtis", "Dora", "Kev" } do eve:expect { "presence", type = false, from = mirror_room .. "/" .. nick }; end
+		eve:expect_none({ "presence" }, 0);
+	end));
+end);
+end

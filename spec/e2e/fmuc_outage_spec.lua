@@ -4,60 +4,14 @@
 
 local bed = require "bed";
 local federation = require "e2e.federation";
+local outages = require "e2e.outages";
 
 local join, say, enter, words = federation.join, federation.say, federation.enter, federation.words;
 local error_condition = federation.error_condition;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 local fmuc, muc_user = federation.fmuc, federation.muc_user;
-
--- new(s, versions, { master = …, mirror = … }) -> f with Kev and Bob (f.bob) in the mirrored room, everybody's inbox empty. The values are
--- more lines of configuration.
-local function new(s, versions, more)
-	more = more or {};
-	local f = federation.new(s, versions, {
-		master = federation.master_config .. "\t" .. (more.master or "") .. "\n";
-		mirror = federation.mirror_config .. "\t" .. (more.mirror or "") .. "\n";
-	});
-	f.bob = f.remote:client("bob@remote.example.com/Gajim");
-	enter(f.kev, "Kev");
-	enter(f.bob, "Bob");
-	f.kev:expect { "presence", from = mirror_room .. "/Bob" };
-	f.curtis:expect { "presence", from = master_room .. "/Bob" };
-	for _, client in ipairs { f.kev, f.bob, f.curtis } do
-		client:sync();
-		client:drain();
-	end
-	f.link:forget();
-	return f;
-end
-
-local function phase(f)
-	return f.remote:eval(([[
-		local room = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q);
-		return room and room.fmuc.line.phase or "gone";
-	]]):format(mirror_room));
-end
-
-local function wait_until_live(s, f)
-	s:wait_until(function () return phase(f) == "live"; end, 25, "end of the outage");
-end
-
--- Clients in step with the room: what was sent before has arrived everywhere
-local function settle(f)
-	say(f.kev, mirror_room, "settled"); -- after what waited
-	for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect({ "message", body = "settled" }, 15); end
-	f.curtis:sync();
-end
-
-local function said(client)
-	local list = {};
-	for _, stanza in ipairs(client:drain()) do
-		if stanza.name == "message" and stanza:get_child("body") then list[#list + 1] = stanza:get_child_text("body"); end
-		assert.not_equal("presence", stanza.name, tostring(stanza));
-		assert.not_equal("error", stanza.attr.type, tostring(stanza));
-	end
-	return list;
-end
+local is_away, phase, said, settle = outages.is_away, outages.phase, outages.said, outages.settle;
+local wait_until_live = outages.wait_until_live;
 
 -- as mod_s2s does with connections that nobody uses any more
 local function close_in_order(node, other)
@@ -69,12 +23,10 @@ local function close_in_order(node, other)
 	]]):format(other));
 end
 
-for version in bed.versions() do
-describe("fmuc in an outage, Prosody " .. version, function ()
-	local versions = { master = version; mirror = version };
-
+for _, versions in ipairs(federation.crossings()) do
+describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, versions.mirror), function ()
 	it("shows nothing but a pause when the link is cut, and delivers everything once, in order (G1 G3)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		f.link:cut();
 		say(f.curtis, master_room, "missed 1");
 		say(f.curtis, master_room, "missed 2");
@@ -87,7 +39,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 		assert.same({}, words(f.kev, mirror_room));
 		assert.same({}, words(f.bob, mirror_room));
 		f.link:restore();
-		f.bob:expect({ "presence", from = mirror_room .. "/Curtis", where = function (p) return p:get_child_text("show") == "away"; end }, 20);
+		f.bob:expect({ "presence", from = mirror_room .. "/Curtis", where = is_away }, 20);
 		f.kev:expect { "presence", from = mirror_room .. "/Curtis" };
 		local missed = f.kev:expect { "message", body = "missed 1" };
 		assert.equal(mirror_room, missed:find("{urn:xmpp:delay}delay@from"));
@@ -105,7 +57,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("finds out with one question that nothing was lost (G7)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		say(f.kev, mirror_room, "before");
 		f.bob:expect { "message", body = "before" };
 		f.link:forget();
@@ -119,7 +71,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("takes an unused connection that is closed in order for no outage (G1 M2)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		say(f.kev, mirror_room, "before");
 		f.bob:expect { "message", body = "before" };
 		f.link:forget();
@@ -133,7 +85,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("notices a black hole by a message that does not come back (G1 G16)", bed.scenario(function (s)
-		local f = new(s, versions, { mirror = "fmuc_join_timeout = 2" });
+		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 2" });
 		f.link:stall();
 		say(f.kev, mirror_room, "swallowed");
 		say(f.curtis, master_room, "unheard");
@@ -148,13 +100,13 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("notices a black hole when nobody says anything, by a question (G7)", bed.scenario(function (s)
-		local f = new(s, versions, { mirror = "fmuc_join_timeout = 1; fmuc_grace_period = 1" });
+		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 1; fmuc_grace_period = 1" });
 		f.link:stall();
 		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" }, 15);
 	end));
 
 	it("notices a connection that the master has replaced (G1)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		-- half of it is dead: the master gives the stream up, the mirror does not notice
 		f.talk:eval [[
 			local session = prosody.hosts["talk.example.com"].s2sout["mirror.remote.example.com"];
@@ -174,7 +126,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("sends local users back to join when the grace period is over, with their messages (G1)", bed.scenario(function (s)
-		local f = new(s, versions, { mirror = "fmuc_grace_period = 2" });
+		local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 2" });
 		f.link:cut();
 		say(f.kev, mirror_room, "kept", "k1");
 		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Curtis", lacks = muc_user .. "/status" }, 10);
@@ -194,7 +146,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("lets local users carry on alone when it may (G1)", bed.scenario(function (s)
-		local f = new(s, versions, { mirror = "fmuc_grace_period = 2; fmuc_outage_policy = \"autonomous\"" });
+		local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 2; fmuc_outage_policy = \"autonomous\"" });
 		f.link:cut();
 		say(f.kev, mirror_room, "kept");
 		for _, client in ipairs { f.kev, f.bob } do
@@ -208,7 +160,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 		f.kev:expect { "message", body = "alone", from = mirror_room .. "/Bob" };
 		f.bob:expect { "message", body = "alone" };
 		f.bob:send(("<presence to='%s/Bob'><show>away</show></presence>"):format(mirror_room));
-		f.kev:expect { "presence", from = mirror_room .. "/Bob", where = function (p) return p:get_child_text("show") == "away"; end };
+		f.kev:expect { "presence", from = mirror_room .. "/Bob", where = is_away };
 		f.bob:expect { "presence", from = mirror_room .. "/Bob" };
 		f.link:restore();
 		for _, client in ipairs { f.kev, f.bob } do
@@ -219,14 +171,14 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 		settle(f);
 		assert.same({}, said(f.kev));
 		assert.same({}, said(f.bob));
-		f.curtis:expect { "presence", from = master_room .. "/Bob", where = function (p) return p:get_child_text("show") == "away"; end };
+		f.curtis:expect { "presence", from = master_room .. "/Bob", where = is_away };
 		local kept = f.curtis:expect { "message", body = "kept", from = master_room .. "/Kev" };
 		f.curtis:expect { "message", body = "alone", from = master_room .. "/Bob" };
 		assert.equal(mirror_room, kept:find("{urn:xmpp:delay}delay@from")); -- it has waited for long
 	end));
 
 	it("refuses what does not fit into the queue (G1)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		f.link:cut();
 		for i = 1, 101 do say(f.kev, mirror_room, "kept " .. i, "k" .. i); end
 		assert.equal("resource-constraint", error_condition(f.kev:expect { "message", type = "error", id = "k101" }));
@@ -240,7 +192,7 @@ describe("fmuc in an outage, Prosody " .. version, function ()
 	end));
 
 	it("catches up with who came and went on both sides (G3)", bed.scenario(function (s)
-		local f = new(s, versions);
+		local f = outages.new(s, versions);
 		local alice, dora = f.talk:client("alice@example.com/desk"), f.talk:client("dora@example.com/desk");
 		alice:send(join(master_room, "Alice"));
 		f.kev:expect { "presence", from = mirror_room .. "/Alice" };

@@ -1,0 +1,193 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc when a server or the module is restarted, a server cannot be found, or a room is gone: users keep their place on both sides if
+-- it comes back within the grace period, and nobody stays behind if it does not.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+local outages = require "e2e.outages";
+
+local join, say, enter, words = federation.join, federation.say, federation.enter, federation.words;
+local error_condition = federation.error_condition;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+local muc_user = federation.muc_user;
+local said, settle, wait_until_live = outages.said, outages.settle, outages.wait_until_live;
+
+-- rooms, and what was said in them, survive a SIGKILL
+local persistent = { master = "muc_room_default_persistent = true" };
+
+local function rejoin_directly(f)
+	f.curtis = f.talk:client("curtis@example.com/Swift");
+	f.curtis:send(join(master_room, "Curtis"));
+	f.curtis:expect { "presence", from = master_room .. "/Curtis", has = muc_user .. "/status" };
+	f.curtis:expect { "message", has = "subject" };
+end
+
+for _, versions in ipairs(federation.crossings()) do
+describe(("fmuc over restarts, master %s, mirror %s"):format(versions.master, versions.mirror), function ()
+	it("brings its users back to a master that was killed, one after the other (G4 G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions, persistent);
+		f.talk:kill();
+		say(f.bob, mirror_room, "kept");
+		f.talk:start();
+		rejoin_directly(f);
+		wait_until_live(s, f);
+		-- Curtis may have come back after the room was up to date
+		f.curtis:drain();
+		settle(f);
+		for _, nick in ipairs { "Kev", "Bob" } do
+			federation.configure(f, ([[assert(room:get_occupant_by_nick(room.jid .. "/%s"))]]):format(nick));
+		end
+		for _, client in ipairs { f.kev, f.bob } do
+			client:expect_none({ "presence", has = muc_user .. "/status" }, 0); -- neither 333 nor another welcome
+			client:expect { "message", body = "kept" };
+		end
+		local joins = {};
+		for _, stanza in ipairs(f.link:sent(f.remote)) do
+			if stanza:get_child("fmuc", "http://isode.com/protocol/fmuc") then joins[#joins + 1] = stanza.attr.to; end
+		end
+		table.sort(joins);
+		assert.same({ master_room .. "/Bob", master_room .. "/Kev" }, joins);
+	end));
+
+	it("keeps the place of users whose mirror was killed, if they come back in time (G4 G2 G7)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { master = "fmuc_grace_period = 12"; mirror = "fmuc_grace_period = 4" });
+		f.remote:kill();
+		say(f.curtis, master_room, "missed");
+		f.remote:start();
+		f.kev = f.remote:client("kev@remote.example.com/Swift");
+		say(f.curtis, master_room, "live"); -- reaches a mirror that knows the room only from before
+		enter(f.kev, "Kev");
+		f.kev:expect { "presence", type = false, from = mirror_room .. "/Curtis" };
+		f.kev:expect { "message", body = "missed" };
+		f.kev:expect { "message", body = "live" };
+		f.kev:expect { "message", has = "subject" };
+		f.kev:sync();
+		assert.same({}, words(f.kev, mirror_room)); -- Bob is not there any more, though the master thinks so
+		assert.same({ "missed", "live" }, said(f.curtis));
+		f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/Bob" }, 15); -- has not come back
+		say(f.kev, mirror_room, "here");
+		f.curtis:expect { "message", body = "here", from = master_room .. "/Kev" };
+		f.kev:expect { "message", body = "here" };
+		f.curtis:expect_none({ "presence" }, 0);
+	end));
+
+	it("takes users whose mirror has forgotten them out of the room after a restart (G4 M2)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 1" });
+		f.remote:kill();
+		f.remote:start();
+		for _, nick in ipairs { "Kev", "Bob" } do
+			f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/" .. nick }, 15);
+		end
+		federation.configure(f, [[assert(room.fmuc == nil and room._data.fmuc_links == nil)]]);
+		s:wait(0.3);
+		f.link:forget();
+		say(f.curtis, master_room, "alone");
+		s:wait(0.5);
+		assert.same({}, f.link:sent(f.talk));
+		assert.same({}, f.link:sent(f.remote));
+	end));
+
+	it("finds out that a mirror is gone that nobody talks to, with one question for all its users (G7 G2)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { master = "fmuc_grace_period = 2" });
+		f.link:stall(); -- a crash that no connection tells of
+		f.remote:kill();
+		for _, nick in ipairs { "Kev", "Bob" } do
+			local gone = f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/" .. nick }, 25);
+			assert.equal("333", federation.codes(gone));
+		end
+		f.link:expect_none(f.talk, { "iq", to = "~^bob@" }, 0);
+		federation.configure(f, [[assert(room.fmuc == nil)]]);
+	end));
+
+	it("rides out the loss of all names (G1)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.remote.dns.close();
+		f.link:cut();
+		f.link:restore();
+		say(f.kev, mirror_room, "kept");
+		say(f.curtis, master_room, "missed");
+		s:wait(2);
+		f.kev:expect_none({ "presence" }, 0);
+		f.remote.dns = f.remote.serve_dns(f.remote.address, 5353);
+		f.curtis:expect({ "message", body = "kept" }, 30);
+		wait_until_live(s, f);
+		settle(f);
+		assert.same({ "missed", "kept" }, said(f.bob));
+	end));
+
+	it("tells users whose room was destroyed while it was cut off (G1 G17)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 3" });
+		f.link:cut();
+		say(f.kev, mirror_room, "into the void", "m1");
+		federation.configure(f, [[room:destroy()]]);
+		f.link:restore();
+		for _, client in ipairs { f.kev, f.bob } do
+			client:expect({ "presence", type = "unavailable", from = mirror_room .. "/Curtis" }, 25);
+			local nick = client == f.kev and "Kev" or "Bob";
+			assert.equal("110 333", federation.codes(client:expect {
+				"presence", type = "unavailable", from = mirror_room .. "/" .. nick, has = muc_user .. "/status" }));
+		end
+		assert.equal("remote-server-timeout", error_condition(f.kev:expect { "message", type = "error", id = "m1" }));
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+	end));
+
+	it("tells a user who was banned while cut off, and keeps the others (G3 M8)", bed.scenario(function (s)
+		local f = outages.new(s, versions, persistent);
+		f.link:cut();
+		federation.configure(f, [[room:set_affiliation(true, "kev@remote.example.com", "outcast")]]);
+		f.link:restore();
+		local out = f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" }, 25);
+		assert.equal("110 301", federation.codes(out));
+		f.bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+		wait_until_live(s, f);
+		say(f.bob, mirror_room, "here");
+		f.curtis:expect { "message", body = "here" };
+		f.bob:expect { "message", body = "here" };
+	end));
+
+	it("goes on after a reload of the module in the middle of an outage, on both sides (G1 G2)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:cut();
+		say(f.kev, mirror_room, "kept");
+		say(f.curtis, master_room, "missed");
+		s:wait(0.5);
+		f.remote:reload("fmuc", "mirror.remote.example.com");
+		f.talk:reload("fmuc", "talk.example.com");
+		say(f.bob, mirror_room, "too");
+		f.bob:sync();
+		f.link:restore();
+		wait_until_live(s, f);
+		settle(f);
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({ "missed", "kept", "too" }, said(client)); end
+	end));
+
+	it("keeps the link over a stop and a start of the master (G4)", bed.scenario(function (s)
+		local f = outages.new(s, versions, persistent);
+		f.talk:stop();
+		s:wait(1);
+		say(f.kev, mirror_room, "kept");
+		f.talk:start();
+		rejoin_directly(f);
+		wait_until_live(s, f);
+		say(f.bob, mirror_room, "here");
+		f.curtis:expect { "message", body = "here" };
+		for _, client in ipairs { f.kev, f.bob } do
+			client:expect { "message", body = "here" };
+			client:expect { "message", body = "kept" };
+			client:expect_none({ "presence", has = muc_user .. "/status" }, 0);
+		end
+	end));
+
+	for _, case in ipairs {
+		{ what = "fmuc_grace_period", lines = "fmuc_grace_period = 0" }; { what = "fmuc_outage_policy", lines = "fmuc_outage_policy = \"stay\"" };
+	} do
+		it("says what is wrong with " .. case.what .. " (G1)", bed.scenario(function (s)
+			local node = s:node { version = versions.mirror; config = federation.mirror_config .. "\t" .. case.lines .. "\n" };
+			node:allow_log("Option '" .. case.what .. "': expected");
+			node:allow_log("Unable to load module 'fmuc'");
+			node:allow_log("Error initializing module 'fmuc'");
+			node:expect_log("Option '" .. case.what .. "': expected");
+		end));
+	end
+end);
+end

@@ -6,6 +6,7 @@
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
 # make bench          measures against Prosody's own functions; one JSON object a line
+# make bytes          the bytes that a mirrored room costs a link, as a table
 # make soak           what takes too long for every run of the tests: many IQs, many starts
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
@@ -97,6 +98,11 @@ bench: all | deps-prosody
 			$(LUA) $$bench || exit 1; \
 	done
 
+# As bench, and prints a table
+bytes: all | deps-prosody
+	@LUA_PATH="lua/?.lua;lua/?/init.lua;bench/?.lua;$(PROSODY_LIB)/?.lua;;" LUA_CPATH="$(BUILD)/?.so;$(PROSODY_LIB)/?.so;;" \
+		$(LUA) bench/bytes_fmuc.lua
+
 # with each Prosody found; SOAK_STARTS=20 starts of each kind of server
 SOAK_STARTS ?= 20
 soak: all prosody13 | deps-prosody deps-test
@@ -142,4 +148,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all asan bench fuzz soak test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: all asan bench bytes fuzz soak test test-native valgrind lint rocks install demo prosody13 deps clean

@@ -8,7 +8,7 @@
 local cache = require "util.cache";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
-local new_id = require "util.id".medium;
+local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
@@ -27,7 +27,7 @@ local mirrored, presences, avatar, outage, probe, resync, former, take_join, sen
 
 local from_master = {};
 
-local join_id_prefix = "fmuc-join-";
+local join_id_prefix = "fj-"; -- short: it crosses the link twice for each user
 
 -- new_join_id() -> id for a join presence, which is recognised when the master reflects it
 function from_master.new_join_id()

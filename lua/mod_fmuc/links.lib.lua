@@ -5,6 +5,8 @@
 -- sent occupants, history and subject; resyncing: after an outage, on behalf of that nick; gone: it gets nothing more. The nicks lie in
 -- room._data.fmuc_links as well, and so survive what the room survives.
 --
+-- link.bandwidth is the level that the mirror asked for (G25); it lies in room._data.fmuc_bandwidth as well.
+--
 -- link.line = { sent, received, heard, down, … } is about the way to the mirror: stanzas either way since the link began or was resynced,
 -- when (monotonic time) the mirror was last heard of, and since when it cannot be reached. It survives what the module survives.
 
@@ -12,6 +14,7 @@ local st = require "util.stanza";
 local jid_resource = require "util.jid".resource;
 local now = require "util.time".monotonic;
 
+local bandwidth = module:require "bandwidth";
 local journal = module:require "journal";
 local delivery = module:require "delivery";
 
@@ -31,6 +34,9 @@ end
 
 local function send_to_link(room, link_jid, stanza)
 	local link = room.fmuc.links[link_jid];
+	local is_awaited = link.dumping or room.fmuc.joining == stanza.attr.from;
+	stanza = bandwidth.down(link, stanza, is_awaited);
+	if not stanza then return; end
 	link.line.sent = link.line.sent + 1; -- what is not sent counts as well: that is how the mirror learns that something is missing
 	if link.gone or link.line.down then return; end
 	local copy = st.clone(stanza);
@@ -42,6 +48,8 @@ end
 local function send_to_user(room, link, stanza)
 	local occupant_jid = room:get_occupant_jid(stanza.attr.to);
 	if link.gone or link.line.down or not occupant_jid then return; end
+	stanza = bandwidth.down(link, stanza, true);
+	if not stanza then return; end
 	local copy = st.clone(stanza);
 	copy.attr.to = link.jid .. "/" .. jid_resource(occupant_jid);
 	stock(room).route_stanza(room, copy);
@@ -74,7 +82,8 @@ function links.add_user(room, link_jid, nick, real_jid)
 	local state = room.fmuc or attach(room);
 	local link = state.links[link_jid];
 	if not link then
-		link = { jid = link_jid; nicks = {}; line = line_of(room.jid, link_jid) };
+		local levels = room._data.fmuc_bandwidth;
+		link = { jid = link_jid; nicks = {}; line = line_of(room.jid, link_jid); bandwidth = levels and levels[link_jid] };
 		state.links[link_jid] = link;
 		room._data.fmuc_links = room._data.fmuc_links or {};
 		room._data.fmuc_links[link_jid] = link.nicks;
@@ -83,6 +92,15 @@ function links.add_user(room, link_jid, nick, real_jid)
 	link.nicks[nick] = real_jid;
 	state.link_of[real_jid] = link;
 	return link;
+end
+
+-- set_bandwidth(room, link, level): what the mirror wants to get from now on; nil: everything
+function links.set_bandwidth(room, link, level)
+	level = bandwidth.level(level);
+	link.bandwidth = level ~= "full" and level or nil;
+	local levels = room._data.fmuc_bandwidth or {};
+	levels[link.jid] = link.bandwidth;
+	room._data.fmuc_bandwidth = next(levels) and levels or nil;
 end
 
 -- replace_session(room, nick, former): the nick's session is another one now; the former leaves the room
@@ -103,6 +121,7 @@ function links.remove_user(room, link, nick)
 	-- the mirror itself has left (M15)
 	state.links[link.jid] = nil;
 	room._data.fmuc_links[link.jid] = nil;
+	links.set_bandwidth(room, link, nil);
 	lines[room.jid][link.jid] = nil;
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;

@@ -106,6 +106,7 @@ local function handle_join(event, fmuc)
 
 	local newcomer = not link;
 	link = links.add_user(room, link_jid, nick, real_jid);
+	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
 	if newcomer or wants_all or held and not history then watch.resynced(link); end
 	link.line.received = wants_all and 0 or link.line.received + 1;
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The options that say what a mirror does for whom (requirements section 5, M21, M28, G20).
+-- The options that say what a mirror does for whom (requirements section 5, M21, M28, G20, G25).
 
 local options = require "prosody_relay.options";
 local jid_bare = require "util.jid".bare;
@@ -29,6 +29,9 @@ function policy.may_be_mirrored(room_jid)
 	end
 	return false;
 end
+
+-- What may cross the link (bandwidth.lib.lua)
+policy.bandwidth = options.enum(module, "fmuc_bandwidth", module:require "bandwidth".levels, "full");
 
 local nomirror = module:get_option("fmuc_nomirror");
 if type(nomirror) == "table" then

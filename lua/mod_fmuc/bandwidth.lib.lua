@@ -1,0 +1,126 @@
+-- SPDX-License-Identifier: MIT
+-- What may cross a link of little bandwidth (G25, section 5 of the requirements): the levels, and what they make of a stanza.
+--
+--   full        everything
+--   no-status   presences say who is there in which role, nothing else: no show, status, capabilities, avatars
+--   messages    and of messages only those with a body, a subject, a correction or a retraction, without what goes along
+--
+-- A mirror keeps to its level, and names it in its joins: <fmuc from='…' bandwidth='messages'/> (our extension). A master of this module
+-- keeps to it in what it sends to that mirror; other masters send what they send.
+
+local st = require "util.stanza";
+
+local same = module:require "same";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+
+local bandwidth = { levels = { "full", "no-status", "messages" } };
+
+local known = {};
+for _, level in ipairs(bandwidth.levels) do known[level] = true; end
+
+-- level(text) -> one of the levels; full for what is none
+function bandwidth.level(text)
+	return known[text] and text or "full";
+end
+
+-- Who it is, and in which role; and what the two servers say to each other
+local kept_in_presence = {
+	["http://jabber.org/protocol/muc#user"] = true;
+	["http://jabber.org/protocol/muc"] = true;
+	[xmlns_fmuc] = true;
+	["urn:xmpp:occupant-id:0"] = true;
+	["urn:xmpp:hats:0"] = true;
+	["xmpp:prosody.im/protocol/hats:1"] = true;
+};
+
+-- is_payload(element) -> whether that child of a presence is its author's, and none that the room needs
+function bandwidth.is_payload(element)
+	return element.name ~= "error" and not kept_in_presence[element.attr.xmlns or ""];
+end
+
+-- strip_presence(stanza): takes such payloads out
+function bandwidth.strip_presence(stanza)
+	stanza:maptags(function (child)
+		if bandwidth.is_payload(child) then return nil; end
+		return child;
+	end);
+end
+
+-- It passes, and nobody misses it who does not see it
+local transient = {
+	["http://jabber.org/protocol/chatstates"] = true;
+	["urn:xmpp:chat-markers:0"] = true;
+	["urn:xmpp:receipts"] = true;
+};
+
+-- What goes along with a message and may be left out: the body says the same
+local dispensable = { ["http://jabber.org/protocol/xhtml-im"] = true; ["http://jabber.org/protocol/nick"] = true };
+
+-- They come along with anything
+local incidental = { ["urn:xmpp:hints"] = true; ["urn:xmpp:sid:0"] = true; ["urn:xmpp:occupant-id:0"] = true };
+
+local reactions = "urn:xmpp:reactions:0";
+
+local function is_essential(child)
+	local xmlns = child.attr.xmlns or "";
+	if xmlns == "" then return child.name == "body" or child.name == "subject"; end
+	return child.name == "retract" or child.name == "moderate" or child.name == "moderated" or child.name == "apply-to" or child.name == "encrypted";
+end
+
+-- judge(stanza) -> how level "messages" sees a message: "essential"; "transient", which does not cross and is no loss; or "other"
+function bandwidth.judge(stanza)
+	if stanza.attr.type == "error" then return "essential"; end
+	local verdict = "transient";
+	for _, child in ipairs(stanza.tags) do
+		local xmlns = child.attr.xmlns;
+		if xmlns == reactions then return "other"; end -- with a body for those who do not know reactions, or without
+		if is_essential(child) then
+			verdict = "essential";
+		elseif verdict == "transient" and not transient[xmlns] and not incidental[xmlns] and child.name ~= "thread" then
+			verdict = "other";
+		end
+	end
+	return verdict;
+end
+
+-- strip_message(stanza): takes out what an essential message can do without
+function bandwidth.strip_message(stanza)
+	stanza:maptags(function (child)
+		if transient[child.attr.xmlns] or dispensable[child.attr.xmlns] then return nil; end
+		return child;
+	end);
+end
+
+-- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
+local function is_news(link, stanza)
+	local nick = stanza.attr.from;
+	link.shown = link.shown or {};
+	if stanza.attr.type ~= nil then
+		link.shown[nick] = nil;
+		return true;
+	end
+	if link.shown[nick] and same(link.shown[nick], stanza) then return false; end
+	link.shown[nick] = stanza;
+	return true;
+end
+
+-- down(link, stanza, [is_answer]) -> the stanza as that link of a master (links.lib.lua) gets it, or nil when it need not. is_answer: the
+-- mirror waits for it, whatever it says.
+function bandwidth.down(link, stanza, is_answer)
+	local level = link.bandwidth or "full";
+	if level == "full" then return stanza; end
+	if stanza.name == "presence" then
+		local copy = st.clone(stanza);
+		bandwidth.strip_presence(copy);
+		return (is_news(link, copy) or is_answer) and copy or nil;
+	elseif stanza.name == "message" and level == "messages" then
+		if bandwidth.judge(stanza) ~= "essential" then return nil; end
+		local copy = st.clone(stanza);
+		bandwidth.strip_message(copy);
+		return copy;
+	end
+	return stanza;
+end
+
+return bandwidth;

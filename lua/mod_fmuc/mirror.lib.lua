@@ -267,12 +267,13 @@ parts.from_master, parts.messages = from_master, messages;
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
+local gate = module:require "gate" { mirrored = mirrored; refuse_join = refuse_join; room_info = room_info; saved = saved.gate };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };
 
 function module.save()
 	return { rooms = mirrored.save(); joins = joins:save(); outbox = outbox.save(); former = former.save(); requests = requests.save();
-		private = private.save(); };
+		private = private.save(); gate = gate.save() };
 end
 
 function module.unload()

@@ -30,6 +30,11 @@ function policy.may_be_mirrored(room_jid)
 	return false;
 end
 
+-- lists_masters() -> whether the masters are listed, and so known to be masters
+function policy.lists_masters()
+	return allowed_masters ~= nil;
+end
+
 -- What may cross the link (bandwidth.lib.lua)
 policy.bandwidth = options.enum(module, "fmuc_bandwidth", module:require "bandwidth".levels, "full");
 

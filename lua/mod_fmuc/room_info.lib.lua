@@ -8,14 +8,15 @@
 
 local cache = require "util.cache";
 local dataforms = require "util.dataforms";
+local options = require "prosody_relay.options";
 local now = require "util.time".now;
 local st = require "util.stanza";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
 
--- of the master to answer; a user who only looks may do without
-local deadline = 20;
+-- of the master to answer, before anybody may join
+local deadline = options.number(module, "fmuc_join_timeout", 30, 1);
 -- of an answer for a room that nobody here is in; no answer and errors count for less
 local max_age, max_age_failure = 300, 30;
 -- Beyond that it is no description of a room
@@ -112,6 +113,7 @@ local function handle_answer(record, answer)
 	if room then describe(room, info); end
 	known:set(room_jid, { time = now(); info = info });
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end
+	module:fire_event("fmuc-room-info", { room_jid = room_jid; info = info });
 	if record.again and room then room_info.fetch(room_jid, record.peer); end
 end
 

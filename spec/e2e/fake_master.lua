@@ -15,7 +15,7 @@ local room, mirror = fake_master.room, fake_master.mirror;
 
 -- new(s, versions, [mirror_config]) -> as federation.new, with f.fake, the component
 function fake_master.new(s, versions, mirror_config)
-	local f = federation.new(s, versions, { master = fake_master.config; mirror = mirror_config });
+	local f = federation.new(s, versions, { master = fake_master.config; mirror = mirror_config or federation.believing_config });
 	f.fake = f.talk:component("fake.example.com", "hush");
 	return f;
 end

@@ -22,6 +22,9 @@ Component "mirror.remote.example.com" "fmuc"
 ]];
 };
 
+-- for a mirrored room whose server does not announce that it can be mirrored
+federation.believing_config = federation.mirror_config .. "\tfmuc_allow_masters = { \"talk.example.com\", \"fake.example.com\" }\n";
+
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
 -- pairings() -> list of { master = version, mirror = version }, every combination of the versions under test

@@ -47,7 +47,7 @@ describe("fmuc under faults, Prosody " .. version, function ()
 	end));
 
 	it("does not bring in a user who left before the answer (M11 M12)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
+		local f = federation.new(s, versions, { mirror = federation.believing_config });
 		f.link:stall();
 		f.kev:send(join(mirror_room, "Kev"));
 		f.kev:sync();

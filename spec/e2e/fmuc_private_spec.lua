@@ -216,7 +216,7 @@ describe(("fmuc private stanzas, %s mirror and %s master"):format(versions.mirro
 	it("sends nothing private to a service that has not announced it (G12 G13)", bed.scenario(function (s)
 		local f = federation.new(s, versions, {
 			master = federation.master_config .. "Component \"fake.example.com\"\n\tcomponent_secret = \"hush\"\n";
-			mirror = federation.mirror_config .. "Component \"plain.remote.example.com\"\n\tcomponent_secret = \"hush\"\n";
+			mirror = federation.believing_config .. "Component \"plain.remote.example.com\"\n\tcomponent_secret = \"hush\"\n";
 		});
 		local fake, plain = f.talk:component("fake.example.com", "hush"), f.remote:component("plain.remote.example.com", "hush");
 		local room, mirror = "room@fake.example.com", "room\\40fake.example.com@mirror.remote.example.com";

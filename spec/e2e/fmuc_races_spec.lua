@@ -20,7 +20,7 @@ local room = "room@fake.example.com";
 local mirror = "room\\40fake.example.com@mirror.remote.example.com";
 
 local function new(s, versions)
-	local f = federation.new(s, versions, { master = config });
+	local f = federation.new(s, versions, { master = config; mirror = federation.believing_config });
 	f.fake = f.talk:component("fake.example.com", "hush");
 	return f;
 end
@@ -176,7 +176,7 @@ describe("fmuc races, Prosody " .. version, function ()
 	end));
 
 	it("answers a join whose room an administrator destroys (M3)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { master = config; mirror = federation.mirror_config .. "\tfmuc_join_timeout = 1" });
+		local f = federation.new(s, versions, { master = config; mirror = federation.believing_config .. "\tfmuc_join_timeout = 1" });
 		f.fake = f.talk:component("fake.example.com", "hush");
 		local bob = f.remote:client("bob@remote.example.com/Gajim");
 		ask(f, f.kev, "Kev");
@@ -220,7 +220,7 @@ describe("fmuc races, Prosody " .. version, function ()
 
 	for _, role in ipairs { "wizard", "none", false } do
 		it("takes an occupant whose role is " .. tostring(role) .. " for a participant (M6)", bed.scenario(function (s)
-			local f = federation.new(s, versions, { master = config; mirror = federation.mirror_config .. "\tfmuc_nomirror = true" });
+			local f = federation.new(s, versions, { master = config; mirror = federation.believing_config .. "\tfmuc_nomirror = true" });
 			f.fake = f.talk:component("fake.example.com", "hush");
 			for nick, id in pairs { Alice = "a"; Kev = ask(f, f.kev, "Kev").attr.id } do
 				local shown = presence(nick, id, nil, role or nil);

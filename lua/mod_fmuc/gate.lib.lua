@@ -1,0 +1,119 @@
+-- SPDX-License-Identifier: MIT
+-- Is the room one that can be mirrored at all? A plain room does not know what to make of a mirror: some servers are silent, some answer
+-- with an error, some take the mirror for an occupant and its second user for a new nick of the first (section 2b of the requirements).
+-- So before the first user enters, the master is asked for its features (room_info.lib.lua, which asks once and remembers), and users
+-- wait here meanwhile. Masters listed in fmuc_allow_masters are taken for what the admin says they are.
+
+local jid_bare = require "util.jid".bare;
+local relay_jid = require "prosody_relay.jid";
+local st = require "util.stanza";
+
+local policy = module:require "policy";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc = "http://jabber.org/protocol/muc";
+
+-- before all that deal with joins
+local first = 3;
+
+-- Users who wait; the rest is told to come later
+local max_held, max_held_for_room = 1000, 200;
+
+local mirrored, refuse_join, room_info;
+
+-- [room JID] = list of join presences, in the order in which they came
+local held;
+
+local gate = {};
+
+local function count_held()
+	local count = 0;
+	for _, joins in pairs(held) do count = count + #joins; end
+	return count;
+end
+
+-- error_for(master, info) -> type, condition, text for the user when that room cannot be mirrored; or nil
+local function error_for(master, info)
+	if info.features[xmlns_fmuc] then return nil; end
+	local type, condition, text;
+	if info.failed then type, condition, text = info.failed:get_error(); end
+	if info.failed == false then
+		return "wait", "remote-server-timeout", "The server of " .. master .. " does not answer";
+	elseif condition == "item-not-found" then
+		return "cancel", "item-not-found", "There is no room " .. master;
+	elseif type == "wait" or condition == "remote-server-not-found" then
+		return type, condition, text or "The server of " .. master .. " cannot be reached";
+	end
+	return "cancel", "feature-not-implemented", "The server of " .. master .. " does not support mirrors. Join " .. master .. " itself.";
+end
+
+local function release(room_jid, info)
+	local joins = held[room_jid];
+	if not joins then return; end
+	held[room_jid] = nil;
+	local type, condition, text = error_for(relay_jid.unmirror(room_jid), info);
+	if condition then module:log("info", "%s cannot be joined: %s", room_jid, text); end
+	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+	for _, join in ipairs(joins) do
+		if condition then
+			refuse_join(join, type, condition, text);
+		else
+			module:fire_event("presence/full", { origin = origin; stanza = join });
+		end
+	end
+end
+
+module:hook("fmuc-room-info", function (event) release(event.room_jid, event.info); end);
+
+-- A user who does not wait any longer
+local function take_back(stanza)
+	local joins = held[jid_bare(stanza.attr.to)];
+	for i, join in ipairs(joins or {}) do
+		if join.attr.from == stanza.attr.from and join.attr.to == stanza.attr.to then
+			table.remove(joins, i);
+			return true;
+		end
+	end
+end
+
+local function hold(room_jid, master, stanza)
+	local joins = held[room_jid] or {};
+	if #joins >= max_held_for_room or count_held() >= max_held then
+		return refuse_join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
+	end
+	local is_first = held[room_jid] == nil;
+	held[room_jid] = joins;
+	joins[#joins + 1] = st.clone(stanza);
+	if is_first and not room_info.fetch(room_jid, master) then
+		held[room_jid] = nil;
+		return refuse_join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
+	end
+	return true;
+end
+
+module:hook("presence/full", function (event)
+	local stanza = event.stanza;
+	if stanza.attr.type == "unavailable" then return take_back(stanza); end
+	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
+	local room_jid = jid_bare(stanza.attr.to);
+	local master = relay_jid.unmirror(room_jid);
+	if not master or mirrored.get(room_jid) or policy.lists_masters() then return; end
+	if not policy.may_use(stanza.attr.from) or not policy.may_be_mirrored(master) then return; end -- refused without a question
+	local info = not held[room_jid] and room_info.get(room_jid);
+	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- what failed may succeed now
+	local type, condition, text = error_for(master, info);
+	if condition then return refuse_join(stanza, type, condition, text); end
+end, first);
+
+-- save() -> those who wait, for the next instance of the module
+function gate.save()
+	return held;
+end
+
+-- shared: mirrored (mirrored_room.lib.lua), refuse_join(join, type, condition, text) -> true, room_info (room_info.lib.lua),
+-- saved (of save() of an earlier instance, or nil)
+return function (shared)
+	mirrored, refuse_join, room_info = shared.mirrored, shared.refuse_join, shared.room_info;
+	held = shared.saved or {};
+	return gate;
+end;

@@ -61,8 +61,7 @@ end
 
 local function send_message(room, stanza, occupant_jid)
 	local copy = to_master(room, stanza, occupant_jid);
-	copy:remove_children("x", xmlns_muc_user);
-	copy:tag("x", { xmlns = xmlns_muc_user }):up();
+	copy:remove_children("x", xmlns_muc_user); -- which the other side adds
 	remember(occupant_jid, stanza.attr.to, stanza.attr.id, stanza.attr.from);
 	module:send(copy);
 	return true;

@@ -44,6 +44,11 @@ local function send_to_link(room, link_jid, stanza)
 	stock(room).route_stanza(room, copy);
 end
 
+-- send(room, link, stanza): the one copy for a link
+function links.send(room, link, stanza)
+	send_to_link(room, link.jid, stanza);
+end
+
 -- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
 local function send_to_user(room, link, stanza)
 	local occupant_jid = room:get_occupant_jid(stanza.attr.to);

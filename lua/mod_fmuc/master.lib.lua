@@ -206,6 +206,7 @@ module:hook("message/bare", function (event)
 end, before_muc);
 
 module:require "private_master" { links = links; requests = requests; watch = watch };
+module:require "strays" { muc = muc; links = links };
 
 -- The room lost an occupant, for whatever reason
 module:hook("muc-occupant-left", function (event)

@@ -269,6 +269,7 @@ local private = module:require "private" {
 };
 local gate = module:require "gate" { mirrored = mirrored; refuse_join = refuse_join; room_info = room_info; saved = saved.gate };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
+module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
 module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };
 
 function module.save()

@@ -166,6 +166,30 @@ describe(("fmuc room information, %s mirror and %s master"):format(versions.mirr
 		assert.equal("item-not-found", error_condition(answer(f.kev, id)));
 	end));
 
+	it("takes the picture that the master's server sends past the room (G13)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		f.talk:eval [[ -- as mod_muc of 13.0 does for a room with a picture
+			local module, st = prosody.hosts["talk.example.com"].modules.muc.module, require "util.stanza";
+			module:hook("muc-occupant-joined", function (event)
+				module:send(st.presence({ to = event.stanza.attr.from; from = event.room.jid })
+					:tag("x", { xmlns = "vcard-temp:x:update" }):text_tag("photo", "hash"));
+			end);
+		]];
+		enter(f.kev, "Kev");
+		federation.add(f, "bob");
+		for _, client in ipairs { f.kev, f.bob } do
+			client:expect { "presence", from = mirror_room, has = "{vcard-temp:x:update}x/photo" };
+			client:sync();
+			client:expect_none({ "presence", from = master_room }, 0);
+		end
+		local pictures = 0;
+		for _, stanza in ipairs(f.link:sent(f.talk)) do
+			if stanza:get_child("x", "vcard-temp:x:update") then pictures = pictures + 1; end
+			assert.not_equal("remote.example.com", stanza.attr.to:match("@([^/]+)"));
+		end
+		assert.equal(1, pictures);
+	end));
+
 	it("refuses administration of every kind, naming the master (M25 G13)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		for _, query in ipairs { "<query xmlns='jabber:iq:register'/>", "<query xmlns='http://jabber.org/protocol/muc#admin'/>",

@@ -92,6 +92,62 @@ describe(("fmuc moderation, %s mirror and %s master"):format(versions.mirror, ve
 		assert.is_true(f.remote:eval [[return next(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) == nil]]);
 	end));
 
+	local function voice_request(to, nick, allow)
+		local fields = { FORM_TYPE = "http://jabber.org/protocol/muc#request"; ["muc#role"] = "participant"; ["muc#roomnick"] = nick;
+			["muc#jid"] = nick and "kev@remote.example.com/Swift"; ["muc#request_allow"] = allow };
+		local message = st.message({ to = to; id = "voice" }):tag("x", { xmlns = "jabber:x:data"; type = "submit" });
+		for name, value in pairs(fields) do message:tag("field", { var = name }):text_tag("value", value):up(); end
+		return message;
+	end
+
+	it("has the master's moderators grant voice (G15)", bed.scenario(function (s)
+		local f = meet(s, versions);
+		for nick, role in pairs { Kev = "visitor"; Bob = "moderator" } do administer(f, ("<item nick='%s' role='%s'/>"):format(nick, role)); end
+		f.kev:expect { "presence", where = function (p) return p:find(muc_user .. "/item@role") == "visitor"; end };
+		f.kev:send(voice_request(mirror_room));
+		f.curtis:expect { "message", from = master_room, has = "{jabber:x:data}x" };
+		f.curtis:send(voice_request(master_room, "Kev", "true"));
+		f.kev:expect { "presence", where = function (p) return p:find(muc_user .. "/item@role") == "participant"; end };
+		f.bob:sync();
+		f.bob:expect_none({ "message" }, 0); -- nor does he grant what counts here only
+	end));
+
+	it("says where voice is granted if the master takes no requests (G15 M25)", bed.scenario(function (s)
+		local f = fake.new(s, versions);
+		fake.admit(f, f.kev, "Kev", nil, {});
+		f.kev:send(voice_request(fake.mirror));
+		local refusal = f.kev:expect { "message", type = "error", id = "voice", from = fake.mirror };
+		assert.equal("not-allowed", error_condition(refusal));
+		assert.matches(fake.room, select(3, refusal:get_error()), 1, true);
+	end));
+
+	it("invites into the mirrored room who may use it, others into the master's (M20)", bed.scenario(function (s)
+		local f = meet(s, versions);
+		local dora, carol = f.talk:client("dora@example.com/x"), f.remote:client("carol@remote.example.com/x");
+		for client, room in pairs { [dora] = master_room; [carol] = mirror_room } do
+			client:send("<presence/>");
+			f.kev:send(st.message({ to = mirror_room }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+				:tag("invite", { to = client.jid:match("^[^/]+") }):text_tag("reason", "come"));
+			assert.equal("come", client:expect({ "message", from = room, has = muc_user .. "/invite" }):find(muc_user .. "/invite/reason#"));
+		end
+		dora:send(st.message({ to = master_room }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+			:tag("decline", { to = "kev@remote.example.com/Swift" }):text_tag("reason", "no"));
+		assert.equal("no", f.kev:expect({ "message", from = mirror_room, has = muc_user .. "/decline" }):find(muc_user .. "/decline/reason#"));
+	end));
+
+	it("keeps the codes of every end, for its user with 110 (G14)", bed.scenario(function (s)
+		local f = fake.new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		fake.admit(f, bob, "Bob");
+		for _, code in ipairs { "301", "307", "321", "322", "332", "333" } do
+			fake.admit(f, f.kev, "Kev");
+			f.fake:send(fake.presence("Kev", nil, "unavailable", { code }));
+			local own = f.kev:expect { "presence", type = "unavailable", from = fake.mirror .. "/Kev" };
+			assert.equal("110 " .. code, codes(own));
+			assert.equal(code, codes(bob:expect { "presence", type = "unavailable", from = fake.mirror .. "/Kev" }));
+		end
+	end));
+
 	it("finds whom a presence without a nick is about (G14)", bed.scenario(function (s)
 		local f = fake.new(s, versions);
 		local bob = f.remote:client("bob@remote.example.com/Gajim");

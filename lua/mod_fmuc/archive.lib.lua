@@ -5,15 +5,26 @@
 -- The store is mod_muc_mam's, which answers the queries. It keeps out of what is archived here while room._data.archiving is false.
 
 local configmanager = require "core.configmanager";
+local storagemanager = require "core.storagemanager";
+local cache = require "util.cache";
+local datamanager = require "util.datamanager";
+local datetime = require "util.datetime";
 local jid_node = require "util.jid".node;
 local st = require "util.stanza";
 
 local xmlns_mam = "urn:xmpp:mam:2";
 local xmlns_sid = "urn:xmpp:sid:0";
 
+local archived_as = "message<groupchat"; -- by mod_muc_mam, which looks for that
+
+-- of an archive in one file, which may be that much too long
+local lines_between_cuts = 1000;
+
 local archive = {};
 
 local open_store;
+
+local kept = cache.new(256); -- room JID -> cache of the ids of the latest messages kept
 
 local function mod_muc_mam()
 	return prosody.hosts[module.host].modules.muc_mam;
@@ -24,6 +35,11 @@ local function get_store()
 	if not mod_muc_mam() then return nil; end
 	open_store = open_store or module:open_store("muc_log", "archive");
 	return open_store and open_store.find and open_store;
+end
+
+local function item_limit()
+	local quota = get_store().caps and get_store().caps.quota or 1000;
+	return math.floor(module:get_option_number("storage_archive_item_limit", quota) * 0.99);
 end
 
 -- own_all_rooms(): makes room._data.archiving count on this host, which this option of mod_muc_mam would overrule
@@ -53,20 +69,60 @@ function archive.features()
 	return caps and caps.full_id_range and caps.ids and { xmlns_mam, xmlns_mam .. "#extended" } or { xmlns_mam };
 end
 
--- has(room, id) -> whether the room's archive has a message with that id
-function archive.has(room, id)
-	return get_store():get(jid_node(room.jid), id) ~= nil;
+-- mod_storage_internal, which keeps an archive in one file, reads and writes all of it to append something under a given id (40 ms at a
+-- thousand messages, which is too much for each of them), but adds one line for an id of its own. This adds that line.
+local function is_one_file()
+	local _, driver_name = storagemanager.get_driver(module.host, "muc_log");
+	return driver_name == "internal";
+end
+
+local appended = cache.new(1024); -- node -> how many since the file was last cut
+local function append_line(node, id, stanza, when)
+	local item = st.preserialize(stanza);
+	item.key, item.when, item.with, item.attr.stamp = id, when, archived_as, datetime.datetime(when);
+	local ok, err = datamanager.list_append(node, module.host, "muc_log", item);
+	local count = (appended:get(node) or 0) + 1;
+	if count >= lines_between_cuts then
+		get_store():delete(node, { truncate = item_limit() });
+		count = 0;
+	end
+	appended:set(node, count);
+	return ok, err;
 end
 
 local function append(node, id, stanza, when)
+	if is_one_file() then return append_line(node, id, stanza, when); end
 	local store = get_store();
-	local ok, err = store:append(node, id, stanza, when, "message<groupchat");
+	local ok, err = store:append(node, id, stanza, when, archived_as);
 	if not ok and err == "quota-limit" and store.caps and store.caps.truncate then
-		local limit = module:get_option_number("storage_archive_item_limit", store.caps.quota or 1000);
-		store:delete(node, { truncate = math.floor(limit * 0.99) });
-		ok, err = store:append(node, id, stanza, when, "message<groupchat");
+		store:delete(node, { truncate = item_limit() });
+		ok, err = store:append(node, id, stanza, when, archived_as);
 	end
 	return ok, err;
+end
+
+local function is_in_history(room, id)
+	for _, entry in ipairs(room._history or {}) do
+		for child in entry.stanza:childtags("stanza-id", xmlns_sid) do
+			if child.attr.by == room.jid and child.attr.id == id then return true; end
+		end
+	end
+	return false;
+end
+
+-- has(room, id) -> whether the room's archive has a message with that id; of one in a single file only the latest are compared
+function archive.has(room, id)
+	local latest = kept:get(room.jid);
+	if latest and latest:get(id) or is_in_history(room, id) then return true; end
+	return not is_one_file() and get_store():get(jid_node(room.jid), id) ~= nil;
+end
+
+-- begin(room): there is nothing in it yet. A server that was killed has left what it had.
+function archive.begin(room)
+	local node = jid_node(room.jid);
+	appended:set(node, nil);
+	kept:set(room.jid, nil);
+	if get_store() then get_store():delete(node); end
 end
 
 -- keep(room, stanza, id, [when]): archives the stanza under that id, which is not in the archive yet; `when` as os.time(). Its
@@ -79,6 +135,9 @@ function archive.keep(room, stanza, id, when)
 		if child.name == "stanza-id" and child.attr.xmlns == xmlns_sid and child.attr.by == room.jid then return nil; end
 		return child;
 	end);
+	local latest = kept:get(room.jid) or cache.new(512);
+	latest:set(id, true);
+	kept:set(room.jid, latest);
 	local ok, err = append(node, id, copy, when or os.time());
 	if not ok then return module:log("error", "Could not archive a message of %s: %s", room.jid, err); end
 	mod_muc_mam().schedule_cleanup(node);

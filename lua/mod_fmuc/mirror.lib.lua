@@ -245,6 +245,7 @@ mirrored = module:require "mirrored_room" {
 	muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms; parts = parts;
 };
 local requests, archive = module:require "requests", module:require "archive";
+parts.archive = archive;
 archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
 room_info = module:require "room_info" { mirrored = mirrored; archive = archive; requests = requests };
 ids = module:require "ids" { archive = archive; room_info = room_info };

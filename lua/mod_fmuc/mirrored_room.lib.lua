@@ -37,6 +37,7 @@ function mirrored.open(room_jid, master)
 	if not room.fmuc then
 		states[room_jid] = { master = master; copies = {}; waiting = {}; line = parts.outage.new_line() };
 		attach(room, states[room_jid]);
+		parts.archive.begin(room);
 	end
 	return room;
 end

@@ -152,6 +152,36 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		assert.same({ "one", "two" }, list);
 	end));
 
+	it("begins an archive with the room, and bounds it (G8)", bed.scenario(function (s)
+		local f = meet(s, versions, { master = archiving_master; mirror = archiving_mirror .. "\tstorage_archive_item_limit = 100\n" });
+		say(f.curtis, master_room, "lost");
+		f.kev:expect { "message", body = "lost" };
+		f.remote:kill();
+		f.remote:start();
+		f.curtis:send(("<presence to='%s/Curtis'><show>away</show></presence>"):format(master_room));
+		local kev = f.remote:client("kev@remote.example.com/Swift");
+		enter(kev, "Kev");
+		kev:expect({ "message", has = "subject" }, 20);
+		kev:sync();
+		assert.equal(1, #query(kev, mirror_room)); -- from the history, once
+		f.remote:eval(([[
+			local muc = prosody.hosts["mirror.remote.example.com"].modules.muc;
+			local room, st = muc.get_room_from_jid(%q), require "util.stanza";
+			for i = 1, 1000 do
+				room:broadcast_message(st.message({ type = "groupchat"; from = room.jid .. "/Curtis"; id = "m" .. i }):text_tag("body", "m" .. i)
+					:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = %q; id = "id" .. i }):up());
+			end
+		]]):format(mirror_room, master_room));
+		kev:expect { "message", body = "m1000" };
+		local count = f.remote:eval(([[
+			local module = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module;
+			local count = 0;
+			for _ in module:open_store("muc_log", "archive"):find(require "util.jid".node(%q), {}) do count = count + 1; end
+			return count;
+		]]):format(mirror_room));
+		assert.is_true(count <= 200, count);
+	end));
+
 	it("completes the archive after a gap, with the same identifiers (G8 G9)", bed.scenario(function (s)
 		local f = meet(s, versions, archives);
 		say(f.curtis, master_room, "before");

@@ -62,12 +62,7 @@ describe("fmuc under faults, Prosody " .. version, function ()
 	end));
 
 	it("loses all users of a mirror at once when it is gone, and takes them back (M15 G2)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { master = federation.master_config .. "\tfmuc_grace_period = 2\n" });
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.curtis:expect { "presence", from = master_room .. "/Bob" };
-		f.curtis:drain();
+		local f = federation.meet(s, versions, { master = federation.master_config .. "\tfmuc_grace_period = 2\n" });
 		f.remote:kill();
 		s:wait(0.2);
 		say(f.curtis, master_room, "lost?");
@@ -108,11 +103,8 @@ describe("fmuc under faults, Prosody " .. version, function ()
 	end));
 
 	it("sends local users back to join when the master restarted and forgot its rooms (M17 G4)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tfmuc_grace_period = 2" });
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:expect { "presence", from = mirror_room .. "/Bob" };
+		local f = federation.meet(s, versions, { mirror = federation.mirror_config .. "\tfmuc_grace_period = 2" });
+		local bob = f.bob;
 		f.talk:kill();
 		f.talk:start();
 		f.curtis = f.talk:client("curtis@example.com/Swift");

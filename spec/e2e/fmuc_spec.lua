@@ -116,15 +116,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("shows who joins, changes status and leaves at the master, one copy a mirror (M10 M16)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:sync();
-		bob:sync();
-		f.kev:drain();
-		bob:drain();
-		f.link:forget();
+		local f = federation.meet(s, versions);
+		local bob = f.bob;
 		local alice = f.talk:client("alice@example.com/desk");
 		alice:send(join(master_room, "Alice"));
 		for _, client in ipairs { f.kev, bob } do
@@ -147,14 +140,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("takes status changes of mirrored users across and back once (M16)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:sync();
-		bob:sync();
-		f.kev:drain();
-		f.link:forget();
+		local f = federation.meet(s, versions);
+		local bob = f.bob;
 		f.kev:send(("<presence to='%s/Kev'><show>dnd</show></presence>"):format(mirror_room));
 		local function is_dnd(presence) return presence:get_child_text("show") == "dnd"; end
 		f.curtis:expect { "presence", from = master_room .. "/Kev", where = is_dnd };
@@ -168,14 +155,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("parts, and stays silent after the last part (M2 M11 M12 M13 M14 M15)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.curtis:expect { "presence", from = master_room .. "/Bob" };
-		f.kev:sync();
-		bob:sync();
-		f.link:forget();
+		local f = federation.meet(s, versions);
+		local bob = f.bob;
 
 		bob:send(("<presence to='%s/Bob' type='unavailable'/>"):format(mirror_room));
 		local own = bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Bob" };
@@ -213,13 +194,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("sends a message once each way, and to local users only as the master's copy (M17 M18 M19 M20)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:sync();
-		bob:sync();
-		f.link:forget();
+		local f = federation.meet(s, versions);
+		local bob = f.bob;
 		f.link:stall();
 		say(f.kev, mirror_room, "warm", "m1");
 		bob:expect_none({ "message", body = "warm" }, 0.3);
@@ -249,13 +225,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("fires and forgets when it is told to (M21 M22 M23 M24)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { mirror = mirror_config .. "\tfmuc_nomirror = true" });
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:sync();
-		bob:sync();
-		f.link:forget();
+		local f = federation.meet(s, versions, { mirror = mirror_config .. "\tfmuc_nomirror = true" });
+		local bob = f.bob;
 		f.link:stall();
 		say(f.kev, mirror_room, "warm", "m1");
 		for _, client in ipairs { f.kev, bob } do
@@ -318,11 +289,8 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 	end));
 
 	it("shows kicks and role changes by the master's moderators (M13 M16)", bed.scenario(function (s)
-		local f = federation.new(s, versions);
-		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		enter(f.kev, "Kev");
-		enter(bob, "Bob");
-		f.kev:sync();
+		local f = federation.meet(s, versions);
+		local bob = f.bob;
 		local function set_role(nick, role)
 			f.curtis:send(("<iq type='set' id='%s' to='%s'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='%s' role='%s'/></query></iq>")
 				:format(role, master_room, nick, role));

@@ -53,7 +53,10 @@ end
 
 local function parse(answer)
 	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
-	if not query then return { features = {}; list = {}; failed = answer or false }; end
+	if not query then
+		local is_error = answer and answer.attr.type == "error" and answer:get_error();
+		return { features = {}; list = {}; failed = is_error and answer or false };
+	end
 	local info = { features = {}; list = {} };
 	for feature in query:childtags("feature") do
 		local var = feature.attr.var;

@@ -118,6 +118,25 @@ describe(("fmuc room information, %s mirror and %s master"):format(versions.mirr
 		assert.equal("remote-server-timeout", error_condition(answer(f.kev, id)));
 	end));
 
+	it("survives a master that answers with nonsense, and claims nothing for it (G13)", bed.scenario(function (s)
+		local f = fake.new(s, versions);
+		for i, payload in ipairs { "type='result'>", "type='error'>", "type='error'><error/>", "type='result'><query xmlns='urn:wrong'/>" } do
+			local room = ("room%d\\40fake.example.com@mirror.remote.example.com"):format(i);
+			local id = ask(f.kev, room, info_query);
+			local request = f.fake:expect { "iq", type = "get", to = "room" .. i .. "@fake.example.com" };
+			f.fake:send(("<iq from='%s' to='%s' id='%s' %s</iq>"):format(request.attr.to, room, request.attr.id, payload));
+			assert.equal("remote-server-timeout", error_condition(answer(f.kev, id)));
+		end
+		local id = ask(f.kev, fake.mirror, info_query);
+		fake.describe(f, {});
+		assert.equal("result", answer(f.kev, id).attr.type);
+		local features = info(f.kev, fake.mirror);
+		assert.is_true(features["http://jabber.org/protocol/muc"]);
+		for _, feature in ipairs { "http://jabber.org/protocol/muc#stable_id", "urn:xmpp:occupant-id:0", "urn:xmpp:sid:0", "vcard-temp" } do
+			assert.is_nil(features[feature]);
+		end
+	end));
+
 	it("answers items and pings here (G13)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		local other = "other\\40talk.example.com@mirror.remote.example.com"; -- nobody is there

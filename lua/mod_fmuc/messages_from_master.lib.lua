@@ -52,9 +52,14 @@ local function is_anybody_accepted(state)
 	return false;
 end
 
-local function has_status(stanza, code)
-	for status in (stanza:get_child("x", xmlns_muc_user) or stanza):childtags("status") do
-		if status.attr.code == code then return true; end
+-- The codes for a change of the room's configuration (XEP-0045 section 10.2.1)
+local changes = { ["104"] = true; ["170"] = true; ["171"] = true; ["172"] = true; ["173"] = true; ["174"] = true };
+
+local function says_that_room_has_changed(stanza)
+	local x = not jid_resource(stanza.attr.from) and stanza:get_child("x", xmlns_muc_user);
+	if not x then return false; end
+	for status in x:childtags("status") do
+		if changes[status.attr.code] then return true; end
 	end
 	return false;
 end
@@ -104,7 +109,7 @@ local function handle_groupchat(room, stanza)
 		return;
 	end
 	from_master.finish_sync(room); -- live messages come after the subject
-	if not jid_resource(stanza.attr.from) and has_status(copy, "104") then room_info.renew(room); end
+	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	seen.add(state, stanza);
 	room:broadcast_message(copy);
 end
@@ -121,6 +126,7 @@ function messages.missed(room, stanza)
 	local echo = take_echo(room.jid, stanza);
 	if echo and echo.shown or seen.has(room.fmuc, stanza, delay and delay.attr.stamp) then return; end
 	seen.add(room.fmuc, stanza);
+	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	if not delay then return room:broadcast_message(copy); end
 	add_history(room, copy, delay);
 	room:broadcast(st.clone(copy));

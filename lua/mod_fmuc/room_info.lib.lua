@@ -31,6 +31,9 @@ local known = cache.new(256); -- room JID -> { time, info }
 local function describe(room, info)
 	if info.failed ~= nil then return; end -- rather an older description than none
 	room.fmuc.info = info;
+	-- for further sessions of users, whom the master does not greet
+	if info.features.muc_nonanonymous then room:set_whois("anyone"); end
+	if info.features.muc_semianonymous then room:set_whois("moderators"); end
 	-- its messages have the master's ids then, which mod_muc_mam would not give them (G9)
 	room._data.archiving = nil;
 	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end

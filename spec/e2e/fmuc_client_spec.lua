@@ -37,6 +37,21 @@ describe(("fmuc for clients, %s mirror and %s master"):format(versions.mirror, v
 		end
 	end));
 
+	it("knows when the room stops to be anonymous (G13 G23)", bed.scenario(function (s)
+		local f = meet(s, versions);
+		f.curtis:send(([[<iq type='set' id='cfg' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>
+			<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>
+			<field var='muc#roomconfig_whois'><value>anyone</value></field></x></query></iq>]]):format(master_room));
+		local notice = f.kev:expect { "message", from = mirror_room, has = muc_user };
+		assert.matches("172", codes(notice));
+		f.link:expect(f.talk, { "iq", type = "result", to = mirror_room });
+		f.kev:sync();
+		assert.equal("100 110", codes(enter(f.remote:client("kev@remote.example.com/phone"), "Kev")));
+		f.link:forget();
+		f.curtis:send(("<presence to='%s/Curtis'><show>away</show></presence>"):format(master_room));
+		assert.equal("curtis@example.com/Swift", f.kev:expect({ "presence", from = mirror_room .. "/Curtis" }):find(muc_user .. "/item@jid"));
+	end));
+
 	for feature, jid in pairs { muc_semianonymous = false; muc_nonanonymous = "alice@fake.example.com/x" } do
 		it("shows real JIDs as the room does, whatever the master sends: " .. feature .. " (G21)", bed.scenario(function (s)
 			local f = fake.new(s, versions);

@@ -191,6 +191,9 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		]]):format(master_room));
 		f.link:cut();
 		for i = 1, 25 do say(f.curtis, master_room, "missed " .. i); end -- more than the room's history has
+		f.curtis:send(([[<iq type='set' id='cfg' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>
+			<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>
+			<field var='muc#roomconfig_roomname'><value>New name</value></field></x></query></iq>]]):format(master_room));
 		f.curtis:expect { "message", body = "missed 25" };
 		s:wait(1);
 		f.link:restore();
@@ -201,6 +204,12 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		say(f.curtis, master_room, "after");
 		f.kev:expect { "message", body = "after" };
 		assert.same(query(f.curtis, master_room), query(f.kev, mirror_room));
+		-- what the room is called now has been missed as well
+		s:wait_until(function ()
+			f.kev:send(("<iq type='get' id='d' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+			local info = f.kev:expect { "iq", id = "d" };
+			return info:find("{http://jabber.org/protocol/disco#info}query/identity@name") == "New name";
+		end, 5, "the new name");
 	end));
 
 	for what, mirror_config in pairs { ["an archive"] = archiving_mirror; ["no archive"] = federation.mirror_config } do

@@ -2,6 +2,7 @@
 # make all            the shared objects, build/prosody_relay/*.so
 # make test           every test; the last line is "N passed, N failed"
 # make test-native    the tests of the C cores, their bindings and the shared Lua, with every Prosody found
+# make soak-fmuc      mod_fmuc under faults for SOAK_SECONDS=240 and each pair of versions, by SOAK_SEED
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
@@ -115,6 +116,11 @@ soak: all prosody13 | deps-prosody deps-test
 test:
 	@.ci/test
 
+SOAK_SECONDS ?= 240
+SOAK_SEED ?= 1
+soak-fmuc: all prosody13 | deps-prosody deps-test
+	FMUC_SOAK_SECONDS=$(SOAK_SECONDS) FMUC_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc_soak_spec.lua
+
 lint: | deps-build deps-rocks deps-tools
 	luacheck -q --no-color . .busted
 	@for cc in gcc clang; do $(MAKE) -s all CC=$$cc CFLAGS="-O2 -Werror" BUILD=build/lint-$$cc || exit 1; done
@@ -148,4 +154,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all asan bench bytes fuzz soak test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: all asan bench bytes fuzz soak soak-fmuc test test-native valgrind lint rocks install demo prosody13 deps clean

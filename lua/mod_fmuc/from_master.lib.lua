@@ -231,9 +231,13 @@ local function handle_occupant(room, occupant_jid, stanza)
 	if room.fmuc.line.phase == "joining" then
 		resync.presence(room, occupant_jid, copy, id, mark);
 	elseif stanza.attr.type == nil then
-		local is_former = mark and former.had(room.jid, jid_resource(occupant_jid)) and not room.fmuc.waiting[occupant_jid]
-			and not mirrored.is_local(room, occupant_jid);
-		if not is_former then handle_available(room, occupant_jid, copy, id); end
+		if mark and not room.fmuc.waiting[occupant_jid] and not mirrored.is_local(room, occupant_jid) then
+			-- one of this mirror, but not any more; after a restart there is a time to come back
+			local nick = jid_resource(occupant_jid);
+			if not former.had(room.jid, nick) then send_part(room.jid, nick); end
+			return;
+		end
+		handle_available(room, occupant_jid, copy, id);
 	else
 		local record = room.fmuc.waiting[occupant_jid];
 		if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both

@@ -78,7 +78,7 @@ local function send_presence(room, stanza, fmuc_from, id)
 			line.password = password;
 		end
 		local nick = jid_resource(occupant_jid);
-		if former.is_known(room_jid) and not room.fmuc.synced then
+		if (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced then
 			copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
 		elseif former.had(room_jid, nick) or line.rejoin then
 			copy:tag("history", { maxstanzas = "0" }):up();

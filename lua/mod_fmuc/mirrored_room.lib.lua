@@ -187,7 +187,7 @@ function mirrored.make_way(room, occupant_jid)
 	room:save_occupant(occupant);
 end
 
--- remove_occupant(room, occupant_jid, presence): as the master says; presence is the last that is seen of the occupant
+-- remove_occupant(room, occupant_jid, [presence]): as the master says; presence is the last that is seen of the occupant
 function mirrored.remove_occupant(room, occupant_jid, presence)
 	local state = room.fmuc;
 	local sessions = state.recipients:by_nick(occupant_jid);
@@ -196,7 +196,7 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	if not occupant then return; end
 	occupant.role = nil;
 	room:save_occupant(occupant);
-	mirrored.show(room, occupant_jid, presence, sessions);
+	if presence then mirrored.show(room, occupant_jid, presence, sessions); end
 	delivery.during(state, "removing", occupant_jid, module.fire_event, module, "muc-occupant-left",
 		{ room = room; nick = occupant_jid; occupant = occupant });
 end

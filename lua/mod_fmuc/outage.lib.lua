@@ -12,6 +12,7 @@
 --   presences  occupant JID -> presence of a local user as the master gets it
 --   parted, changed   sets of the nicks that left, and of the occupant JIDs with another presence, which the master has to be told
 --   expired    the grace period is over, and users carry on alone
+--   is_repeated   the master may think that it has told this mirror everything already
 
 local options = require "prosody_relay.options";
 local compat = require "prosody_relay.compat";
@@ -28,6 +29,8 @@ local policy = options.enum(module, "fmuc_outage_policy", { "replica", "autonomo
 local answer_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 -- A master that has been silent for so long is asked whether it is there, and the mirror still in the room
 local silence = 5 * grace_period;
+-- for the answer to a question that may have been lost with a connection
+local doubtful_timeout = math.min(answer_timeout, 8);
 local max_backoff = 60;
 -- more than that is left to the resync
 local max_held = 300;
@@ -91,7 +94,10 @@ function outage.lost(room, why, must_join)
 	local line = state.line;
 	if not state.synced or state.recipients:count() == 0 then return; end -- nobody here has anything to lose
 	line.must_join = line.must_join or must_join;
-	if line.phase == "lost" then return; end
+	if line.phase == "lost" then
+		if line.asked then line.asked.is_doubtful = true; end -- the question may have met the same fate
+		return;
+	end
 	module:log("info", "%s and its master may be cut off from each other: %s", room.jid, why);
 	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
 	-- one that was under way has met the next outage
@@ -178,6 +184,19 @@ local function expire(room)
 	parts.outbox.show(room);
 end
 
+-- Those who were in the room have left while it was out of step; for those who wait for it, it begins anew
+local function start_afresh(room)
+	local state = room.fmuc;
+	for occupant_jid in pairs(state.copies) do parts.mirrored.remove_occupant(room, occupant_jid); end
+	room._history = nil;
+	state.synced, state.started_over, state.line = nil, nil, outage.new_line();
+	state.line.is_repeated = true;
+	for _, record in pairs(state.waiting) do
+		record.accepted, record.accepted_at = nil, nil;
+		parts.send_join(record);
+	end
+end
+
 local function check_live(room, line, time)
 	local overdue = parts.outbox.overdue_since(room.jid);
 	if line.asked then
@@ -195,10 +214,13 @@ local function check_live(room, line, time)
 end
 
 local function check_lost(room, line, time)
-	if line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
+	if room.fmuc.recipients:count() == 0 then
+		return start_afresh(room);
+	elseif line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
 		return expire(room);
 	elseif line.asked then
-		if time - math.max(line.asked.at, line.heard) < answer_timeout then return; end
+		local timeout = line.asked.is_doubtful and doubtful_timeout or answer_timeout;
+		if time - math.max(line.asked.at, line.heard) < timeout then return; end
 		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);
 		if line.asked.kind == "rejoin" then line.must_join = true; end
 		outage.retry(room);

@@ -42,14 +42,23 @@ function fake_master.describe(f, features)
 	f.fake:send(reply);
 end
 
--- admit(f, client, nick, [codes], [features]) -> the client's self-presence. Takes the client in; the room has no other history than its
--- empty subject. codes: of that presence; features: what describe() gives for the first user
-function fake_master.admit(f, client, nick, codes, features)
+-- subject() -> the empty subject of the room, which ends what a mirror is sent first
+function fake_master.subject()
+	return st.message({ from = room; to = mirror; type = "groupchat" }):text_tag("subject", "");
+end
+
+-- ask(f, client, nick, [features]) -> the join of the client as the master gets it; features: what describe() gives for the first user
+function fake_master.ask(f, client, nick, features)
 	client:send(federation.join(mirror, nick));
 	if features then fake_master.describe(f, features); end
-	local request = f.fake:expect { "presence", type = false, to = room .. "/" .. nick };
-	f.fake:send(fake_master.presence(nick, request.attr.id, nil, codes));
-	f.fake:send(st.message({ from = room; to = mirror; type = "groupchat" }):text_tag("subject", ""));
+	return f.fake:expect { "presence", type = false, to = room .. "/" .. nick };
+end
+
+-- admit(f, client, nick, [codes], [features]) -> the client's self-presence. Takes the client in; the room has no other history than its
+-- empty subject. codes: of that presence; features: as for ask()
+function fake_master.admit(f, client, nick, codes, features)
+	f.fake:send(fake_master.presence(nick, fake_master.ask(f, client, nick, features).attr.id, nil, codes));
+	f.fake:send(fake_master.subject());
 	local own = client:expect { "presence", from = mirror .. "/" .. nick, has = federation.muc_user .. "/status" };
 	client:expect { "message", has = "subject" };
 	return own;

@@ -4,6 +4,7 @@
 
 local bed = require "bed";
 local federation = require "e2e.federation";
+local fake = require "e2e.fake_master";
 local st = require "util.stanza";
 
 local join, say, enter, error_condition = federation.join, federation.say, federation.enter, federation.error_condition;
@@ -11,47 +12,16 @@ local muc_user = federation.muc_user;
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
--- a master that says what it likes
-local config = federation.master_config .. [[
-Component "fake.example.com"
-	component_secret = "hush"
-]];
-local room = "room@fake.example.com";
-local mirror = "room\\40fake.example.com@mirror.remote.example.com";
-
-local function new(s, versions)
-	local f = federation.new(s, versions, { master = config; mirror = federation.believing_config });
-	f.fake = f.talk:component("fake.example.com", "hush");
-	return f;
-end
+local room, mirror, config, new = fake.room, fake.mirror, fake.config, fake.new;
+local ask, admit, subject = fake.ask, fake.admit, fake.subject;
 
 -- presence of an occupant as the master sends it; type and role are optional
 local function presence(nick, id, type, role)
-	return st.presence({ from = room .. "/" .. nick; to = mirror; id = id; type = type })
-		:tag("x", { xmlns = xmlns_muc_user })
-			:tag("item", { affiliation = "none"; role = role or type and "none" or "participant" }):up():up();
-end
-
-local function subject()
-	return st.message({ from = room; to = mirror; type = "groupchat" }):text_tag("subject", "");
+	return fake.presence(nick, id, type, nil, role and { affiliation = "none"; role = role });
 end
 
 local function message(nick, text)
-	return st.message({ from = room .. "/" .. nick; to = mirror; type = "groupchat"; id = "id-" .. text }):text_tag("body", text);
-end
-
--- ask(f, client, nick) -> the join of the client as the master gets it
-local function ask(f, client, nick)
-	client:send(join(mirror, nick));
-	return f.fake:expect { "presence", type = false, to = room .. "/" .. nick };
-end
-
--- has the master take the client in
-local function admit(f, client, nick)
-	f.fake:send(presence(nick, ask(f, client, nick).attr.id));
-	f.fake:send(subject());
-	client:expect { "presence", from = mirror .. "/" .. nick, has = muc_user .. "/status" };
-	client:expect { "message", has = "subject" };
+	return fake.message(nick, text, "id-" .. text);
 end
 
 local function part(client, nick)

@@ -184,6 +184,27 @@ describe(("fmuc for clients, %s mirror and %s master"):format(versions.mirror, v
 		assert.same({}, f.link:sent(f.remote));
 	end));
 
+	it("gives a nick to one user, whoever else is where (G6)", bed.scenario(function (s)
+		local f = meet(s, versions);
+		local function in_conflict(client, room, nick)
+			client:send(join(room, nick));
+			local refusal = client:expect { "presence", type = "error", id = "join-" .. nick, from = room .. "/" .. nick };
+			assert.equal("conflict", error_condition(refusal));
+			if room ~= master_room then assert.truthy(refusal:get_child("x", xmlns_muc)); end -- mod_muc does without
+		end
+		in_conflict(f.remote:client("carol@remote.example.com/x"), mirror_room, "Kev");
+		f.link:expect_none(f.remote, {}, 0.1); -- which is known here
+		in_conflict(f.remote:client("carol@remote.example.com/y"), mirror_room, "Curtis");
+		in_conflict(f.talk:client("dora@example.com/x"), master_room, "Kev");
+		local third = s:node { version = versions.mirror; config = "VirtualHost \"third.example\"\nComponent \"mirror.third.example\" \"fmuc\"" };
+		in_conflict(third:client("tom@third.example/x"), "jabberchat\\40talk.example.com@mirror.third.example", "Kev");
+		enter(f.remote:client("kev@remote.example.com/phone"), "Kev"); -- is the same user
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do
+			client:sync();
+			client:expect_none({ "presence", type = "unavailable" }, 0);
+		end
+	end));
+
 	it("refuses addresses that are none (G24)", bed.scenario(function (s)
 		local f = federation.new(s, versions);
 		f.remote:allow_log("invalid destination JID"); -- too long is refused before this module sees it

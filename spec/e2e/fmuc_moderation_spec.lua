@@ -227,6 +227,21 @@ describe(("fmuc moderation, %s mirror and %s master"):format(versions.mirror, ve
 		f.kev:expect { "message", body = "idle", id = "mine", type = "groupchat" };
 	end));
 
+	it("tells the author of a message that never comes back (G16)", bed.scenario(function (s)
+		local f = fake.new(s, versions);
+		fake.admit(f, f.kev, "Kev");
+		say(f.kev, fake.mirror, "swallowed", "m1");
+		f.fake:expect { "message", body = "swallowed" };
+		f.remote:eval [[ -- a minute passes
+			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
+				for _, entry in ipairs(box) do entry.at = entry.at - 60; end
+			end
+		]];
+		local refusal = f.kev:expect { "message", type = "error", id = "m1", from = fake.mirror };
+		assert.equal("remote-server-timeout", error_condition(refusal));
+		f.kev:expect_none({ "message", type = "error" }, 2.2);
+	end));
+
 	it("lets nobody have more than a hundred messages on their way (G16)", bed.scenario(function (s)
 		local f = fake.new(s, versions);
 		fake.admit(f, f.kev, "Kev");

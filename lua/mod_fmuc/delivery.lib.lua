@@ -25,6 +25,23 @@ function delivery.during(state, key, value, f, ...)
 	return restore(state, key, former, xpcall(f, debug.traceback, ...));
 end
 
+-- How many copies went to local users so far; other parts of the module have instances of this file of their own
+local deliveries = module:shared("deliveries");
+deliveries.count = deliveries.count or 0;
+
+-- to_all(room, stanza, [except_nick]): to all local sessions but those of one occupant. Their addressee is all that changes.
+function delivery.to_all(room, stanza, except_nick)
+	local view, copies = fanout.view(stanza), 0;
+	for jid, nick, link in room.fmuc.recipients:each() do
+		if not link and nick ~= except_nick then
+			copies = copies + 1;
+			view.attr.to = jid;
+			room:route_stanza(view);
+		end
+	end
+	deliveries.count = deliveries.count + copies;
+end
+
 local methods = {};
 
 local function stock(room)
@@ -49,15 +66,17 @@ end
 -- whole link cannot do: links get none.
 function delivery.broadcast(room, stanza, condition)
 	local state = room.fmuc;
-	local view = fanout.view(stanza);
+	local view, copies = fanout.view(stanza), 0;
 	for jid, nick, link in state.recipients:each(nil, state.except_link) do
 		if link then
 			if not condition then state.send_to_link(room, link, stanza); end
 		elseif not condition or condition(nick, room._occupants[nick]) then
+			copies = copies + 1;
 			view.attr.to = jid;
 			room:route_stanza(view);
 		end
 	end
+	deliveries.count = deliveries.count + copies;
 end
 
 methods.broadcast = delivery.broadcast;

@@ -223,6 +223,11 @@ function links.each_line()
 	return pairs(lines);
 end
 
+-- line(room_jid, mirror_room_jid) -> its line, or nil
+function links.line(room_jid, link_jid)
+	return lines[room_jid] and lines[room_jid][link_jid];
+end
+
 -- save() -> what is known of the links besides what the rooms keep, for the next instance of the module
 function links.save()
 	return { lines = lines; journals = journal.save() };

@@ -34,6 +34,7 @@ end);
 local function origin_for(origin, room_jid, user_on_mirror)
 	local function send(reply)
 		if reply.name == "presence" then
+			module:fire_event("fmuc-join-refused", { error = reply:get_child("error") });
 			reply = st.presence({ type = "error"; id = reply.attr.id }):tag("x", { xmlns = xmlns_muc }):up()
 				:add_child(reply:get_child("error"));
 		end
@@ -108,6 +109,7 @@ local function handle_join(event, fmuc)
 	link = links.add_user(room, link_jid, nick, real_jid);
 	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
 	if newcomer or wants_all or held and not history then watch.resynced(link); end
+	if wants_all then module:fire_event("fmuc-resync"); end
 	link.line.received = wants_all and 0 or link.line.received + 1;
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
 	local dumping = newcomer or wants_all or held ~= nil and not history;
@@ -205,6 +207,7 @@ module:hook("message/bare", function (event)
 	return true;
 end, before_muc);
 
+module:require "operation_master" { muc = muc; links = links; watch = watch };
 module:require "private_master" { links = links; requests = requests; watch = watch };
 module:require "strays" { muc = muc; links = links };
 

@@ -39,6 +39,7 @@ end
 
 -- The user's answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
 local function send_join_error(join, error_element)
+	module:fire_event("fmuc-join-refused", { error = error_element });
 	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
 		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
 end
@@ -269,6 +270,7 @@ local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
 local gate = module:require "gate" { mirrored = mirrored; refuse_join = refuse_join; room_info = room_info; saved = saved.gate };
+module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
 module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };

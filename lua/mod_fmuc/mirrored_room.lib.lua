@@ -7,7 +7,6 @@
 -- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away), line (the way to the
 -- master, see outage.lib.lua), seen (messages shown, see seen.lib.lua). It outlives the room object, which mod_muc may put aside and restore.
 
-local fanout = require "prosody_relay.fanout";
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
@@ -86,16 +85,6 @@ function mirrored.send(room_jid, stanza)
 	module:send(stanza);
 end
 
-local function route_to_all(room, stanza, except_nick)
-	local view = fanout.view(stanza);
-	for jid, nick in room.fmuc.recipients:each() do
-		if nick ~= except_nick then
-			view.attr.to = jid;
-			room:route_stanza(view);
-		end
-	end
-end
-
 -- The presence as its own subject sees it: with status 110, and the codes that only the subject gets
 local function self_presence(presence, self_x)
 	local copy = st.clone(presence);
@@ -109,7 +98,7 @@ end
 
 -- show(room, occupant_jid, presence, sessions): to all local users; to the occupant's own sessions (list of JIDs) with status 110
 function mirrored.show(room, occupant_jid, presence, sessions)
-	route_to_all(room, presence, occupant_jid);
+	delivery.to_all(room, presence, occupant_jid);
 	if #sessions == 0 then return; end
 	local own = self_presence(presence);
 	for _, jid in ipairs(sessions) do
@@ -150,7 +139,7 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 		own.attr.to = jid;
 		room:route_stanza(own);
 	end
-	route_to_all(room, copy, occupant.nick);
+	delivery.to_all(room, copy, occupant.nick);
 end
 
 function methods.send_occupant_list(room, to, filter)
@@ -247,11 +236,12 @@ module:hook("muc-room-restored", function (event)
 	end
 end);
 
-local function leave(room)
+-- leave(room, code): all local users leave, and are told with that status code
+function mirrored.leave(room, code)
 	for occupant_jid in room:each_occupant() do
 		if mirrored.is_local(room, occupant_jid) then send_part(room.jid, jid_resource(occupant_jid)); end
 	end
-	mirrored.evict_all(room, "332");
+	mirrored.evict_all(room, code);
 	mirrored.forget_if_unused(room.jid);
 end
 
@@ -264,7 +254,7 @@ function mirrored.close_all()
 			send_part(room_jid, jid_resource(occupant_jid));
 		end
 		local room = mirrored.get(room_jid);
-		if room then leave(room); end
+		if room then mirrored.leave(room, "332"); end
 	end
 end
 

@@ -151,6 +151,7 @@ end
 function outage.over(room)
 	local line = room.fmuc.line;
 	module:log("info", "%s is in step with its master again", room.jid);
+	module:fire_event("fmuc-resync");
 	line.phase, line.asked, line.must_join, line.attempts = "rejoining", nil, nil, 0;
 	line.lost_at, line.gap, line.expired, line.resync = nil, nil, nil, nil;
 	local held = line.held;

@@ -55,12 +55,15 @@ function federation.say(client, room_jid, text, id)
 end
 
 -- new(s, versions, [configs]) -> two servers (talk, remote), the link between them, the client curtis in his room, the client kev
--- configs: { master = …, mirror = … } in place of the usual ones
+-- configs: { master = …, mirror = … } in place of the usual ones; { global = …, modules = … } of both servers, as s:node takes them
 function federation.new(s, versions, configs)
 	configs = configs or {};
 	local f = {};
-	f.talk = s:node { version = versions.master; config = configs.master or federation.master_config };
-	f.remote = s:node { version = versions.mirror; config = configs.mirror or federation.mirror_config };
+	local function server(version, config)
+		return s:node { version = version; config = config; global = configs.global; modules = configs.modules };
+	end
+	f.talk = server(versions.master, configs.master or federation.master_config);
+	f.remote = server(versions.mirror, configs.mirror or federation.mirror_config);
 	f.link = s:link(f.talk, f.remote);
 	f.curtis = f.talk:client("curtis@example.com/Swift");
 	federation.open_room(f, federation.master_room);

@@ -1,0 +1,73 @@
+-- SPDX-License-Identifier: MIT
+-- What the module counts (README.markdown, "Metrics"): prosody_mod_fmuc/..., with label `host`.
+
+local metrics = {};
+
+-- Anybody may have a server and open a link; a label is for ever
+local max_peers = 50;
+
+local function metric(type, name, unit, text, labels)
+	return module:metric(type, name, unit, text, labels or {});
+end
+
+local stanzas = metric("counter", "link_stanzas", "", "Stanzas that crossed a link", { "peer", "direction" });
+local bytes = metric("counter", "link", "bytes", "Bytes of these stanzas", { "peer", "direction" });
+local copies_avoided = metric("counter", "copies_avoided", "", "Copies that did not cross a link because one was enough", { "peer" });
+local deliveries = metric("counter", "local_deliveries", "", "Copies of messages and presences to local users of such rooms"):with_labels();
+local joins_refused = metric("counter", "joins_refused", "", "Joins through a mirror that were refused", { "reason" });
+local resyncs = metric("counter", "resyncs", "", "Links that were brought up to date after an outage"):with_labels();
+local links = metric("gauge", "links", "", "Links, by what state they are in", { "state" });
+
+local peers, peer_count = {}, 0;
+
+for _, option in ipairs { "fmuc_allow_masters", "fmuc_allow_peers" } do
+	local list = module:get_option(option);
+	for _, host in ipairs(type(list) == "table" and list or { list }) do peers[host] = host; end
+end
+
+local function label_of(peer)
+	if not peers[peer] and peer_count < max_peers then
+		peers[peer], peer_count = peer, peer_count + 1;
+	end
+	return peers[peer] or "other";
+end
+
+-- crossed(peer, direction, size, saved): a stanza of that many bytes crossed the link with that host, and spared `saved` copies
+function metrics.crossed(peer, direction, size, saved)
+	peer = label_of(peer);
+	stanzas:with_labels(peer, direction):add(1);
+	bytes:with_labels(peer, direction):add(size);
+	if saved > 0 then copies_avoided:with_labels(peer):add(saved); end
+end
+
+local conditions = {};
+for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
+	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
+	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
+	undefined-condition unexpected-request]]):gmatch("%S+") do
+	conditions[condition] = true;
+end
+
+-- fired with the error presence or element that says why
+module:hook("fmuc-join-refused", function (event)
+	local child = event.error and event.error.tags[1];
+	joins_refused:with_labels(child and conditions[child.name] and child.name or "other"):add(1);
+end);
+
+module:hook("fmuc-resync", function () resyncs:add(1); end);
+
+local deliveries_so_far = module:shared("deliveries"); -- of delivery.lib.lua
+local delivered = deliveries_so_far.count or 0;
+
+-- watch(states, count): states: all there are; count() -> { [state] = number of links }, asked for when Prosody collects its statistics
+function metrics.watch(states, count)
+	module:hook_global("stats-update", function ()
+		local numbers = count();
+		for _, state in ipairs(states) do links:with_labels(state):set(numbers[state] or 0); end
+		local total = deliveries_so_far.count or 0;
+		deliveries:add(total - delivered);
+		delivered = total;
+	end);
+end
+
+return metrics;

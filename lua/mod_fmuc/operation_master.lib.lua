@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+-- What an admin sees of the links of a master's rooms, and does with them (requirements section 5).
+
+local muc, links, watch, traffic;
+
+local role = { title = "Mirrors of rooms"; peer = "Mirror" };
+
+local function count(room, link)
+	local here, there = 0, 0;
+	for _ in room:each_occupant() do here = here + 1; end
+	for _ in pairs(link.nicks) do there = there + 1; end
+	return here - there, there;
+end
+
+-- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }; what other mirrors bring is
+-- local here
+function role.links()
+	local list = {};
+	for room_jid, lines in links.each_line() do
+		local room = muc.get_room_from_jid(room_jid);
+		for link_jid, line in pairs(lines) do
+			local link = links.get(room, link_jid);
+			if link then
+				local here, there = count(room, link);
+				list[#list + 1] = { here = room_jid; there = link_jid; state = line.down and "lost" or "live"; local_occupants = here;
+					remote_occupants = there; traffic = traffic.of(line) };
+			end
+		end
+	end
+	return list;
+end
+
+-- resync(link): tells the mirror that it has missed something, and is to join again
+function role.resync(link)
+	watch.nudge(link.here, link.there);
+end
+
+-- drop(link): the users of that mirror are kicked from the room
+function role.drop(link)
+	local room = muc.get_room_from_jid(link.here);
+	local current = links.get(room, link.there);
+	if not current then return; end
+	local nicks = {};
+	for nick in pairs(current.nicks) do nicks[#nicks + 1] = nick; end
+	for _, nick in ipairs(nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "The link to this mirror was closed"); end
+end
+
+local function find(here, there)
+	local line = links.line(here, there);
+	if not line then return nil; end
+	local room = muc.get_room_from_jid(here);
+	return line, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
+end
+
+-- shared: muc (environment of mod_muc), links (links.lib.lua), watch (watch.lib.lua)
+return function (shared)
+	muc, links, watch = shared.muc, shared.links, shared.watch;
+	local metrics = module:require "metrics";
+	traffic = module:require "traffic" { metrics = metrics; find = find; down = "sent" };
+	module:require "commands" { role = role; metrics = metrics };
+end;

@@ -34,6 +34,7 @@ build = {
 			["mod_fmuc.metrics"] = "lua/mod_fmuc/metrics.lib.lua",
 			["mod_fmuc.mirror"] = "lua/mod_fmuc/mirror.lib.lua",
 			["mod_fmuc.mirrored_room"] = "lua/mod_fmuc/mirrored_room.lib.lua",
+			["mod_fmuc.once"] = "lua/mod_fmuc/once.lib.lua",
 			["mod_fmuc.operation_master"] = "lua/mod_fmuc/operation_master.lib.lua",
 			["mod_fmuc.operation_mirror"] = "lua/mod_fmuc/operation_mirror.lib.lua",
 			["mod_fmuc.outage"] = "lua/mod_fmuc/outage.lib.lua",

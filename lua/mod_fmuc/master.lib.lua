@@ -5,16 +5,20 @@
 -- links.lib.lua: what they get.
 
 local st = require "util.stanza";
+local relay_jid = require "prosody_relay.jid";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
+local jid_node = require "util.jid".node;
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 
 local during = module:require "delivery".during;
 local trust = module:require "trust";
 local adoption = module:require "adoption";
+local crossing = module:require "crossing";
 local links = module:require "links";
 local requests = module:require "requests";
+local once = module:require "once";
 local muc = module:depends "muc";
 local rejoin = module:require "rejoin" (links);
 local watch = module:require "watch" { muc = muc; links = links };
@@ -68,6 +72,12 @@ local function direct_join(stanza, fmuc, real_jid)
 	return join:up();
 end
 
+-- M1: a mirror of a room has its name, so that a service has one mirror of each, and no account is taken for one
+local function is_mirror_of(link_jid, room_jid)
+	local node = jid_node(link_jid);
+	return node ~= nil and jid_prep(relay_jid.unescape(node)) == room_jid;
+end
+
 local function handle_join(event, fmuc)
 	local origin, stanza = event.origin, event.stanza;
 	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
@@ -79,8 +89,11 @@ local function handle_join(event, fmuc)
 	if not real_jid or not jid_resource(real_jid) then
 		return refuse(origin, stanza, user_on_mirror, "modify", "jid-malformed", "The mirror did not name the user's full JID");
 	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
-		module:log("info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);
+		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);
 		return refuse(origin, stanza, user_on_mirror, "auth", "forbidden", peer .. " may not speak for this user here");
+	elseif not is_mirror_of(link_jid, room_jid) then
+		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
+		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
 	end
 
 	local room = muc.get_room_from_jid(room_jid);

@@ -10,6 +10,8 @@ local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 local max_askers = 100;
 
+local crossing = module:require "crossing";
+
 local mirrored, requests, room_info;
 
 local avatar = {};
@@ -22,6 +24,7 @@ end
 -- announce(room, stanza): to the users here, and to those who come
 function avatar.announce(room, stanza)
 	local copy = st.clone(stanza);
+	crossing.clean(copy);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
 	room.fmuc.vcard, room.fmuc.avatar = nil, fanout.view(copy);
 	for jid in room.fmuc.recipients:each() do

@@ -165,6 +165,7 @@ local function handle_update(event, room, link)
 			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
 		end
 	else
+		crossing.clean(stanza);
 		stanza.attr.from = real_jid;
 		room:handle_presence_to_occupant(origin_for(origin, room.jid, link.jid .. "/" .. nick), stanza);
 		if stanza.attr.type == "unavailable" then links.remove_user(room, link, nick); end
@@ -185,13 +186,20 @@ end
 module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	local from = stanza.attr.from;
-	if jid_resource(from) then return handle_direct(event); end
+	if jid_resource(from) then
+		crossing.clean(stanza);
+		return handle_direct(event);
+	end
 	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
 	if fmuc and fmuc.attr.from and stanza.attr.type == nil then return handle_join(event, fmuc); end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	local link = links.get(room, from);
 	if link then return handle_update(event, room, link); end
+	crossing.clean(stanza);
 end, before_muc);
+
+-- What others than mirrors say in the name of FMUC would be taken for this service's word (G21)
+module:hook("presence/bare", function (event) crossing.clean(event.stanza); end, before_muc);
 
 -- M17: from a mirrored user to the room
 module:hook("message/bare", function (event)
@@ -199,7 +207,7 @@ module:hook("message/bare", function (event)
 	local from = stanza.attr.from;
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, jid_bare(from));
-	if not link then return; end
+	if not link then return crossing.clean(stanza); end
 	if stanza.attr.type == "error" then
 		watch.failed(room, link, stanza);
 		return true;
@@ -213,7 +221,7 @@ module:hook("message/bare", function (event)
 	end
 	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
 	local stanza_id = adoption.take(room, stanza, link);
-	stanza:remove_children("nomirror", xmlns_fmuc);
+	crossing.clean(stanza);
 	stanza.attr.from = real_jid;
 	adoption.during(room, except_link and stanza_id, during, room.fmuc, "except_link", except_link,
 		room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);

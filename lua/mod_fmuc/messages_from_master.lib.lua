@@ -5,8 +5,9 @@ local datetime = require "util.datetime";
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local crossing = module:require "crossing";
+
 local xmlns_delay = "urn:xmpp:delay";
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
@@ -71,7 +72,7 @@ local function for_users(room, stanza, id)
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
 	copy.attr.id = id or copy.attr.id;
-	copy:remove_children("nomirror", xmlns_fmuc);
+	crossing.clean(copy);
 	remove_forged_delays(copy, room.jid);
 	ids.clean_from_master(copy, room);
 	return copy, master_delay(copy, room.fmuc.master);
@@ -151,6 +152,7 @@ local function handle_message_error(room_jid, room, stanza)
 		local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
 		if sender then
 			local copy = st.clone(stanza);
+			crossing.clean(copy);
 			copy.attr.from, copy.attr.to = room_jid, sender;
 			if echo then copy.attr.id = echo.id; end
 			module:send(copy);

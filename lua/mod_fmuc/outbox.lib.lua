@@ -10,6 +10,7 @@
 
 local datetime = require "util.datetime";
 local delivery = module:require "delivery";
+local crossing = module:require "crossing";
 local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
@@ -35,8 +36,6 @@ local outbox = {};
 -- The message as the master gets it (M17)
 local function for_master(stanza, room, occupant_jid)
 	local copy = st.clone(stanza);
-	copy:remove_children("nomirror", xmlns_fmuc);
-	copy:remove_children("fmuc", xmlns_fmuc);
 	copy:remove_children("x", xmlns_muc_user);
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
 	return copy;
@@ -144,6 +143,7 @@ function outbox.handle_groupchat(origin, stanza, room)
 	local user = stanza.attr.from;
 	local occupant = room:get_occupant_by_real_jid(user);
 	if not occupant or not room.fmuc then return; end -- mod_muc refuses
+	crossing.clean(stanza); -- G21
 	ids.clean_from_user(stanza, room);
 	stanza.attr.id = stanza.attr.id or new_id();
 	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");

@@ -5,6 +5,8 @@ local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local crossing = module:require "crossing";
+
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -30,10 +32,31 @@ end
 -- Codes that say "this is you", or that come of entering the room, which is between this mirror and its user
 local own_codes = { ["110"] = true; ["201"] = true; ["210"] = true };
 
+local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- besides none
+
+-- One <x/> with one item, as clients expect: what a second one says, they may believe instead
+local function keep_first(stanza)
+	local x, item;
+	stanza:maptags(function (child)
+		if child.name ~= "x" or child.attr.xmlns ~= xmlns_muc_user then return child; end
+		if x then return nil; end
+		x = child;
+		return child;
+	end);
+	x:maptags(function (child)
+		if child.name ~= "item" then return child; end
+		if item then return nil; end
+		item = child;
+		if not known_affiliations[child.attr.affiliation] then child.attr.affiliation = "none"; end
+		return child;
+	end);
+end
+
 -- for_local_users(room, stanza, occupant_jid) -> what they get of it, without `to` and `id`
 function presences.for_local_users(room, stanza, occupant_jid)
 	local copy, info = st.clone(stanza), room.fmuc.info;
-	copy:remove_children("fmuc", xmlns_fmuc);
+	crossing.clean(copy);
+	keep_first(copy);
 	ids.clean_from_master(copy, room);
 	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
 	local hide = info and not info.features.muc_nonanonymous;

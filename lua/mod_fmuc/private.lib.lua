@@ -75,6 +75,7 @@ local function handle_error(room, stanza)
 	user = user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
 	if not user then return; end
 	local copy = st.clone(stanza);
+	crossing.clean(copy);
 	copy.attr.from, copy.attr.to = from, user;
 	module:send(copy);
 end

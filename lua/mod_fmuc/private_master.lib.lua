@@ -183,9 +183,10 @@ local function handle_private(event)
 	local stanza = event.stanza;
 	local from, type = stanza.attr.from, stanza.attr.type;
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	if not room or not room.fmuc then return; end
 	local link = links.get(room, jid_bare(from));
 	if link then return from_link(room, link, event); end
+	if stanza.name == "message" then crossing.clean(stanza); end -- G21
+	if not room or not room.fmuc then return; end
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
 	if not target or type == "error" or type == "result" or type == "groupchat" then return; end
 	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses

@@ -67,6 +67,7 @@ module:hook("message/full", function (event)
 	local room = mirrored.get(room_jid);
 	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
 	local copy = st.clone(stanza);
+	crossing.clean(copy);
 	copy.attr.from = room_jid;
 	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	return true;

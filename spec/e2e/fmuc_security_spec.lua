@@ -1,0 +1,234 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc against services and clients that lie: what they may not do, what nobody gets to see of it, and what it may cost at most.
+
+local bed = require "bed";
+local fake_master = require "e2e.fake_master";
+local federation = require "e2e.federation";
+local st = require "util.stanza";
+
+local join, enter, error_condition = federation.join, federation.enter, federation.error_condition;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+
+-- a service on the remote server that says what it likes
+local liar_config = federation.mirror_config .. [[
+Component "liar.remote.example.com"
+	component_secret = "hush"
+]];
+local lair = "jabberchat\\40talk.example.com@liar.remote.example.com";
+
+local function claim(user, nick, from)
+	return st.presence({ from = from or lair; to = master_room .. "/" .. nick }):tag("fmuc", { xmlns = xmlns_fmuc; from = user }):up();
+end
+
+local function expect_refusal(liar, nick, condition, from)
+	assert.equal(condition, error_condition(liar:expect { "presence", type = "error", to = (from or lair) .. "/" .. nick }));
+end
+
+-- the stanza with what only services may say to each other
+local function with_fmuc(stanza)
+	return stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = "kev@remote.example.com/Swift"; sent = "0" }):up()
+		:tag("nomirror", { xmlns = xmlns_fmuc }):up();
+end
+
+local function is_marked(stanza)
+	return tostring(stanza):find(xmlns_fmuc, 1, true) ~= nil;
+end
+
+local function expect_unmarked(client, pattern)
+	local stanza = client:expect(pattern);
+	assert.is_false(is_marked(stanza), tostring(stanza));
+end
+
+-- how many lines of the node's log have that text
+local function count_lines(node, text)
+	local count = 0;
+	for line in io.lines(node.dir .. "/prosody.log") do
+		if line:find(text, 1, true) then count = count + 1; end
+	end
+	return count;
+end
+
+for version in bed.versions() do
+describe("fmuc security, Prosody " .. version, function ()
+	local versions = { master = version; mirror = version };
+
+	it("takes nobody for the owner of a top-level domain, nor another spelling for another name (G19 G20)", bed.scenario(function (s)
+		local config = [[
+VirtualHost "remote.example.com"
+Component "liar.lit"
+	component_secret = "hush"
+Component "mirror.xn--bcher-kva.example"
+	component_secret = "hush"
+Component "sub.denied.example"
+	component_secret = "hush"
+]];
+		local f = federation.new(s, versions, { mirror = config; master = federation.master_config .. [[
+	fmuc_deny_peers = { "mirror.bücher.example", "denied.example" }
+]] });
+		local lits = "jabberchat\\40talk.example.com@liar.lit";
+		local liar = f.remote:component("liar.lit", "hush");
+		liar:send(claim("romeo@lit/x", "Romeo", lits));
+		expect_refusal(liar, "Romeo", "forbidden", lits);
+		liar:send(claim("CURTIS@Example.COM/x", "Curtis2", lits));
+		expect_refusal(liar, "Curtis2", "forbidden", lits);
+		for _, host in ipairs { "mirror.xn--bcher-kva.example", "sub.denied.example" } do
+			local peer, room = f.remote:component(host, "hush"), "jabberchat\\40talk.example.com@" .. host;
+			peer:send(claim("bot@" .. host .. "/x", "Bot", room));
+			expect_refusal(peer, "Bot", "forbidden", room);
+		end
+		f.curtis:sync();
+		f.curtis:expect_none({ "presence" }, 0);
+	end));
+
+	it("takes for a mirror only what has the room's name (M1 G24)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = liar_config });
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		for _, from in ipairs {
+			"kev@liar.remote.example.com"; -- somebody's bare JID
+			"liar.remote.example.com";
+			"other\\40talk.example.com@liar.remote.example.com";
+			"jabberchat\\40talk.example.com\\40liar.remote.example.com@liar.remote.example.com";
+		} do
+			liar:send(claim("kev@remote.example.com/x", "Kev", from));
+			expect_refusal(liar, "Kev", "not-allowed", from);
+		end
+		f.curtis:sync();
+		f.curtis:expect_none({ "presence" }, 0);
+	end));
+
+	it("writes one line about a service that is refused again and again (G20)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = liar_config });
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		for i = 1, 30 do
+			liar:send(claim("curtis@example.com/x" .. i, "Nick" .. i));
+			expect_refusal(liar, "Nick" .. i, "forbidden");
+		end
+		assert.equal(1, count_lines(f.talk, "Refused"));
+	end));
+
+	it("lets no <fmuc> or <nomirror> of a direct user through (G21 M22)", bed.scenario(function (s)
+		local f = federation.meet(s, versions);
+		local eve = f.talk:client("eve@example.com/x");
+		eve:send(with_fmuc(join(master_room, "Eve")));
+		for _, client in ipairs { f.curtis, eve } do expect_unmarked(client, { "presence", from = master_room .. "/Eve" }); end
+		expect_unmarked(f.kev, { "presence", from = mirror_room .. "/Eve" });
+		for _, to in ipairs { master_room .. "/Eve", master_room } do
+			eve:send(with_fmuc(st.presence({ to = to }):text_tag("show", "away")));
+			expect_unmarked(f.curtis, { "presence", from = master_room .. "/Eve" });
+			expect_unmarked(f.kev, { "presence", from = mirror_room .. "/Eve" });
+		end
+		eve:send(with_fmuc(st.message({ to = master_room; type = "groupchat"; id = "g" }):text_tag("body", "hi")));
+		for _, client in ipairs { f.curtis, f.kev, f.bob } do expect_unmarked(client, { "message", id = "g" }); end
+		eve:send(with_fmuc(st.message({ to = master_room .. "/Curtis"; type = "chat"; id = "c" }):text_tag("body", "psst")));
+		expect_unmarked(f.curtis, { "message", id = "c" });
+		for _, stanza in ipairs(f.link:sent(f.talk)) do
+			if stanza.name == "message" or stanza.attr.from == master_room .. "/Eve" then assert.is_false(is_marked(stanza), tostring(stanza)); end
+		end
+		eve:send(with_fmuc(st.presence({ to = master_room .. "/Eve"; type = "unavailable" })));
+		expect_unmarked(f.curtis, { "presence", type = "unavailable" });
+	end));
+
+	it("lets no <fmuc> or <nomirror> of a mirror or its users through (G21)", bed.scenario(function (s)
+		local f = federation.meet(s, versions, { mirror = liar_config });
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		liar:send(claim("imp@liar.remote.example.com/x", "Imp"));
+		expect_unmarked(f.curtis, { "presence", from = master_room .. "/Imp" });
+		liar:send(with_fmuc(st.message({ from = lair .. "/Imp"; to = master_room; type = "groupchat"; id = "g" }):text_tag("body", "hi")));
+		liar:send(st.presence({ from = lair; to = master_room .. "/Imp" }):tag("fmuc", { xmlns = xmlns_fmuc }):up():text_tag("show", "away"));
+		for _, client in ipairs { f.curtis, f.kev } do
+			expect_unmarked(client, { "message", id = "g" });
+			expect_unmarked(client, { "presence", has = "show" });
+		end
+		f.kev:send(with_fmuc(st.message({ to = mirror_room; type = "groupchat"; id = "k" }):text_tag("body", "hi")));
+		f.kev:send(with_fmuc(st.presence({ to = mirror_room .. "/Kev" }):text_tag("show", "dnd")));
+		f.kev:send(with_fmuc(st.message({ to = mirror_room .. "/Bob"; type = "chat"; id = "p" }):text_tag("body", "psst")));
+		for _, client in ipairs { f.curtis, f.kev, f.bob } do
+			expect_unmarked(client, { "message", id = "k" });
+			expect_unmarked(client, { "presence", has = "show" });
+		end
+		expect_unmarked(f.bob, { "message", id = "p" });
+	end));
+
+	it("lets no <fmuc> of a master through to clients (G21 N11)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		fake_master.admit(f, f.kev, "Kev");
+		f.fake:send(fake_master.presence("Alice"):tag("nomirror", { xmlns = xmlns_fmuc }):up());
+		f.fake:send(with_fmuc(fake_master.presence("Kev"):text_tag("show", "away")));
+		f.fake:send(with_fmuc(fake_master.message("Alice", "hi", "g")));
+		f.fake:send(with_fmuc(fake_master.presence(nil):tag("x", { xmlns = "vcard-temp:x:update" }):text_tag("photo", "00"):up()));
+		f.fake:send(with_fmuc(st.message({ from = fake_master.room .. "/Alice"; to = fake_master.mirror .. "/Kev"; type = "chat"; id = "c" })
+			:text_tag("body", "psst")));
+		expect_unmarked(f.kev, { "presence", from = fake_master.mirror .. "/Alice" });
+		expect_unmarked(f.kev, { "presence", from = fake_master.mirror .. "/Kev"; has = "show" });
+		expect_unmarked(f.kev, { "message", id = "g" });
+		expect_unmarked(f.kev, { "presence", has = "{vcard-temp:x:update}x" });
+		expect_unmarked(f.kev, { "message", id = "c" });
+	end));
+
+	it("shows of a master's presence one item, with values that exist, and no code that is another's (G14 G21)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		fake_master.admit(f, f.kev, "Kev");
+		f.fake:send(fake_master.presence("Alice", nil, nil, { "110", "201" }, { affiliation = "emperor"; role = "none" })
+			:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("status", { code = "110" }):up()
+				:tag("item", { affiliation = "owner"; role = "moderator"; jid = "kev@remote.example.com" }):up():up());
+		local seen = f.kev:expect { "presence", from = fake_master.mirror .. "/Alice" };
+		local elements = 0;
+		for x in seen:childtags("x", "http://jabber.org/protocol/muc#user") do
+			elements = elements + 1;
+			assert.is_nil(x:get_child("status"));
+			assert.same({ "none", "participant" }, { x:find("item@affiliation"), x:find("item@role") });
+		end
+		assert.equal(1, elements);
+	end));
+
+	it("survives stanzas that make no sense (M19)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.believing_config .. "Component \"liar.remote.example.com\"\n\tcomponent_secret = \"hush\"\n");
+		fake_master.admit(f, f.kev, "Kev");
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		liar:send(claim("imp@liar.remote.example.com/x", "Imp"));
+		f.curtis:expect { "presence", from = master_room .. "/Imp" };
+		local types = { "error", "unavailable", "subscribe", "probe", "groupchat", "chat", "headline", "normal", "result", "rubbish", false };
+		local children = { with_fmuc, function (stanza) return stanza; end,
+			function (stanza) return stanza:tag("error"):up(); end,
+			function (stanza) return stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = "imp@liar.remote.example.com/x"; bandwidth = "x" })
+				:tag("history", { seconds = "1e400"; since = "never"; maxstanzas = "-1" }):up():text_tag("password", ""):up(); end;
+			function (stanza) return stanza:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("destroy", { jid = "@@" }):up()
+				:tag("invite", { to = "@@" }):up():tag("status"):up():up(); end;
+			function (stanza) return stanza:tag("subject"):up():tag("delay", { xmlns = "urn:xmpp:delay"; stamp = "now" }):up(); end;
+		};
+		for _, name in ipairs { "presence", "message", "iq" } do
+			for _, type in ipairs(types) do
+				for _, fill in ipairs(children) do
+					for _, nick in ipairs { "", "/Imp", "/Ghost", "/Kev" } do
+						local attr = { type = type or nil; id = name == "iq" and "x" or nil };
+						if name ~= "iq" or type == "error" or type == "result" then
+							for _, from in ipairs { lair, lair .. "/Imp" } do
+								attr.from, attr.to = from, master_room .. nick;
+								liar:send(fill(st.stanza(name, attr)));
+							end
+							attr.to = fake_master.mirror .. nick;
+							for _, from in ipairs { "", "/Alice", nick } do
+								attr.from = fake_master.room .. from;
+								f.fake:send(fill(st.stanza(name, attr)));
+							end
+						end
+					end
+				end
+			end
+		end
+		f.curtis:sync();
+		f.kev:sync();
+		liar:send(st.iq({ type = "get"; id = "last"; from = "liar.remote.example.com"; to = "talk.example.com" }):tag("ping", { xmlns = "urn:xmpp:ping" }));
+		liar:expect { "iq", id = "last" };
+		f.fake:send(st.iq({ type = "get"; id = "last"; from = "fake.example.com"; to = "mirror.remote.example.com" })
+			:tag("ping", { xmlns = "urn:xmpp:ping" }));
+		f.fake:expect { "iq", id = "last" };
+		-- both still do their work
+		f.curtis:drain();
+		enter(f.remote:client("ann@remote.example.com/x"), "Ann");
+		f.curtis:expect { "presence", from = master_room .. "/Ann" };
+	end));
+end);
+end

@@ -99,6 +99,34 @@ describe("fmuc_bandwidth, Prosody " .. version, function ()
 		alice:expect { "presence", type = "unavailable", from = master_room .. "/Bob" };
 	end));
 
+	it("no-status: an outage brings no status across, and takes none away (G25 G3)", bed.scenario(function (s)
+		local f = populate(s, version, "no-status");
+		status(f.kev, mirror_room, "Kev", "away");
+		f.bob:expect { "presence", from = mirror_room .. "/Kev", where = shows "away" };
+		f.bob:drain();
+		f.link:cut();
+		federation.say(f.curtis, master_room, "meanwhile");
+		f.curtis:expect { "message", body = "meanwhile" };
+		status(f.curtis, master_room, "Curtis", "dnd");
+		status(f.kev, mirror_room, "Kev", "xa");
+		f.bob:expect { "presence", from = mirror_room .. "/Kev", where = shows "xa" };
+		s:wait(1);
+		f.link:restore();
+		f.bob:expect({ "message", body = "meanwhile" }, 30);
+		federation.say(f.curtis, master_room, "later");
+		f.bob:expect({ "message", body = "later" }, 30);
+		s:wait(1);
+		f.bob:expect_none({ "presence" }, 0);
+		local ann = f.remote:client("ann@remote.example.com/Dino");
+		ann:send(federation.join(mirror_room, "Ann"));
+		ann:expect({ "presence", from = mirror_room .. "/Kev", where = shows "xa" }, 10);
+		status(f.curtis, master_room, "Curtis", "away");
+		f.curtis:expect { "presence", from = master_room .. "/Curtis", where = shows "away" };
+		for _, node in ipairs { f.remote, f.talk } do
+			for _, stanza in ipairs(f.link:sent(node)) do assert.is_nil(stanza:get_child("show")); end
+		end
+	end));
+
 	it("messages: chat states and markers are for local users, and left out of what crosses (G25)", bed.scenario(function (s)
 		local f = populate(s, version, "messages");
 		f.kev:send(message(mirror_room, "typing", "composing", chatstates));

@@ -93,10 +93,17 @@ local function take_echo(room_jid, stanza)
 	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza);
 end
 
+-- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
+-- had its own.
+local function archive_shown(room, echo, copy, delay)
+	if echo.stanza:get_child("nomirror", xmlns_fmuc) then return; end
+	ids.mark_history(copy, room, delay and datetime.parse(delay.attr.stamp) or os.time());
+end
+
 local function handle_groupchat(room, stanza)
 	local state = room.fmuc;
 	local echo = take_echo(room.jid, stanza);
-	if echo and echo.shown then return; end
+	if echo and echo.shown then return archive_shown(room, echo, for_users(room, stanza)); end
 	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	if is_subject(copy) then
@@ -125,7 +132,8 @@ function messages.missed(room, stanza)
 		return room:broadcast_message(copy);
 	end
 	local echo = take_echo(room.jid, stanza);
-	if echo and echo.shown or seen.has(room.fmuc, stanza, delay and delay.attr.stamp) then return; end
+	if echo and echo.shown then return archive_shown(room, echo, copy, delay); end
+	if seen.has(room.fmuc, stanza, delay and delay.attr.stamp) then return; end
 	seen.add(room.fmuc, stanza);
 	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	if not delay then return room:broadcast_message(copy); end

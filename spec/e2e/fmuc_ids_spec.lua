@@ -212,6 +212,23 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		end, 5, "the new name");
 	end));
 
+	it("archives what was said while the mirror was alone, once the master has it (G8)", bed.scenario(function (s)
+		local f = meet(s, versions, { master = archiving_master;
+			mirror = archiving_mirror .. "\tfmuc_grace_period = 1; fmuc_outage_policy = \"autonomous\"\n" });
+		f.link:cut();
+		say(f.kev, mirror_room, "alone");
+		f.bob:expect({ "message", body = "alone" }, 15);
+		say(f.bob, mirror_room, "indeed");
+		f.kev:expect { "message", body = "indeed" };
+		f.link:restore();
+		f.curtis:expect({ "message", body = "indeed" }, 30);
+		say(f.curtis, master_room, "welcome back");
+		f.kev:expect({ "message", body = "welcome back" }, 20);
+		local list = query(f.curtis, master_room);
+		assert.equal(3, #list);
+		assert.same(list, query(f.kev, mirror_room));
+	end));
+
 	for what, mirror_config in pairs { ["an archive"] = archiving_mirror; ["no archive"] = federation.mirror_config } do
 	it("shows no identifier that a client made up, with " .. what .. " (G9 G10)", bed.scenario(function (s)
 		local f = meet(s, versions, { master = archiving_master; mirror = mirror_config });

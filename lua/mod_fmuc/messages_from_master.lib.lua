@@ -8,6 +8,7 @@ local st = require "util.stanza";
 local crossing = module:require "crossing";
 
 local xmlns_delay = "urn:xmpp:delay";
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local mirrored, outbox, from_master, ids, room_info, outage, resync, seen;

@@ -4,6 +4,7 @@
 
 local bed = require "bed";
 local federation = require "e2e.federation";
+local fake = require "e2e.fake_master";
 local st = require "util.stanza";
 
 local enter, say, meet = federation.enter, federation.say, federation.meet;
@@ -227,6 +228,19 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		local list = query(f.curtis, master_room);
 		assert.equal(3, #list);
 		assert.same(list, query(f.kev, mirror_room));
+	end));
+
+	it("shows and archives once what a master returns that it should not (G8 M22)", bed.scenario(function (s)
+		local f = fake.new(s, versions, archiving_mirror .. "\tfmuc_nomirror = true\n");
+		fake.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", xmlns_sid });
+		say(f.kev, fake.mirror, "hello", "m1");
+		local shown = f.kev:expect { "message", body = "hello" };
+		f.fake:expect { "message", body = "hello" };
+		f.fake:send(fake.message("Kev", "hello", "m1"):tag("stanza-id", { xmlns = xmlns_sid; by = fake.room; id = "theirs" }):up());
+		f.fake:send(fake.message("Alice", "next"):tag("stanza-id", { xmlns = xmlns_sid; by = fake.room; id = "next" }):up());
+		f.kev:expect { "message", body = "next" };
+		f.kev:expect_none({ "message" }, 0);
+		assert.same({ stanza_ids(shown)[fake.mirror] .. " hello", "next next" }, query(f.kev, fake.mirror));
 	end));
 
 	for what, mirror_config in pairs { ["an archive"] = archiving_mirror; ["no archive"] = federation.mirror_config } do

@@ -21,6 +21,7 @@ build = {
 			["mod_fmuc.bandwidth"] = "lua/mod_fmuc/bandwidth.lib.lua",
 			["mod_fmuc.bandwidth_mirror"] = "lua/mod_fmuc/bandwidth_mirror.lib.lua",
 			["mod_fmuc.commands"] = "lua/mod_fmuc/commands.lib.lua",
+			["mod_fmuc.bounds"] = "lua/mod_fmuc/bounds.lib.lua",
 			["mod_fmuc.crossing"] = "lua/mod_fmuc/crossing.lib.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
 			["mod_fmuc.former"] = "lua/mod_fmuc/former.lib.lua",

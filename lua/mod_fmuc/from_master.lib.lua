@@ -12,6 +12,7 @@ local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local bounds = module:require "bounds";
 local same = module:require "same";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -224,6 +225,7 @@ local function handle_occupant(room, occupant_jid, stanza)
 	local copy, id = presences.for_local_users(room, stanza, occupant_jid), stanza.attr.id;
 	local mark = stanza:get_child("fmuc", xmlns_fmuc);
 	if stanza.attr.type == nil then
+		if not bounds.admits(room, occupant_jid, copy, mirrored.is_local(room, occupant_jid)) then return; end
 		complete_item(copy:get_child("x", xmlns_muc_user));
 	elseif end_room(room, copy) then
 		return;

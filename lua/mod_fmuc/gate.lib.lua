@@ -5,6 +5,7 @@
 -- wait here meanwhile. Masters listed in fmuc_allow_masters are taken for what the admin says they are.
 
 local jid_bare = require "util.jid".bare;
+local jid_resource = require "util.jid".resource;
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
@@ -17,7 +18,7 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 local first = 3;
 
 -- Users who wait; the rest is told to come later
-local max_held, max_held_for_room = 1000, 200;
+local max_held, max_held_for_room, max_held_for_user = 1000, 200, 100;
 
 local mirrored, refuse_join, room_info;
 
@@ -26,10 +27,16 @@ local held;
 
 local gate = {};
 
-local function count_held()
-	local count = 0;
-	for _, joins in pairs(held) do count = count + #joins; end
-	return count;
+-- count_held(user) -> how many wait, and how many of them are that user's (bare JID)
+local function count_held(user)
+	local count, of_user = 0, 0;
+	for _, joins in pairs(held) do
+		count = count + #joins;
+		for _, join in ipairs(joins) do
+			if jid_bare(join.attr.from) == user then of_user = of_user + 1; end
+		end
+	end
+	return count, of_user;
 end
 
 -- error_for(master, info) -> type, condition, text for the user when that room cannot be mirrored; or nil
@@ -78,7 +85,8 @@ end
 
 local function hold(room_jid, master, stanza)
 	local joins = held[room_jid] or {};
-	if #joins >= max_held_for_room or count_held() >= max_held then
+	local count, of_user = count_held(jid_bare(stanza.attr.from));
+	if #joins >= max_held_for_room or count >= max_held or of_user >= max_held_for_user then
 		return refuse_join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
 	end
 	local is_first = held[room_jid] == nil;
@@ -91,8 +99,23 @@ local function hold(room_jid, master, stanza)
 	return true;
 end
 
+-- G18: a mirrored room is not mirrored again. The refusal is for the user there, as a master's (M8).
+local function refuse_mirror(stanza)
+	local refusal = st.error_reply(stanza, "cancel", "not-allowed", "This is a mirror. Join the room that it mirrors.");
+	refusal.attr.from, refusal.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
+	module:fire_event("fmuc-join-refused", { error = refusal:get_child("error") });
+	module:send(refusal);
+	return true;
+end
+
+local function is_from_mirror(stanza)
+	local from = stanza.attr.from;
+	return stanza:get_child("fmuc", xmlns_fmuc) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
+end
+
 module:hook("presence/full", function (event)
 	local stanza = event.stanza;
+	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
 	if stanza.attr.type == "unavailable" then return take_back(stanza); end
 	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
 	local room_jid = jid_bare(stanza.attr.to);

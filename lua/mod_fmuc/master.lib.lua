@@ -15,6 +15,7 @@ local jid_resource = require "util.jid".resource;
 local during = module:require "delivery".during;
 local trust = module:require "trust";
 local adoption = module:require "adoption";
+local bounds = module:require "bounds";
 local crossing = module:require "crossing";
 local links = module:require "links";
 local requests = module:require "requests";
@@ -108,6 +109,9 @@ local function handle_join(event, fmuc)
 		return refuse(origin, stanza, user_on_mirror, "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror");
 	elseif (present_as and not held) or (held and jid_bare(held) ~= jid_bare(real_jid)) then
 		return refuse(origin, stanza, user_on_mirror, "cancel", "conflict");
+	elseif link and not held and not bounds.has_place(link, link.nicks) then
+		once("full\0" .. peer, "info", "Refused %s in %s: %s brings %d others (fmuc_max_occupants)", real_jid, room_jid, link_jid, bounds.max_occupants);
+		return refuse(origin, stanza, user_on_mirror, "wait", "service-unavailable", "This mirror brings too many users");
 	end
 
 	-- Our extension (G3): a limit of history in a join through a mirror asks for a resync; "0" says that nothing but this user is missing
@@ -236,9 +240,11 @@ module:require "strays" { muc = muc; links = links };
 module:hook("muc-occupant-left", function (event)
 	local room, nick = event.room, jid_resource(event.nick);
 	if not room.fmuc then return; end
+	local left = {}; -- a user may have come through several mirrors
 	for _, link in pairs(room.fmuc.links) do
-		if link.nicks[nick] then return links.remove_user(room, link, nick); end
+		if link.nicks[nick] then left[#left + 1] = link; end
 	end
+	for _, link in ipairs(left) do links.remove_user(room, link, nick); end
 end);
 
 module:hook("muc-room-restored", function (event) links.revive(event.room); end);

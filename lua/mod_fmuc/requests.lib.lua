@@ -4,11 +4,12 @@
 -- What is to be done with the answer is a record and the name of its kind, not a function, so that requests outlive a reload.
 
 local pending = require "prosody_relay.pending";
+local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
 -- A request is at most this much, so that a peer who never answers cannot fill the memory
-local max_outstanding = 1000;
+local max_outstanding, max_of_one_user = 1000, 300;
 
 local id_prefix = "fmuc-iq-";
 
@@ -30,10 +31,21 @@ function requests.get(from, to)
 	return st.iq({ type = "get"; from = from; to = to; id = id_prefix .. new_id() });
 end
 
+-- How many requests are for that user, if they are many
+local function count_for(user)
+	if table_of_requests:count() < max_of_one_user then return 0; end
+	local count = 0;
+	for _, record in table_of_requests:each() do
+		if record.asker and jid_bare(record.asker) == user then count = count + 1; end
+	end
+	return count;
+end
+
 -- send(kind, iq, record, timeout) -> true; or nil when too many are on their way. iq: stanza with `from` and `to`, its id is replaced;
--- record: table, what the handler needs; its fields kind, own and peer are ours
+-- record: table, what the handler needs; its fields kind, own and peer are ours, asker (JID) is the user for whom it is
 function requests.send(kind, iq, record, timeout)
 	if table_of_requests:count() >= max_outstanding then return nil; end
+	if record.asker and count_for(jid_bare(record.asker)) >= max_of_one_user then return nil; end
 	record.kind, record.own, record.peer = kind, iq.attr.from, iq.attr.to;
 	iq.attr.id = id_prefix .. new_id();
 	table_of_requests:add(iq.attr.id, record, timeout);

@@ -97,7 +97,7 @@ function room_info.fetch(room_jid, master, asker)
 		return true;
 	end
 	local iq = requests.get(room_jid, master):tag("query", { xmlns = xmlns_disco_info }):up();
-	return requests.send("room-info", iq, { askers = { asker } }, deadline);
+	return requests.send("room-info", iq, { askers = { asker }; asker = asker and asker.attr.from }, deadline);
 end
 
 -- prepare(room): for a room that a user is about to enter

@@ -98,14 +98,22 @@ Component "sub.denied.example"
 		f.curtis:expect_none({ "presence" }, 0);
 	end));
 
-	it("writes one line about a service that is refused again and again (G20)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { mirror = liar_config });
+	it("writes one line about a service that is refused again and again, and counts (G20)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = liar_config; global = 'statistics = "internal"; statistics_interval = "manual"' });
 		local liar = f.remote:component("liar.remote.example.com", "hush");
 		for i = 1, 30 do
 			liar:send(claim("curtis@example.com/x" .. i, "Nick" .. i));
 			expect_refusal(liar, "Nick" .. i, "forbidden");
 		end
 		assert.equal(1, count_lines(f.talk, "Refused"));
+		assert.equal(30, f.talk:eval([[
+			local family = require "core.statsmanager".get_metric_registry():get_metric_families()["prosody_mod_fmuc/joins_refused"];
+			for labels, metric in family:iter_metrics() do
+				for _, _, value in metric:iter_samples() do
+					if labels[2] == "forbidden" then return value; end
+				end
+			end
+		]]));
 	end));
 
 	it("lets no <fmuc> or <nomirror> of a direct user through (G21 M22)", bed.scenario(function (s)
@@ -181,6 +189,98 @@ Component "sub.denied.example"
 			assert.same({ "none", "participant" }, { x:find("item@affiliation"), x:find("item@role") });
 		end
 		assert.equal(1, elements);
+	end));
+
+	it("takes from a mirror no more users than it may bring, and the next when one leaves (G19)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = liar_config; master = federation.master_config .. "\tfmuc_max_occupants = 3\n" });
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		local function bring(i) liar:send(claim("u" .. i .. "@liar.remote.example.com/x", "U" .. i)); end
+		for i = 1, 3 do bring(i); end
+		for i = 4, 20 do
+			bring(i);
+			expect_refusal(liar, "U" .. i, "service-unavailable");
+		end
+		bring(2); -- again: it knows nothing any more
+		liar:expect { "presence", type = false; from = master_room .. "/Curtis" };
+		liar:send(st.presence({ from = lair; to = master_room .. "/U1"; type = "unavailable" }));
+		bring(4);
+		liar:expect { "presence", type = false; from = master_room .. "/U4" };
+		bring(1);
+		expect_refusal(liar, "U1", "service-unavailable");
+		assert.equal(1, count_lines(f.talk, "Refused"));
+		enter(f.kev, "Kev"); -- others have their own
+	end));
+
+	it("shows of a lying master's occupants so many and so much (G19)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.believing_config .. "\tfmuc_max_occupants = 20\n");
+		fake_master.admit(f, f.kev, "Kev");
+		local long = ("x"):rep(20000);
+		f.fake:send(fake_master.presence("Long"):text_tag("status", long));
+		assert.is_nil(f.kev:expect({ "presence", from = fake_master.mirror .. "/Long" }):get_child("status"));
+		f.fake:send(fake_master.presence("Longer", nil, nil, nil, { affiliation = "none"; role = "participant"; jid = long }));
+		for i = 1, 100 do f.fake:send(fake_master.presence("N" .. i)); end
+		f.fake:send(fake_master.message(nil, "end", "end"));
+		f.kev:expect { "message", id = "end" };
+		local shown = 0;
+		for _, stanza in ipairs(f.kev:drain()) do
+			assert.not_equal(fake_master.mirror .. "/Longer", stanza.attr.from);
+			if stanza.name == "presence" then shown = shown + 1; end
+		end
+		assert.equal(18, shown); -- besides Kev and Long
+		f.fake:send(fake_master.presence("N1", nil, "unavailable"));
+		f.fake:send(fake_master.presence("Late"));
+		f.kev:expect { "presence", type = false; from = fake_master.mirror .. "/Late" };
+		f.remote:allow_log("has more than 20 occupants");
+		f.remote:allow_log("too long to be kept");
+		assert.equal(1, count_lines(f.remote, "has more than 20 occupants"));
+	end));
+
+	it("lets one user not take all places of those who wait for a server (G20)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.mirror_config); -- the room's server says nothing
+		for i = 1, 101 do f.kev:send(join(("r%d\\40fake.example.com@mirror.remote.example.com"):format(i), "Kev")); end
+		assert.equal("resource-constraint", error_condition(f.kev:expect { "presence", type = "error" }));
+		f.kev:expect_none({ "presence" }, 0);
+		local bob = f.remote:client("bob@remote.example.com/x");
+		bob:send(join(fake_master.mirror, "Bob"));
+		bob:sync();
+		bob:expect_none({ "presence" }, 0);
+		for i = 1, 301 do
+			bob:send(st.iq({ type = "get"; id = "q"; to = ("s%d\\40fake.example.com@mirror.remote.example.com"):format(i) })
+				:tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }));
+		end
+		assert.equal("resource-constraint", error_condition(bob:expect { "iq", type = "error"; id = "q" }));
+		f.kev:send(st.iq({ type = "get"; id = "q"; to = "t\\40fake.example.com@mirror.remote.example.com" })
+			:tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }));
+		f.fake:expect { "iq", to = "t@fake.example.com" };
+	end));
+
+	it("has no mirrors of mirrors (G18)", bed.scenario(function (s)
+		local listed = federation.mirror_config .. "\tfmuc_allow_masters = { \"mirror.third.example\", \"talk.example.com\" }\n";
+		local f = federation.new(s, versions, { mirror = listed });
+		local third = s:node { version = version; config = [[
+			VirtualHost "third.example"
+			Component "mirror.third.example" "fmuc"
+				fmuc_allow_masters = { "talk.example.com" }
+			Component "mirror2.third.example" "fmuc"
+		]] };
+		local tom = third:client("tom@third.example/x");
+		local inner = "jabberchat\\40talk.example.com@mirror.third.example";
+		enter(tom, "Tom", inner);
+		local function escape(room) return (room:gsub("\\40", "\\5c40"):gsub("@", "\\40")); end
+		local function refused(client, room, condition)
+			client:send(join(room, "Nick"));
+			assert.equal(condition, error_condition(client:expect { "presence", type = "error", from = room .. "/Nick" }));
+		end
+		-- the other server has been told that there are rooms
+		refused(f.kev, escape(inner) .. "@mirror.remote.example.com", "not-allowed");
+		refused(tom, escape(inner) .. "@mirror.third.example", "jid-malformed"); -- itself
+		refused(tom, escape(inner) .. "@mirror2.third.example", "not-allowed"); -- this server's
+		refused(tom, escape("jabberchat\\40talk.example.com@mirror.remote.example.com") .. "@mirror2.third.example", "feature-not-implemented");
+		-- and around in a circle
+		local circle = escape(escape("x@mirror.remote.example.com") .. "@mirror.third.example") .. "@mirror.remote.example.com";
+		refused(f.kev, circle, "not-allowed");
+		tom:sync();
+		tom:expect_none({ "presence", from = "~Nick$" }, 0);
 	end));
 
 	it("survives stanzas that make no sense (M19)", bed.scenario(function (s)

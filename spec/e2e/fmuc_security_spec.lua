@@ -109,8 +109,8 @@ Component "sub.denied.example"
 		assert.equal(30, f.talk:eval([[
 			local family = require "core.statsmanager".get_metric_registry():get_metric_families()["prosody_mod_fmuc/joins_refused"];
 			for labels, metric in family:iter_metrics() do
-				for _, _, value in metric:iter_samples() do
-					if labels[2] == "forbidden" then return value; end
+				for suffix, _, value in metric:iter_samples() do
+					if labels[2] == "forbidden" and suffix == "_total" then return value; end
 				end
 			end
 		]]));

@@ -155,8 +155,8 @@ local function handle_available(room, occupant_jid, copy, id)
 		return resync.continue(room);
 	end
 	local sessions = state.recipients:by_nick(occupant_jid);
-	-- what the master says of a local user may be known here already, as after an outage
-	if #sessions == 0 or not (known and same(known, copy)) then
+	-- after an outage the master may say what is known here already
+	if not (known and same(known, copy)) then
 		mirrored.set_occupant(room, occupant_jid, copy, sessions);
 		mirrored.show(room, occupant_jid, copy, sessions);
 	end
@@ -233,7 +233,8 @@ local function handle_occupant(room, occupant_jid, stanza)
 	if room.fmuc.line.phase == "joining" then
 		resync.presence(room, occupant_jid, copy, id, mark);
 	elseif stanza.attr.type == nil then
-		if mark and not room.fmuc.waiting[occupant_jid] and not mirrored.is_local(room, occupant_jid) then
+		local asked_for_marks = room.fmuc.line.is_repeated or former.is_known(room.jid);
+		if asked_for_marks and mark and not room.fmuc.waiting[occupant_jid] and not mirrored.is_local(room, occupant_jid) then
 			-- one of this mirror, but not any more; after a restart there is a time to come back
 			local nick = jid_resource(occupant_jid);
 			if not former.had(room.jid, nick) then send_part(room.jid, nick); end

@@ -108,6 +108,7 @@ local function handle_groupchat(room, stanza)
 	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	if is_subject(copy) then
+		if delay and state.synced and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
 		set_subject(room, copy, delay);
 		if not state.synced then return from_master.finish_sync(room); end
 	elseif delay then

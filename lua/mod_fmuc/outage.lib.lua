@@ -221,8 +221,9 @@ local function check_lost(room, line, time)
 		return expire(room);
 	elseif line.asked then
 		local timeout = line.asked.is_doubtful and doubtful_timeout or answer_timeout;
-		if time - math.max(line.asked.at, line.heard) < timeout then return; end
+		if time - math.max(line.asked.at, line.heard) < timeout * line.asked.patience then return; end
 		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);
+		if line.asked.kind == "join" or line.asked.kind == "probe" then return parts.probe.repeat_question(room); end
 		if line.asked.kind == "rejoin" then line.must_join = true; end
 		outage.retry(room);
 	elseif line.phase == "lost" then

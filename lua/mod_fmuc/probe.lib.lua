@@ -19,9 +19,19 @@ local probe = {};
 -- ask(room, kind, stanza, [extra]): sends the question and waits for its answer
 function probe.ask(room, kind, stanza, extra)
 	local asked = extra or {};
-	asked.kind, asked.id, asked.at, asked.sent = kind, stanza.attr.id, now(), room.fmuc.line.sent;
+	asked.kind, asked.id, asked.at, asked.sent, asked.patience = kind, stanza.attr.id, now(), room.fmuc.line.sent, 1;
+	asked.question = stanza;
 	room.fmuc.line.asked = asked; -- first: the answer may be an error that comes at once
-	module:send(stanza);
+	module:send(st.clone(stanza));
+end
+
+-- repeat_question(room): there has been no answer, but no error either. It may have been swallowed, or the link may need longer for it,
+-- and more so next time: the question is the same, so that whichever answer comes is one.
+function probe.repeat_question(room)
+	local asked = room.fmuc.line.asked;
+	asked.at, asked.patience, asked.is_doubtful = now(), asked.patience * 2, nil;
+	if asked.kind == "join" then room.fmuc.line.sent = 0; end
+	module:send(st.clone(asked.question));
 end
 
 -- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then.

@@ -2,6 +2,7 @@
 -- The join of a user whom the master takes to be in the room already: the mirror was cut off, or restarted, and wants to know what it
 -- missed (G3). The room hears of it only if something about the user has changed.
 
+local datetime = require "util.datetime";
 local st = require "util.stanza";
 
 local same = module:require "same";
@@ -40,13 +41,20 @@ local function rejoin(room, origin, join, wants_all)
 	end
 end
 
--- A mirror that resyncs gets what it missed, however much that is. It counts in seconds: the two clocks may differ.
+-- From when on the mirror wants to know: it says so by the clock, and counted back from its question. Clocks may differ, and questions
+-- take a while: the earlier of the two is the safe one.
+local function wanted_since(history)
+	local seconds, since = tonumber(history.attr.seconds), history.attr.since and datetime.parse(history.attr.since);
+	seconds = seconds and os.time() - seconds;
+	return seconds and since and math.min(seconds, since) or seconds or since;
+end
+
+-- A mirror that resyncs gets what it missed, however much that is
 module:hook("muc-get-history", function (event)
 	local state = event.room.fmuc;
 	if not state or not state.resyncing then return; end
 	local history = event.stanza:find("{" .. xmlns_muc .. "}x/history");
-	local seconds = history and tonumber(history.attr.seconds);
-	local since = seconds and os.time() - seconds or event.since;
+	local since = history and wanted_since(history);
 	local next_message = since and journal.since(event.room.jid, since);
 	if not next_message then return; end
 	function event.next_stanza()

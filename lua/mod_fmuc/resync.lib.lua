@@ -4,7 +4,7 @@
 -- before; last, what waited goes out. A link that is slow, or breaks again, meets one question at a time.
 --
 -- room.fmuc.line.resync: nick (occupant JID of the user who joins), copies (occupant JID -> presence), own (occupant JID -> real JID, of
--- users that the master knows as this mirror's; our extension), marked (it is a master that says so), messages, answered.
+-- users that the master knows as this mirror's; our extension), messages, answered.
 -- room.fmuc.line.rejoin: occupant JIDs that are yet to follow; usurpers: occupant JID -> presence of somebody who may have the nick now;
 -- waiting_for: occupant JID of a user whose first join comes in between.
 
@@ -60,9 +60,9 @@ function resync.begin(room)
 	end
 	line.held = nil;
 	line.phase, line.sent, line.rejoin, line.waiting_for = "joining", 0, nil, nil;
+	local question = rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
 	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages };
-	parts.probe.ask(room, "join", rejoin_presence(room, occupant_jid,
-		{ since = datetime.datetime(os.time() - away); seconds = tostring(away) }));
+	parts.probe.ask(room, "join", question);
 end
 
 -- restart_collection(room): the master has opened a new stream before it answered; what came on the old one does not belong to the answer

@@ -228,5 +228,32 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		for _, nick in ipairs { "Curtis", "Dora", "Kev" } do eve:expect { "presence", type = false, from = mirror_room .. "/" .. nick }; end
 		eve:expect_none({ "presence" }, 0);
 	end));
+
+	-- takes its time: that is what it is about
+	it("asks one thing at a time over a slow link (G3 G5)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 8" });
+		for i = 1, 10 do
+			f.talk:client("user" .. i .. "@example.com/desk"):send(join(master_room, "User" .. i));
+			f.kev:expect { "presence", from = mirror_room .. "/User" .. i };
+		end
+		f.link:stall();
+		say(f.curtis, master_room, "missed");
+		f.curtis:expect { "message", body = "missed" };
+		s:wait(0.3);
+		f.link:cut(); -- what was on its way is lost
+		f.link:delay(1);
+		f.link:rate(800); -- a connection, and then who is in the room, take ten seconds each
+		f.link:forget();
+		f.link:restore();
+		f.kev:expect({ "message", body = "missed" }, 60);
+		wait_until_live(s, f);
+		say(f.kev, mirror_room, "here");
+		f.curtis:expect({ "message", body = "here" }, 15);
+		local count = {};
+		for _, stanza in ipairs(f.link:sent(f.remote)) do count[stanza.name] = (count[stanza.name] or 0) + 1; end
+		assert.is_true(count.presence <= 2, "a storm of joins"); -- one user, who asks again after eight seconds; the master has the other
+		assert.is_true((count.iq or 0) <= 3, "a storm of questions: " .. tostring(count.iq));
+		f.kev:expect_none({ "presence" }, 0);
+	end));
 end);
 end

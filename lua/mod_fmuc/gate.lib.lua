@@ -72,15 +72,30 @@ end
 
 module:hook("fmuc-room-info", function (event) release(event.room_jid, event.info); end);
 
--- A user who does not wait any longer
-local function take_back(stanza)
+local function find_held(stanza)
 	local joins = held[jid_bare(stanza.attr.to)];
 	for i, join in ipairs(joins or {}) do
-		if join.attr.from == stanza.attr.from and join.attr.to == stanza.attr.to then
-			table.remove(joins, i);
-			return true;
-		end
+		if join.attr.from == stanza.attr.from and join.attr.to == stanza.attr.to then return joins, i; end
 	end
+end
+
+-- A user who does not wait any longer
+local function take_back(stanza)
+	local joins, i = find_held(stanza);
+	if not joins then return; end
+	table.remove(joins, i);
+	return true;
+end
+
+-- A user whose status changes meanwhile
+local function renew(stanza)
+	local joins, i = find_held(stanza);
+	if not joins then return; end
+	local join = st.clone(stanza);
+	join:add_child(joins[i]:get_child("x", xmlns_muc));
+	join.attr.id = joins[i].attr.id;
+	joins[i] = join;
+	return true;
 end
 
 local function hold(room_jid, master, stanza)
@@ -117,7 +132,8 @@ module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
 	if stanza.attr.type == "unavailable" then return take_back(stanza); end
-	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
+	if stanza.attr.type ~= nil then return; end
+	if not stanza:get_child("x", xmlns_muc) then return renew(stanza); end
 	local room_jid = jid_bare(stanza.attr.to);
 	local master = relay_jid.unmirror(room_jid);
 	if not master or mirrored.get(room_jid) or policy.lists_masters() then return; end

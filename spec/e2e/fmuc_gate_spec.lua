@@ -107,12 +107,16 @@ describe("fmuc mirror and masters that are none, Prosody " .. version, function 
 		f.kev:send(join(mirror_room, "Kev"));
 		f.kev:sync();
 		bob:send(join(mirror_room, "Bob"));
+		bob:send(st.presence({ to = mirror_room .. "/Bob" }):text_tag("show", "away"));
 		bob:sync();
+		bob:expect_none({ "presence" }, 0);
 		local question = f.stranger:expect { "iq", type = "get", has = disco_info };
 		f.remote:reload("fmuc", "mirror.remote.example.com");
 		f.stranger:send(fmuc_info(question));
 		assert.equal(master_room .. "/Kev", f.stranger:expect({ "presence" }).attr.to);
-		assert.equal(master_room .. "/Bob", f.stranger:expect({ "presence" }).attr.to);
+		local last = f.stranger:expect { "presence" };
+		assert.equal(master_room .. "/Bob", last.attr.to);
+		assert.equal("away", last:get_child_text("show"));
 		f.stranger:expect_none({ "iq" }, 0.2);
 	end));
 

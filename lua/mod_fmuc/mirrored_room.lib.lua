@@ -186,6 +186,7 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	occupant.role = nil;
 	room:save_occupant(occupant);
 	if presence then mirrored.show(room, occupant_jid, presence, sessions); end
+	if #sessions == 0 then return; end -- other modules have not been told that somebody of the master came, either
 	delivery.during(state, "removing", occupant_jid, module.fire_event, module, "muc-occupant-left",
 		{ room = room; nick = occupant_jid; occupant = occupant });
 end

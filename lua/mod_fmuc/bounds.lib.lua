@@ -3,7 +3,7 @@
 
 local options = require "prosody_relay.options";
 local bandwidth = module:require "bandwidth";
-local once = module:require "once";
+local once = module:require "quiet".once;
 
 -- Of a presence: who, in which role, and a status. Longer ones do without what their author has added.
 local max_presence_bytes = 8192;

@@ -21,6 +21,8 @@ local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local paced = module:require "quiet".paced;
+
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local grace_period = options.number(module, "fmuc_grace_period", 60, 1);
@@ -98,7 +100,7 @@ function outage.lost(room, why, must_join)
 		if line.asked then line.asked.is_doubtful = true; end -- the question may have met the same fate
 		return;
 	end
-	module:log("info", "%s and its master may be cut off from each other: %s", room.jid, why);
+	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);
 	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
 	-- one that was under way has met the next outage
 	if line.phase ~= "live" then return outage.retry(room); end
@@ -150,7 +152,7 @@ end
 -- over(room): the room is as at the master
 function outage.over(room)
 	local line = room.fmuc.line;
-	module:log("info", "%s is in step with its master again", room.jid);
+	paced("over\0" .. room.jid, "info", "%s is in step with its master again", room.jid);
 	module:fire_event("fmuc-resync");
 	line.phase, line.asked, line.must_join, line.attempts = "rejoining", nil, nil, 0;
 	line.lost_at, line.gap, line.expired, line.resync = nil, nil, nil, nil;
@@ -178,7 +180,7 @@ function outage.give_up(room)
 end
 
 local function expire(room)
-	module:log("info", "The master of %s has been away for %g s", room.jid, grace_period);
+	paced("expired\0" .. room.jid, "info", "The master of %s has been away for %g s", room.jid, grace_period);
 	if policy == "replica" then return outage.give_up(room); end
 	room.fmuc.line.expired, room.fmuc.line.must_join = true, true;
 	leave_occupants(room, "333");

@@ -15,6 +15,7 @@ local jid_resource = require "util.jid".resource;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local paced = module:require "quiet".paced;
 local same = module:require "same";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -236,7 +237,7 @@ function resync.refused(room, stanza)
 	elseif condition == "gone" then
 		return parts.outage.give_up(room);
 	end
-	module:log("info", "%s does not take %s back: %s", room.fmuc.master, occupant_jid, condition or "error");
+	paced("refused\0" .. room.jid, "info", "%s does not take %s back: %s", room.fmuc.master, occupant_jid, condition or "error");
 	local usurper = line.usurpers and line.usurpers[occupant_jid];
 	line.asked = nil;
 	parts.mirrored.evict(room, occupant_jid, codes[condition] or "333");

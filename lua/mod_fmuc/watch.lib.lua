@@ -10,6 +10,8 @@ local new_id = require "util.id".medium;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local paced = module:require "quiet".paced;
+
 local xmlns_ping = "urn:xmpp:ping";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
@@ -33,7 +35,7 @@ local watch = {};
 
 -- Delivery to the mirror has failed for good: all its users leave in one pass (G2)
 local function drop(room, link, stanza)
-	module:log("info", "%s lost the mirror %s: %s", room.jid, link.jid, select(2, stanza:get_error()) or "error");
+	paced("lost\0" .. link.jid, "info", "%s lost the mirror %s: %s", room.jid, link.jid, select(2, stanza:get_error()) or "error");
 	link.gone = true;
 	for nick, real_jid in pairs(link.nicks) do
 		local failure = st.clone(stanza);
@@ -51,7 +53,7 @@ end
 local function set_down(room_jid, link_jid, line, why)
 	line.asked = nil;
 	if line.down then return; end
-	module:log("info", "%s does not reach the mirror %s (%s), which has %g s to come back", room_jid, link_jid, why, grace_period);
+	paced("down\0" .. link_jid, "info", "%s does not reach the mirror %s (%s), which has %g s to come back", room_jid, link_jid, why, grace_period);
 	line.down, line.nudges, line.next_nudge = now(), 0, now() + 2;
 end
 

@@ -16,6 +16,7 @@ local liar_config = federation.mirror_config .. [[
 Component "liar.remote.example.com"
 	component_secret = "hush"
 ]];
+local believing_liar_config = federation.believing_config .. "Component \"liar.remote.example.com\"\n\tcomponent_secret = \"hush\"\n";
 local lair = "jabberchat\\40talk.example.com@liar.remote.example.com";
 
 local function claim(user, nick, from)
@@ -41,11 +42,11 @@ local function expect_unmarked(client, pattern)
 	assert.is_false(is_marked(stanza), tostring(stanza));
 end
 
--- how many lines of the node's log have that text
+-- how many lines of the node's log that are not for debugging have that text
 local function count_lines(node, text)
 	local count = 0;
 	for line in io.lines(node.dir .. "/prosody.log") do
-		if line:find(text, 1, true) then count = count + 1; end
+		if line:find(text, 1, true) and not line:find("\tdebug\t", 1, true) then count = count + 1; end
 	end
 	return count;
 end
@@ -116,14 +117,36 @@ Component "sub.denied.example"
 		]]));
 	end));
 
+	it("writes few lines about a peer that is there and not there again and again (G20)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, believing_liar_config);
+		fake_master.admit(f, f.kev, "Kev");
+		for _ = 1, 15 do
+			f.fake:send(st.presence({ type = "error"; from = fake_master.room; to = fake_master.mirror .. "/Kev" })
+				:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+			local request = f.fake:expect { "presence", type = false; to = fake_master.room .. "/Kev" };
+			f.fake:send(fake_master.presence("Kev", request.attr.id));
+			f.fake:send(fake_master.subject());
+		end
+		local liar = f.remote:component("liar.remote.example.com", "hush");
+		for _ = 1, 15 do
+			liar:send(claim("imp@liar.remote.example.com/x", "Imp"));
+			liar:expect { "presence", type = false; from = master_room .. "/Imp" };
+			liar:send(st.presence({ type = "error"; from = lair; to = master_room .. "/Curtis" })
+				:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Imp" };
+		end
+		assert.equal(10, count_lines(f.remote, "may be cut off"));
+		assert.equal(10, count_lines(f.talk, "lost the mirror"));
+	end));
+
 	it("lets no <fmuc> or <nomirror> of a direct user through (G21 M22)", bed.scenario(function (s)
 		local f = federation.meet(s, versions);
 		local eve = f.talk:client("eve@example.com/x");
 		eve:send(with_fmuc(join(master_room, "Eve")));
 		for _, client in ipairs { f.curtis, eve } do expect_unmarked(client, { "presence", from = master_room .. "/Eve" }); end
 		expect_unmarked(f.kev, { "presence", from = mirror_room .. "/Eve" });
-		for _, to in ipairs { master_room .. "/Eve", master_room } do
-			eve:send(with_fmuc(st.presence({ to = to }):text_tag("show", "away")));
+		for show, to in pairs { away = master_room .. "/Eve"; xa = master_room } do
+			eve:send(with_fmuc(st.presence({ to = to }):text_tag("show", show)));
 			expect_unmarked(f.curtis, { "presence", from = master_room .. "/Eve" });
 			expect_unmarked(f.kev, { "presence", from = mirror_room .. "/Eve" });
 		end
@@ -284,7 +307,7 @@ Component "sub.denied.example"
 	end));
 
 	it("survives stanzas that make no sense (M19)", bed.scenario(function (s)
-		local f = fake_master.new(s, versions, federation.believing_config .. "Component \"liar.remote.example.com\"\n\tcomponent_secret = \"hush\"\n");
+		local f = fake_master.new(s, versions, believing_liar_config);
 		fake_master.admit(f, f.kev, "Kev");
 		local liar = f.remote:component("liar.remote.example.com", "hush");
 		liar:send(claim("imp@liar.remote.example.com/x", "Imp"));

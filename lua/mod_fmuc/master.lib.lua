@@ -4,6 +4,7 @@
 -- A mirrored user is an occupant like any other, under the real JID that the mirror vouches for. This file: what mirrors send;
 -- links.lib.lua: what they get.
 
+local commands = require "prosody_relay.commands";
 local st = require "util.stanza";
 local relay_jid = require "prosody_relay.jid";
 local jid_bare = require "util.jid".bare;
@@ -259,6 +260,7 @@ function module.save()
 end
 
 function module.unload()
+	commands.stop(module);
 	for room in muc.live_rooms() do
 		local state = room.fmuc;
 		if state and module.reloading then

@@ -3,6 +3,7 @@
 -- of XEP-0045. This file: what local users send; outbox.lib.lua: their messages to the room;
 -- from_master.lib.lua: what the master sends; mirrored_room.lib.lua: the rooms.
 
+local commands = require "prosody_relay.commands";
 local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
@@ -281,6 +282,7 @@ function module.save()
 end
 
 function module.unload()
+	commands.stop(module);
 	if module.reloading then mirrored.release(); else mirrored.close_all(); end
 end
 

@@ -70,7 +70,10 @@ end
 -- A private message that the other side refused: to the session that sent it, once
 local function handle_error(room, stanza)
 	local occupant_jid, from = stanza.attr.to, room.jid .. "/" .. jid_resource(stanza.attr.from);
-	local user = sent:remove(sent_key(occupant_jid, from, stanza.attr.id));
+	local key = sent_key(occupant_jid, from, stanza.attr.id);
+	local user = sent:get(key);
+	if user == true then return; end -- not of a local user
+	sent:remove(key);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
 	user = user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
 	if not user then return; end

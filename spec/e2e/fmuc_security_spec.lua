@@ -27,6 +27,11 @@ local function expect_refusal(liar, nick, condition, from)
 	assert.equal(condition, error_condition(liar:expect { "presence", type = "error", to = (from or lair) .. "/" .. nick }));
 end
 
+local function refuses(client, stanza, condition)
+	client:send(stanza);
+	assert.equal(condition, error_condition(client:expect { "presence", type = "error" }));
+end
+
 -- the stanza with what only services may say to each other
 local function with_fmuc(stanza)
 	return stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = "kev@remote.example.com/Swift"; sent = "0" }):up()
@@ -306,52 +311,34 @@ Component "sub.denied.example"
 		tom:expect_none({ "presence", from = "~Nick$" }, 0);
 	end));
 
-	it("survives stanzas that make no sense (M19)", bed.scenario(function (s)
-		local f = fake_master.new(s, versions, believing_liar_config);
-		fake_master.admit(f, f.kev, "Kev");
-		local liar = f.remote:component("liar.remote.example.com", "hush");
-		liar:send(claim("imp@liar.remote.example.com/x", "Imp"));
-		f.curtis:expect { "presence", from = master_room .. "/Imp" };
-		local types = { "error", "unavailable", "subscribe", "probe", "groupchat", "chat", "headline", "normal", "result", "rubbish", false };
-		local children = { with_fmuc, function (stanza) return stanza; end,
-			function (stanza) return stanza:tag("error"):up(); end,
-			function (stanza) return stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = "imp@liar.remote.example.com/x"; bandwidth = "x" })
-				:tag("history", { seconds = "1e400"; since = "never"; maxstanzas = "-1" }):up():text_tag("password", ""):up(); end;
-			function (stanza) return stanza:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("destroy", { jid = "@@" }):up()
-				:tag("invite", { to = "@@" }):up():tag("status"):up():up(); end;
-			function (stanza) return stanza:tag("subject"):up():tag("delay", { xmlns = "urn:xmpp:delay"; stamp = "now" }):up(); end;
-		};
-		for _, name in ipairs { "presence", "message", "iq" } do
-			for _, type in ipairs(types) do
-				for _, fill in ipairs(children) do
-					for _, nick in ipairs { "", "/Imp", "/Ghost", "/Kev" } do
-						local attr = { type = type or nil; id = name == "iq" and "x" or nil };
-						if name ~= "iq" or type == "error" or type == "result" then
-							for _, from in ipairs { lair, lair .. "/Imp" } do
-								attr.from, attr.to = from, master_room .. nick;
-								liar:send(fill(st.stanza(name, attr)));
-							end
-							attr.to = fake_master.mirror .. nick;
-							for _, from in ipairs { "", "/Alice", nick } do
-								attr.from = fake_master.room .. from;
-								f.fake:send(fill(st.stanza(name, attr)));
-							end
-						end
-					end
-				end
+	it("is no relay for others, whatever they ask it for (M28 G20)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. [[
+	fmuc_allow_users = { "Remote.Example.COM" }
+VirtualHost "sub.remote.example.com"
+]] });
+		local mallory = f.remote:client("mallory@sub.remote.example.com/x");
+		f.link:forget();
+		for _, client in ipairs { f.curtis, mallory } do
+			refuses(client, join(mirror_room, "M"), "forbidden");
+			refuses(client, join(mirror_room:upper():gsub("^%u+", string.lower), "M"), "forbidden");
+			for _, payload in ipairs { "<query xmlns='http://jabber.org/protocol/disco#info'/>", "<query xmlns='http://jabber.org/protocol/disco#items'/>",
+				"<ping xmlns='urn:xmpp:ping'/>", "<vCard xmlns='vcard-temp'/>" } do
+				client:send(("<iq type='get' id='q' to='%s'>%s</iq>"):format(mirror_room, payload));
+				assert.equal("forbidden", error_condition(client:expect { "iq", type = "error", id = "q" }));
+				client:send(("<iq type='get' id='o' to='%s/Curtis'>%s</iq>"):format(mirror_room, payload));
+				assert.equal("not-acceptable", error_condition(client:expect { "iq", type = "error", id = "o" }));
 			end
+			for to, type in pairs { [mirror_room] = "groupchat"; [mirror_room .. "/Curtis"] = "chat" } do
+				client:send(st.message({ to = to; type = type; id = "m" }):text_tag("body", "hi"));
+				client:expect { "message", type = "error", id = "m" };
+			end
+			client:sync();
 		end
-		f.curtis:sync();
-		f.kev:sync();
-		liar:send(st.iq({ type = "get"; id = "last"; from = "liar.remote.example.com"; to = "talk.example.com" }):tag("ping", { xmlns = "urn:xmpp:ping" }));
-		liar:expect { "iq", id = "last" };
-		f.fake:send(st.iq({ type = "get"; id = "last"; from = "fake.example.com"; to = "mirror.remote.example.com" })
-			:tag("ping", { xmlns = "urn:xmpp:ping" }));
-		f.fake:expect { "iq", id = "last" };
-		-- both still do their work
-		f.curtis:drain();
-		enter(f.remote:client("ann@remote.example.com/x"), "Ann");
-		f.curtis:expect { "presence", from = master_room .. "/Ann" };
+		for _, stanza in ipairs(f.link:sent(f.remote)) do
+			assert.is_nil(stanza.attr.to:find("talk.example.com", 1, true), tostring(stanza));
+		end
+		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+		enter(f.kev, "Kev");
 	end));
 end);
 end

@@ -112,7 +112,8 @@ local function handle_groupchat(room, stanza)
 		set_subject(room, copy, delay);
 		if not state.synced then return from_master.finish_sync(room); end
 	elseif delay then
-		if not state.synced then
+		-- a dump that broke off is followed by another
+		if not state.synced and not seen.has(state, stanza, delay.attr.stamp) then
 			seen.add(state, stanza);
 			add_history(room, copy, delay);
 		end

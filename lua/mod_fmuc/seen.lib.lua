@@ -6,8 +6,8 @@ local jid_resource = require "util.jid".resource;
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- more than a master tells again
-local max_seen = 600;
+-- two for a message; more than a master tells again
+local max_seen = 1200;
 -- A message without an id is the one of the same text that was shown about when the master says it was sent
 local same_time = 60;
 

@@ -5,10 +5,13 @@ local options = require "prosody_relay.options";
 local bandwidth = module:require "bandwidth";
 local once = module:require "quiet".once;
 
+local bounds = {};
+
 -- Of a presence: who, in which role, and a status. Longer ones do without what their author has added.
 local max_presence_bytes = 8192;
 
-local bounds = {};
+-- Of messages that are kept for somebody who may want them again, for each room
+bounds.max_message_bytes = 4 * 1024 * 1024;
 
 -- A mirror brings no more than that into a room, and shows no more of the master's
 bounds.max_occupants = options.integer(module, "fmuc_max_occupants", 2000, 1);
@@ -25,11 +28,21 @@ function bounds.has_place(counter, entries)
 	return true;
 end
 
+-- size(element) -> about how many bytes it takes
 local function size(element)
 	local bytes = #element.name;
 	for name, value in pairs(element.attr) do bytes = bytes + #name + #value; end
 	for _, child in ipairs(element) do bytes = bytes + (type(child) == "table" and size(child) or #child); end
 	return bytes;
+end
+bounds.size = size;
+
+-- has_room_for(list, stanza) -> whether a message finds a place in the list, which counts what is put into it in its field `bytes`
+function bounds.has_room_for(list, stanza)
+	local bytes = (list.bytes or 0) + size(stanza);
+	if bytes > bounds.max_message_bytes then return false; end
+	list.bytes = bytes;
+	return true;
 end
 
 -- Whether it is short enough, by itself or after what may be left out has been removed

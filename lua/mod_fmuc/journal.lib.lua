@@ -8,11 +8,13 @@ local st = require "util.stanza";
 -- For a room and an hour; who was away for longer gets the room's history, which mod_muc_mam may back with an archive
 local max_entries, max_age = 500, 3600;
 
+local bounds = module:require "bounds"; -- and for so many bytes
+
 local xmlns_chatstates = "http://jabber.org/protocol/chatstates";
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_hints = "urn:xmpp:hints";
 
--- [room JID] = { since = time from which on it is complete, first, last = indices, [index] = { stanza, time } }
+-- [room JID] = { since = time from which on it is complete, first, last = indices, bytes, [index] = { stanza, time, bytes } }
 local journals;
 
 local journal = {};
@@ -28,13 +30,14 @@ end
 
 local function drop_first(entries)
 	entries.since = entries[entries.first].time + 1;
+	entries.bytes = entries.bytes - entries[entries.first].bytes;
 	entries[entries.first] = nil;
 	entries.first = entries.first + 1;
 end
 
 -- begin(room_jid): from now on
 function journal.begin(room_jid)
-	journals[room_jid] = journals[room_jid] or { since = os.time(); first = 1; last = 0 };
+	journals[room_jid] = journals[room_jid] or { since = os.time(); first = 1; last = 0; bytes = 0 };
 end
 
 -- forget(room_jid): no mirror will ask any more
@@ -48,8 +51,12 @@ function journal.add(room_jid, stanza)
 	if not entries or not is_worth_keeping(stanza) then return; end
 	local now = os.time();
 	entries.last = entries.last + 1;
-	entries[entries.last] = { stanza = st.clone(stanza); time = now };
-	while entries.last - entries.first >= max_entries or entries[entries.first].time < now - max_age do drop_first(entries); end
+	entries[entries.last] = { stanza = st.clone(stanza); time = now; bytes = bounds.size(stanza) };
+	entries.bytes = entries.bytes + entries[entries.last].bytes;
+	while entries.last - entries.first >= max_entries or entries[entries.first].time < now - max_age
+		or entries.bytes > bounds.max_message_bytes and entries.last > entries.first do
+		drop_first(entries);
+	end
 end
 
 -- since(room_jid, time) -> iterator of delayed messages; nil when the journal does not reach back that far

@@ -21,6 +21,7 @@ local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local bounds = module:require "bounds";
 local paced = module:require "quiet".paced;
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -112,7 +113,7 @@ end
 -- hold(room, stanza): of the master, in phase "lost"
 function outage.hold(room, stanza)
 	local line = room.fmuc.line;
-	if #line.held < max_held then
+	if #line.held < max_held and bounds.has_room_for(line.held, stanza) then
 		table.insert(line.held, st.clone(stanza));
 	else
 		line.must_join = true;

@@ -15,6 +15,7 @@ local jid_resource = require "util.jid".resource;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
+local bounds = module:require "bounds";
 local paced = module:require "quiet".paced;
 local same = module:require "same";
 
@@ -25,8 +26,6 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local overlap = 30;
 -- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
 local subject_timeout = 3;
--- Of messages; a master has no reason to send so much history, and what is beyond is not kept
-local max_message_bytes = 4 * 1024 * 1024;
 
 local parts; -- mirrored, outbox, outage, probe, from_master, messages, send_part, send_join
 
@@ -95,8 +94,7 @@ end
 -- message(room, stanza): of the master in phase "joining"
 function resync.message(room, stanza)
 	local current = room.fmuc.line.resync;
-	current.message_bytes = (current.message_bytes or 0) + #tostring(stanza);
-	if current.message_bytes <= max_message_bytes then table.insert(current.messages, st.clone(stanza)); end
+	if bounds.has_room_for(current.messages, stanza) then table.insert(current.messages, st.clone(stanza)); end
 	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.finish(room); end
 end
 

@@ -6,8 +6,8 @@ local jid_resource = require "util.jid".resource;
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- two for a message; more than a master tells again
-local max_seen = 1200;
+-- two for a message; more than a master tells again. And how much of a text or an id is looked at.
+local max_seen, max_text = 1200, 200;
 -- A message without an id is the one of the same text that was shown about when the master says it was sent
 local same_time = 60;
 
@@ -17,9 +17,11 @@ local seen = {};
 local function keys(stanza, master)
 	local archive_key;
 	for id in stanza:childtags("stanza-id", xmlns_sid) do
-		if id.attr.by == master and id.attr.id then archive_key = "s\0" .. id.attr.id; end
+		if id.attr.by == master and id.attr.id then archive_key = "s\0" .. id.attr.id:sub(1, max_text); end
 	end
-	return archive_key, table.concat({ "m", jid_resource(stanza.attr.from) or "", stanza.attr.id or "", stanza:get_child_text("body") or "" }, "\0");
+	local body = stanza:get_child_text("body") or "";
+	local id = (stanza.attr.id or ""):sub(1, max_text);
+	return archive_key, table.concat({ "m", jid_resource(stanza.attr.from) or "", id, #body, body:sub(1, max_text) }, "\0");
 end
 
 -- add(state, stanza): a groupchat message of the room with that state, shown now

@@ -263,6 +263,47 @@ Component "sub.denied.example"
 		assert.equal(1, count_lines(f.remote, "has more than 20 occupants"));
 	end));
 
+	it("keeps so many bytes of messages for somebody who may miss them (G3 G19)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		local function bytes_kept(node, host, what)
+			return node:eval(([[
+				local seen = {};
+				local function count(value)
+					if type(value) == "string" then return #value; end
+					if type(value) ~= "table" or seen[value] then return 0; end
+					seen[value] = true;
+					local sum = 0;
+					for k, v in next, value do sum = sum + count(k) + count(v); end
+					return sum;
+				end
+				return count(prosody.hosts[%q].modules.fmuc.module.save()[%q]);
+			]]):format(host, what));
+		end
+		enter(f.kev, "Kev");
+		f.kev:expect { "message", has = "subject" };
+		local long = ("x"):rep(100000);
+		for i = 1, 60 do
+			federation.say(f.curtis, master_room, long, "long" .. i);
+			if i % 10 == 0 then f.kev:expect({ "message", id = "long" .. i }, 20); end
+		end
+		local kept = bytes_kept(f.talk, "talk.example.com", "journals");
+		assert.is_true(kept > 3000000 and kept < 5000000, kept);
+		assert.is_true(bytes_kept(f.remote, "mirror.remote.example.com", "rooms") < 200000);
+		-- a master that does so while it cannot be reached
+		fake_master.admit(f, f.kev, "Kev");
+		f.remote:eval(([[
+			local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
+			line.phase, line.held, line.lost_at = "lost", {}, line.heard;
+			line.asked = { kind = "probe"; id = "none"; at = line.heard; sent = 0; patience = 1 };
+		]]):format(fake_master.mirror));
+		for i = 1, 60 do f.fake:send(fake_master.message("Alice", long, "long" .. i)); end
+		f.fake:send(st.iq({ type = "get"; id = "last"; from = "fake.example.com"; to = "mirror.remote.example.com" })
+			:tag("ping", { xmlns = "urn:xmpp:ping" }));
+		f.fake:expect({ "iq", id = "last" }, 20);
+		kept = bytes_kept(f.remote, "mirror.remote.example.com", "rooms");
+		assert.is_true(kept > 3000000 and kept < 5000000, kept);
+	end));
+
 	it("lets one user not take all places of those who wait for a server (G20)", bed.scenario(function (s)
 		local f = fake_master.new(s, versions, federation.mirror_config); -- the room's server says nothing
 		for i = 1, 101 do f.kev:send(join(("r%d\\40fake.example.com@mirror.remote.example.com"):format(i), "Kev")); end

@@ -88,7 +88,7 @@ local function handle_join(event, fmuc)
 	local real_jid = jid_prep(fmuc.attr.from);
 	local peer = jid_host(link_jid);
 
-	if not real_jid or not jid_resource(real_jid) then
+	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
 		return refuse(origin, stanza, user_on_mirror, "modify", "jid-malformed", "The mirror did not name the user's full JID");
 	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
 		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);

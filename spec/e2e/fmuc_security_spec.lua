@@ -60,7 +60,7 @@ for version in bed.versions() do
 describe("fmuc security, Prosody " .. version, function ()
 	local versions = { master = version; mirror = version };
 
-	it("takes nobody for the owner of a top-level domain, nor another spelling for another name (G19 G20)", bed.scenario(function (s)
+	it("takes a top-level domain for nobody's, each name for itself in any spelling, and only users for users (G19 G20)", bed.scenario(function (s)
 		local config = [[
 VirtualHost "remote.example.com"
 Component "liar.lit"
@@ -72,11 +72,23 @@ Component "sub.denied.example"
 ]];
 		local f = federation.new(s, versions, { mirror = config; master = federation.master_config .. [[
 	fmuc_deny_peers = { "mirror.bücher.example", "denied.example" }
+	fmuc_trust = { ["bot.example.com"] = { "third.example" } }
+Component "bot.example.com"
+	component_secret = "hush"
 ]] });
+		local bot, bots = f.talk:component("bot.example.com", "hush"), "jabberchat\\40talk.example.com@bot.example.com"; -- of this server
+		for _, user in ipairs { "x@bot.example.com/x", "curtis@example.com/x", "x@talk.example.com/x" } do
+			bot:send(claim(user, "Bot", bots));
+			expect_refusal(bot, "Bot", "forbidden", bots);
+		end
 		local lits = "jabberchat\\40talk.example.com@liar.lit";
 		local liar = f.remote:component("liar.lit", "hush");
 		liar:send(claim("romeo@lit/x", "Romeo", lits));
 		expect_refusal(liar, "Romeo", "forbidden", lits);
+		for _, user in ipairs { "liar.lit/x", "kev@liar.lit", "@liar.lit/x", "kev@/x", "kev@liar.lit/" } do
+			liar:send(claim(user, "Romeo", lits));
+			expect_refusal(liar, "Romeo", "jid-malformed", lits);
+		end
 		liar:send(claim("CURTIS@Example.COM/x", "Curtis2", lits));
 		expect_refusal(liar, "Curtis2", "forbidden", lits);
 		for _, host in ipairs { "mirror.xn--bcher-kva.example", "sub.denied.example" } do

@@ -148,6 +148,8 @@ local function handle_available(room, occupant_jid, copy, id)
 		state.line.asked = nil;
 		from_master.take_own_codes(room, copy, true);
 	end
+	local unconfirmed = state.line.unconfirmed[occupant_jid];
+	if unconfirmed then state.line.unconfirmed[occupant_jid] = unconfirmed > 1 and unconfirmed - 1 or nil; end
 	local known = state.copies[occupant_jid];
 	state.copies[occupant_jid] = fanout.view(copy);
 	if answer then

@@ -87,9 +87,8 @@ local function send_presence(room, stanza, fmuc_from, id)
 		end
 		line.parted[nick] = nil;
 		copy:up();
-	elseif outage.is_out(room) then
-		line.changed[occupant_jid] = true;
-		return outage.show_change(room, occupant_jid, copy);
+	else
+		return outage.send_change(room, occupant_jid, copy);
 	end
 	mirrored.send(room_jid, copy);
 end

@@ -213,7 +213,8 @@ module:hook("muc-occupant-left", function (event)
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
 	state.copies[event.nick] = nil;
-	state.line.presences[event.nick], state.line.changed[event.nick] = nil, nil;
+	local line = state.line;
+	line.presences[event.nick], line.changed[event.nick], line.unconfirmed[event.nick] = nil, nil, nil;
 	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick)); end
 end);
 

@@ -11,6 +11,7 @@
 --   held       stanzas of the master that came in phase "lost"
 --   presences  occupant JID -> presence of a local user as the master gets it
 --   parted, changed   sets of the nicks that left, and of the occupant JIDs with another presence, which the master has to be told
+--   unconfirmed   occupant JID -> how many new presences of a local user were sent that have not come back
 --   expired    the grace period is over, and users carry on alone
 --   is_repeated   the master may think that it has told this mirror everything already
 
@@ -47,7 +48,8 @@ local outage = { grace_period = grace_period };
 
 -- new_line() -> state of the way to the master of a room that is opened
 function outage.new_line()
-	return { phase = "live"; heard = now(); sent = 0; received = 0; presences = {}; parted = {}; changed = {} };
+	return { phase = "live"; heard = now(); sent = 0; received = 0; presences = {}; parted = {}; changed = {};
+		unconfirmed = {} };
 end
 
 -- is_out(room) -> whether what local users send has to wait
@@ -137,8 +139,8 @@ function outage.abandon(room)
 	for nick in pairs(line.parted) do parts.send_part(room.jid, nick); end
 end
 
--- show_change(room, occupant_jid, presence): a local user's new presence, which the master cannot confirm now
-function outage.show_change(room, occupant_jid, presence)
+-- A local user's new presence, which the master cannot confirm now
+local function show_change(room, occupant_jid, presence)
 	if not outage.is_autonomous(room) then return; end
 	local copy = st.clone(presence);
 	copy:add_child(room.fmuc.copies[occupant_jid]:get_child("x", xmlns_muc_user));
@@ -148,6 +150,17 @@ function outage.show_change(room, occupant_jid, presence)
 	room.fmuc.copies[occupant_jid] = fanout.view(copy);
 	parts.mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	parts.mirrored.show(room, occupant_jid, copy, sessions);
+end
+
+-- send_change(room, occupant_jid, presence): a local user's new presence, now or when the master is there again
+function outage.send_change(room, occupant_jid, presence)
+	local line = room.fmuc.line;
+	if outage.is_out(room) then
+		line.changed[occupant_jid] = true;
+		return show_change(room, occupant_jid, presence);
+	end
+	line.unconfirmed[occupant_jid] = (line.unconfirmed[occupant_jid] or 0) + 1;
+	parts.mirrored.send(room.jid, presence);
 end
 
 -- over(room): the room is as at the master

@@ -59,6 +59,9 @@ function resync.begin(room)
 		if stanza.name == "message" then messages[#messages + 1] = stanza; end
 	end
 	line.held = nil;
+	-- these may have been lost on the way there as well as on the way back
+	for jid in pairs(line.unconfirmed) do line.changed[jid] = true; end
+	line.unconfirmed = {};
 	line.phase, line.sent, line.rejoin, line.waiting_for = "joining", 0, nil, nil;
 	local question = rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
 	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages };
@@ -180,7 +183,9 @@ local function send_the_rest(room)
 		if not parts.mirrored.is_local(room, occupant_jid) and not state.waiting[occupant_jid] then parts.send_part(room.jid, nick); end
 	end
 	for occupant_jid in pairs(changed) do
-		if parts.mirrored.is_local(room, occupant_jid) then parts.mirrored.send(room.jid, st.clone(line.presences[occupant_jid])); end
+		if parts.mirrored.is_local(room, occupant_jid) then
+			parts.outage.send_change(room, occupant_jid, st.clone(line.presences[occupant_jid]));
+		end
 	end
 end
 

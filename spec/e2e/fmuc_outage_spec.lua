@@ -99,6 +99,23 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		assert.same({ "unheard", "swallowed", "kept" }, said(f.curtis));
 	end));
 
+	it("sends what users changed just before the link broke again (G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:stall();
+		-- one of them joins again for all, and says how he is
+		for nick, client in pairs { Kev = f.kev, Bob = f.bob } do
+			client:send(("<presence to='%s/%s'><show>away</show></presence>"):format(mirror_room, nick));
+			client:sync();
+		end
+		s:wait(0.2);
+		f.link:cut(); -- what was in it is gone
+		f.link:restore();
+		for _, nick in ipairs { "Kev", "Bob" } do
+			f.curtis:expect({ "presence", from = master_room .. "/" .. nick, where = is_away }, 20);
+			f.kev:expect { "presence", from = mirror_room .. "/" .. nick, where = is_away };
+		end
+	end));
+
 	it("notices a black hole when nobody says anything, by a question (G7)", bed.scenario(function (s)
 		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 1; fmuc_grace_period = 1" });
 		f.link:stall();

@@ -133,6 +133,7 @@ end
 -- abandon(room): its last user leaves; what waits for the master is sent, or returned as undeliverable
 function outage.abandon(room)
 	local line = room.fmuc.line;
+	parts.outbox.settle(room.jid);
 	if line.phase == "live" then return; end
 	line.phase = "live";
 	parts.outbox.flush(room.jid);
@@ -204,6 +205,7 @@ end
 -- Those who were in the room have left while it was out of step; for those who wait for it, it begins anew
 local function start_afresh(room)
 	local state = room.fmuc;
+	outage.abandon(room);
 	for occupant_jid in pairs(state.copies) do parts.mirrored.remove_occupant(room, occupant_jid); end
 	room._history = nil;
 	state.synced, state.started_over, state.line = nil, nil, outage.new_line();

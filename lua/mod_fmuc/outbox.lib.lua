@@ -23,7 +23,8 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 -- seconds until a message whose copy has not come back counts as lost, though the master is there
 local echo_timeout = 60;
--- how many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached
+-- How many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached. After so long
+-- one that was fired and forgotten counts as delivered.
 local max_messages, max_of_occupant, max_age = 500, 100, 900;
 -- who was held up for longer is shown when it was written
 local worth_a_delay = 5;
@@ -60,6 +61,11 @@ end
 -- fail(room_jid, entry, error type, condition, text): its author is told
 local function fail(room_jid, entry, ...)
 	module:send(st.error_reply(st.message({ from = entry.user; to = room_jid; type = "groupchat"; id = entry.id }), ...));
+end
+
+-- Its author is told, unless everybody may have seen it
+local function fail_unless_seen(room_jid, entry, text)
+	if not (entry.sent and entry.shown) then fail(room_jid, entry, "wait", "remote-server-timeout", text); end
 end
 
 local function find(room_jid, matches)
@@ -164,17 +170,21 @@ function outbox.overdue_since(room_jid)
 	return entry and entry.at;
 end
 
+-- in_doubt_since(room_jid) -> when the oldest message left that may have arrived or not, or nil
+function outbox.in_doubt_since(room_jid)
+	local _, entry = find(room_jid, function (other) return other.sent; end);
+	return entry and entry.at;
+end
+
 local function expire(room_jid, is_out)
-	local time, limit = now(), is_out and max_age or echo_timeout;
+	local time = now();
 	while true do
 		local index, entry = find(room_jid, function (other)
-			return time - other.at >= limit and (is_out or other.sent and not other.shown);
+			return time - other.at >= ((is_out or other.shown) and max_age or echo_timeout);
 		end);
 		if not index then return; end
 		remove(room_jid, index);
-		if not (entry.shown and entry.sent) then
-			fail(room_jid, entry, "wait", "remote-server-timeout", "The room's server did not return this message");
-		end
+		fail_unless_seen(room_jid, entry, "The room's server did not return this message");
 	end
 end
 
@@ -185,7 +195,7 @@ function outbox.expire(is_out)
 	for _, room_jid in ipairs(room_jids) do expire(room_jid, is_out(room_jid)); end
 end
 
--- settle(room_jid): the master has everything that was sent, so what it does not return needs no attention any more
+-- settle(room_jid): what was sent and is not returned needs no attention any more: the master has it, or nobody is here whom it concerns
 function outbox.settle(room_jid)
 	for index = #(boxes[room_jid] or {}), 1, -1 do
 		local entry = boxes[room_jid][index];
@@ -216,7 +226,7 @@ end
 -- fail_all(room_jid): nothing of it will be sent any more
 function outbox.fail_all(room_jid)
 	while boxes[room_jid] do
-		fail(room_jid, remove(room_jid, 1), "wait", "remote-server-timeout", "The room's server cannot be reached");
+		fail_unless_seen(room_jid, remove(room_jid, 1), "The room's server cannot be reached");
 	end
 end
 

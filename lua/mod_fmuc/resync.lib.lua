@@ -53,7 +53,8 @@ function resync.begin(room)
 	for jid in room:each_occupant() do
 		if parts.mirrored.is_local(room, jid) then occupant_jid = jid; break; end
 	end
-	local away = math.ceil(now() - (line.gap or line.heard)) + overlap;
+	local gap = math.min(line.gap or line.heard, parts.outbox.in_doubt_since(room.jid) or math.huge);
+	local away = math.ceil(now() - gap) + overlap;
 	local messages = {};
 	for _, stanza in ipairs(line.held or {}) do
 		if stanza.name == "message" then messages[#messages + 1] = stanza; end

@@ -1,0 +1,94 @@
+-- SPDX-License-Identifier: MIT
+-- mod_fmuc where it cannot know what became of a stanza: messages that no copy is expected of, last words, a greeting that broke off.
+-- Everything has one outcome, and nothing of it stays behind.
+
+local bed = require "bed";
+local federation = require "e2e.federation";
+local fake_master = require "e2e.fake_master";
+local outages = require "e2e.outages";
+local st = require "util.stanza";
+
+local join, say, enter = federation.join, federation.say, federation.enter;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+local fmuc, muc_user = federation.fmuc, federation.muc_user;
+
+local function leave(client, nick)
+	client:send(("<presence type='unavailable' to='%s/%s'/>"):format(mirror_room, nick));
+	client:expect { "presence", type = "unavailable", from = mirror_room .. "/" .. nick };
+end
+
+-- how many messages the mirror keeps
+local function count_kept(f)
+	return f.remote:eval [[
+		local count = 0;
+		for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do count = count + #box; end
+		return count;
+	]];
+end
+
+for _, versions in ipairs(federation.crossings()) do
+describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, versions.mirror), function ()
+	it("returns no message that everybody has seen when it gives up (M23 G1)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true; fmuc_grace_period = 2" });
+		say(f.kev, mirror_room, "seen");
+		f.curtis:expect { "message", body = "seen" };
+		f.kev:expect { "message", body = "seen" };
+		f.link:cut();
+		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev" }, 10);
+		f.kev:sync();
+		f.kev:expect_none({ "message" }, 0);
+	end));
+
+	it("does not repeat what was fired and forgotten long before an outage (M21 G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
+		say(f.kev, mirror_room, "once");
+		f.curtis:expect { "message", body = "once" };
+		-- which was five minutes ago
+		f.remote:eval [[
+			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
+				for _, entry in ipairs(box) do entry.at, entry.written = entry.at - 300, entry.written - 300; end
+			end
+		]];
+		f.talk:eval [[
+			for _, entries in pairs(prosody.hosts["talk.example.com"].modules.fmuc.module.save().journals) do
+				entries.since = entries.since - 3000;
+				for i = entries.first, entries.last do entries[i].time = entries[i].time - 300; end
+			end
+		]];
+		f.link:cut();
+		say(f.curtis, master_room, "missed");
+		f.curtis:expect { "message", body = "missed" };
+		f.link:restore();
+		f.bob:expect({ "message", body = "missed" }, 20);
+		outages.wait_until_live(s, f);
+		outages.settle(f);
+		f.curtis:expect_none({ "message", body = "once" }, 0);
+		f.bob:expect { "message", body = "once" };
+		f.bob:expect_none({ "message", body = "once" }, 0);
+	end));
+
+	it("keeps nothing of a room that nobody is in (M15 M21)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
+		say(f.kev, mirror_room, "bye");
+		f.curtis:expect { "message", body = "bye" };
+		assert.equal(1, count_kept(f));
+		leave(f.kev, "Kev");
+		leave(f.bob, "Bob");
+		assert.equal(0, count_kept(f));
+	end));
+
+	it("returns the last words of users who left during an outage while another waits (G1)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		f.link:cut();
+		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+		say(f.kev, mirror_room, "last words", "last");
+		eve:send(join(mirror_room, "Eve"));
+		eve:sync();
+		leave(f.kev, "Kev");
+		leave(f.bob, "Bob");
+		f.kev:expect({ "message", type = "error", id = "last" }, 10); -- as there is no way to the room
+		assert.equal(0, count_kept(f));
+	end));
+end);
+end

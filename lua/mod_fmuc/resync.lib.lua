@@ -60,9 +60,10 @@ function resync.begin(room)
 		if stanza.name == "message" then messages[#messages + 1] = stanza; end
 	end
 	line.held = nil;
-	-- these may have been lost on the way there as well as on the way back
+	-- these may have been lost on the way there, or on the way back
 	for jid in pairs(line.unconfirmed) do line.changed[jid] = true; end
 	line.unconfirmed = {};
+	for _, record in pairs(state.waiting) do record.sent = nil; end -- so may these
 	line.phase, line.sent, line.rejoin, line.waiting_for = "joining", 0, nil, nil;
 	local question = rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
 	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages };

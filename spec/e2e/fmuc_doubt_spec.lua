@@ -90,5 +90,34 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.kev:expect({ "message", type = "error", id = "last" }, 10); -- as there is no way to the room
 		assert.equal(0, count_kept(f));
 	end));
+
+	it("sends a join again that met the next outage (G3)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+		local function interrupt()
+			f.link:cut();
+			f.link:restore();
+			f.fake:send(st.error_reply(f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20), "cancel", "service-unavailable"));
+		end
+		local function take_back()
+			local again = f.fake:expect({ "presence", to = fake_master.room .. "/Kev", has = fmuc .. "/history@since" }, 20);
+			f.fake:send(fake_master.presence("Kev", again.attr.id));
+			f.fake:send(fake_master.subject());
+		end
+		f.link:cut();
+		s:wait(0.5);
+		eve:send(join(fake_master.mirror, "Eve"));
+		eve:sync();
+		interrupt();
+		take_back();
+		f.fake:expect { "presence", to = fake_master.room .. "/Eve", has = fmuc };
+		f.link:cut();
+		f.link:restore();
+		take_back();
+		local last = f.fake:expect { "presence", to = fake_master.room .. "/Eve", has = fmuc };
+		f.fake:send(fake_master.presence("Eve", last.attr.id));
+		eve:expect { "presence", type = false; from = fake_master.mirror .. "/Eve"; has = muc_user .. "/status@code" };
+	end));
 end);
 end

@@ -69,11 +69,11 @@ end
 
 local function count_states()
 	local numbers = {};
-	for _, link in ipairs(role.links()) do numbers[link.state] = (numbers[link.state] or 0) + 1; end
+	for _, state in ipairs(role.states()) do numbers[state] = (numbers[state] or 0) + 1; end
 	return numbers;
 end
 
--- shared: role (title; peer, what the other side is called; links, resync, drop: as in operation_mirror.lib.lua), metrics
+-- shared: role (title; peer, what the other side is called; links, states, resync, drop: as in operation_mirror.lib.lua), metrics
 return function (shared)
 	role = shared.role;
 	commands.start(module, {

@@ -78,6 +78,11 @@ function mirrored.each()
 	return pairs(states);
 end
 
+-- state(room_jid) -> room.fmuc of that room, which may have been put aside; or nil
+function mirrored.state(room_jid)
+	return states[room_jid];
+end
+
 -- send(room_jid, stanza): to the master of that room
 function mirrored.send(room_jid, stanza)
 	local state = states[room_jid];

@@ -5,6 +5,10 @@ local muc, links, watch, traffic;
 
 local role = { title = "Mirrors of rooms"; peer = "Mirror" };
 
+local function state_of(line)
+	return line.down and "lost" or "live";
+end
+
 local function count(room, link)
 	local here, there = 0, 0;
 	for _ in room:each_occupant() do here = here + 1; end
@@ -22,10 +26,19 @@ function role.links()
 			local link = links.get(room, link_jid);
 			if link then
 				local here, there = count(room, link);
-				list[#list + 1] = { here = room_jid; there = link_jid; state = line.down and "lost" or "live"; local_occupants = here;
+				list[#list + 1] = { here = room_jid; there = link_jid; state = state_of(line); local_occupants = here;
 					remote_occupants = there; traffic = traffic.of(line) };
 			end
 		end
+	end
+	return list;
+end
+
+-- states() -> array of the states of all links
+function role.states()
+	local list = {};
+	for _, lines in links.each_line() do
+		for _, line in pairs(lines) do list[#list + 1] = state_of(line); end
 	end
 	return list;
 end

@@ -14,10 +14,6 @@ local function count(room)
 	return here, all - here;
 end
 
-local function state_of(room)
-	return room.fmuc.line.phase;
-end
-
 -- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }
 function role.links()
 	local list = {};
@@ -25,10 +21,17 @@ function role.links()
 		local room = mirrored.get(room_jid);
 		if room then
 			local here, there = count(room);
-			list[#list + 1] = { here = room_jid; there = state.master; state = state_of(room); local_occupants = here; remote_occupants = there;
+			list[#list + 1] = { here = room_jid; there = state.master; state = state.line.phase; local_occupants = here; remote_occupants = there;
 				traffic = traffic.of(state.line) };
 		end
 	end
+	return list;
+end
+
+-- states() -> array of the states of all links
+function role.states()
+	local list = {};
+	for _, state in mirrored.each() do list[#list + 1] = state.line.phase; end
 	return list;
 end
 

@@ -251,10 +251,19 @@ local function check_lost(room, line, time)
 	end
 end
 
+-- Whether nothing is to be done for a room, which then may stay where mod_muc has put it
+local function is_at_rest(room_jid, state, time)
+	local line = state.line;
+	return line.phase == "live" and not line.asked and state.synced and time - line.heard < silence
+		and not parts.outbox.overdue_since(room_jid);
+end
+
 local function check(room_jid)
+	local state, time = parts.mirrored.state(room_jid), now();
+	if not state or is_at_rest(room_jid, state, time) then return; end
 	local room = parts.mirrored.get(room_jid);
 	if not room then return; end
-	local line, time = room.fmuc.line, now();
+	local line = state.line;
 	if line.phase == "live" then check_live(room, line, time); else check_lost(room, line, time); end
 end
 
@@ -266,8 +275,8 @@ module:add_timer(1, function ()
 		if not ok then module:log("error", "Looking after %s: %s", room_jid, err); end
 	end
 	parts.outbox.expire(function (room_jid)
-		local room = parts.mirrored.get(room_jid);
-		return room ~= nil and outage.is_out(room);
+		local state = parts.mirrored.state(room_jid);
+		return state ~= nil and state.line.phase ~= "live";
 	end);
 	return 1;
 end);

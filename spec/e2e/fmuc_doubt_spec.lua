@@ -119,5 +119,24 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.fake:send(fake_master.presence("Eve", last.attr.id));
 		eve:expect { "presence", type = false; from = fake_master.mirror .. "/Eve"; has = muc_user .. "/status@code" };
 	end));
+
+	it("leaves rooms in peace that mod_muc has put aside (M2)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tmuc_room_cache_size = 2\n" });
+		for i = 1, 4 do
+			local room = ("room%d@talk.example.com"):format(i);
+			federation.open_room(f, room);
+			enter(f.kev, "Kev", (room:gsub("@", "\\40", 1)) .. "@mirror.remote.example.com");
+		end
+		f.kev:sync();
+		local restored = f.remote:eval [[
+			local module, count = prosody.hosts["mirror.remote.example.com"].modules.muc.module, 0;
+			module:hook("muc-room-restored", function () count = count + 1; end);
+			prosody.counted = function () return count; end
+			return count;
+		]];
+		assert.equal(0, restored);
+		s:wait(3);
+		assert.equal(0, f.remote:eval [[ return prosody.counted(); ]]);
+	end));
 end);
 end

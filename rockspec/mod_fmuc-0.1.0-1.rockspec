@@ -28,6 +28,7 @@ build = {
 			["mod_fmuc.from_master"] = "lua/mod_fmuc/from_master.lib.lua",
 			["mod_fmuc.gate"] = "lua/mod_fmuc/gate.lib.lua",
 			["mod_fmuc.ids"] = "lua/mod_fmuc/ids.lib.lua",
+			["mod_fmuc.greeting"] = "lua/mod_fmuc/greeting.lib.lua",
 			["mod_fmuc.journal"] = "lua/mod_fmuc/journal.lib.lua",
 			["mod_fmuc.links"] = "lua/mod_fmuc/links.lib.lua",
 			["mod_fmuc.master"] = "lua/mod_fmuc/master.lib.lua",

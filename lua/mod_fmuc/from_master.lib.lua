@@ -20,11 +20,7 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
--- The subject ends what a joining room is sent. A master that has accepted the join and then been silent for so long is asked whether that
--- was all: it may have no subject, but on a slow link so long may be nothing.
-local subject_timeout = 3;
-
-local mirrored, presences, avatar, outage, probe, resync, former, take_join, send_join, send_join_error, send_part;
+local mirrored, presences, avatar, greeting, outage, probe, resync, former, take_join, send_join_error, send_part;
 
 local from_master = {};
 
@@ -89,60 +85,20 @@ function from_master.take_own_codes(room, copy, is_rejoin)
 	room.fmuc.logged = logged;
 end
 
-local function has_seen_anything(room)
-	for occupant_jid in pairs(room.fmuc.copies) do
-		if not room.fmuc.waiting[occupant_jid] then return true; end
-	end
-	return room._history ~= nil;
-end
-
--- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
--- mirror was restarted and lost its users. An error tells it so, and all may join again.
-local function start_over(room)
-	local state = room.fmuc;
-	state.started_over = true;
-	local occupant_jid = next(state.waiting);
-	if not occupant_jid then return; end
-	module:send(st.presence({ type = "error"; from = room.jid; to = state.master .. "/" .. jid_resource(occupant_jid) })
-		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }));
-	for jid, record in pairs(state.waiting) do
-		state.copies[jid] = nil;
-		record.accepted, record.accepted_at, record.id = nil, nil, from_master.new_join_id();
-		send_join(record);
-	end
-end
-
 local function accept(room, record)
 	record.accepted, record.accepted_at = true, record.accepted_at or now();
 	if room.fmuc.synced then return admit(room); end
 end
 
--- check_greeting(room, time): once a second, while the first user has not been let in
-function from_master.check_greeting(room, time)
-	for _, record in pairs(room.fmuc.waiting) do
-		if record.accepted and time - math.max(record.accepted_at, room.fmuc.line.heard) >= subject_timeout then
-			return probe.ping(room, "greeting");
-		end
-	end
-end
-
--- on_greeting_complete(room): nothing more will come for the first user
-function from_master.on_greeting_complete(room)
-	local state = room.fmuc;
-	if state.synced then return; end
-	for _, record in pairs(state.waiting) do
-		if record.accepted then
-			if state.started_over or has_seen_anything(room) then from_master.finish_sync(room); else start_over(room); end
-			return;
-		end
-	end
-end
-
-local function handle_available(room, occupant_jid, copy, id)
+local function handle_available(room, occupant_jid, copy, id, mark)
 	local state = room.fmuc;
 	local record = state.waiting[occupant_jid];
 	local answer = is_answer(state, record, id);
-	if answer then from_master.take_own_codes(room, copy); end
+	if answer then
+		from_master.take_own_codes(room, copy);
+		local sent = mark and tonumber(mark.attr.sent);
+		if sent then state.line.counts, state.line.received = true, sent; end
+	end
 	local rejoined = not answer and resync.is_answer(room, occupant_jid, id);
 	if rejoined then
 		state.line.asked = nil;
@@ -184,6 +140,8 @@ local function handle_error(room, occupant_jid, stanza)
 		return;
 	elseif no_way then
 		outage.lost(room, condition);
+	elseif not occupant_jid and not state.synced and condition == "item-not-found" then
+		greeting.join_again(room); -- the master has lost this mirror, which is new to the room
 	elseif not occupant_jid or mirrored.is_local(room, occupant_jid) then
 		outage.lost(room, "the master does not know it: " .. (condition or "error"), true);
 	end
@@ -242,7 +200,7 @@ local function handle_occupant(room, occupant_jid, stanza)
 			if not former.had(room.jid, nick) then send_part(room.jid, nick); end
 			return;
 		end
-		handle_available(room, occupant_jid, copy, id);
+		handle_available(room, occupant_jid, copy, id, mark);
 	else
 		local record = room.fmuc.waiting[occupant_jid];
 		if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both
@@ -281,11 +239,11 @@ function from_master.handle_presence(room_jid, stanza)
 	return true;
 end
 
--- shared: mirrored, presences, avatar, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
--- send_join(record); send_join_error(join, error element); send_part(room_jid, nick)
+-- shared: mirrored, presences, avatar, greeting, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
+-- send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
 	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
-	probe, resync, former, take_join = shared.probe, shared.resync, shared.former, shared.take_join;
-	send_join, send_join_error, send_part = shared.send_join, shared.send_join_error, shared.send_part;
+	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;
+	send_join_error, send_part = shared.send_join_error, shared.send_part;
 	return from_master;
 end;

@@ -69,6 +69,7 @@ local function send_presence(room, stanza, fmuc_from, id)
 	copy:remove_children("occupant-id", "urn:xmpp:occupant-id:0"); -- G10
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
+	local wants_all = false;
 	line.presences[occupant_jid] = st.clone(copy);
 	if fmuc_from then
 		copy.attr.id = id;
@@ -80,7 +81,8 @@ local function send_presence(room, stanza, fmuc_from, id)
 			line.password = password;
 		end
 		local nick = jid_resource(occupant_jid);
-		if (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced then
+		wants_all = (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced;
+		if wants_all then
 			copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
 		elseif former.had(room_jid, nick) or line.rejoin then
 			copy:tag("history", { maxstanzas = "0" }):up();
@@ -90,6 +92,7 @@ local function send_presence(room, stanza, fmuc_from, id)
 	else
 		return outage.send_change(room, occupant_jid, copy);
 	end
+	if wants_all then line.sent = -1; end -- from then on the master counts anew
 	mirrored.send(room_jid, copy);
 end
 
@@ -242,6 +245,7 @@ local parts = { send_part = send_part; send_join = send_join; seen = module:requ
 outage = module:require "outage" (parts);
 parts.outage = outage;
 parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
+parts.greeting = module:require "greeting" (parts);
 mirrored = module:require "mirrored_room" {
 	muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms; parts = parts;
 };
@@ -258,8 +262,8 @@ local presences = module:require "presences" { ids = ids };
 local avatar = module:require "avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
 from_master = module:require "from_master" {
 	mirrored = mirrored; presences = presences; avatar = avatar;
-	take_join = take_join; send_join = send_join; send_join_error = send_join_error; send_part = send_part;
-	outage = outage; probe = parts.probe; resync = parts.resync; former = former;
+	take_join = take_join; send_join_error = send_join_error; send_part = send_part;
+	outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
 };
 messages = module:require "messages_from_master" {
 	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;

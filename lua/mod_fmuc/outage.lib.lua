@@ -222,9 +222,9 @@ local function check_live(room, line, time)
 		if time - math.max(line.asked.at, line.heard) < answer_timeout then return; end
 		if line.asked.kind == "silence" then return outage.lost(room, "no answer"); end
 		parts.probe.failed(room, line.asked.id);
-		parts.from_master.on_greeting_complete(room);
+		parts.greeting.complete(room);
 	elseif not room.fmuc.synced then
-		parts.from_master.check_greeting(room, time);
+		parts.greeting.check(room, time);
 	elseif overdue and time - math.max(overdue, line.heard) >= answer_timeout then
 		outage.lost(room, "a message did not come back");
 	elseif time - line.heard >= silence and room.fmuc.recipients:count() > 0 then

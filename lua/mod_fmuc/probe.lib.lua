@@ -83,8 +83,8 @@ function handlers.dump(room)
 end
 
 -- is that all for the first user?
-function handlers.greeting(room)
-	parts.from_master.on_greeting_complete(room);
+function handlers.greeting(room, asked, answer)
+	parts.greeting.complete(room, take_counts(room, asked, answer) == false);
 end
 
 -- failed(room, id): the question with that id could not be delivered

@@ -138,5 +138,51 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		s:wait(3);
 		assert.equal(0, f.remote:eval [[ return prosody.counted(); ]]);
 	end));
+
+	it("lets somebody in whom the master takes for one of a mirror that it has lost (G3 G4)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:cut();
+		s:wait(0.5);
+		say(f.curtis, master_room, "lost?"); -- the master finds out
+		f.curtis:expect { "message", body = "lost?" };
+		leave(f.kev, "Kev");
+		leave(f.bob, "Bob");
+		s:wait_until(function ()
+			return f.talk:eval [[
+				local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid("jabberchat@talk.example.com");
+				return select(2, next(room.fmuc.links)).line.down ~= nil;
+			]];
+		end, 10, "the master's notice");
+		s:wait_until(function ()
+			return f.remote:eval [[ return prosody.hosts["mirror.remote.example.com"].s2sout["talk.example.com"] == nil; ]];
+		end, 10, "the loss of what the mirror had to say");
+		f.link:restore();
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		eve:send(join(mirror_room, "Eve"));
+		eve:expect({ "presence", type = false; from = mirror_room .. "/Eve"; has = muc_user .. "/status@code" }, 15);
+		eve:expect { "presence", from = mirror_room .. "/Curtis" };
+		eve:expect { "message", has = "subject" };
+		for _, nick in ipairs { "Kev", "Bob" } do f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/" .. nick }; end
+		say(f.curtis, master_room, "welcome");
+		eve:expect { "message", body = "welcome" };
+	end));
+
+	it("joins once more when what it was greeted with is not complete (G3)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		local asked = fake_master.ask(f, f.kev, "Kev", { "http://isode.com/protocol/fmuc" });
+		f.fake:send(fake_master.presence("Kev", asked.attr.id));
+		local question = f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 10);
+		f.fake:send(st.reply(question):tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; sent = "3"; received = "1" }));
+		local again = f.fake:expect { "presence", type = false, has = fmuc .. "/history" };
+		assert.is_nil(again:find(fmuc .. "/history@maxstanzas"));
+		f.fake:send(fake_master.presence("Alice"));
+		f.fake:send(fake_master.presence("Kev", again.attr.id));
+		f.fake:send(fake_master.message("Alice", "before"):tag("delay", { xmlns = "urn:xmpp:delay"; from = fake_master.room;
+			stamp = "2026-01-01T00:00:00Z" }):up());
+		f.fake:send(fake_master.subject());
+		f.kev:expect { "presence", from = fake_master.mirror .. "/Alice" };
+		f.kev:expect { "message", body = "before" };
+		f.kev:expect { "message", has = "subject" };
+	end));
 end);
 end

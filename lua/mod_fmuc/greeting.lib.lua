@@ -1,0 +1,77 @@
+-- SPDX-License-Identifier: MIT
+-- When has the first user of a mirrored room been sent all of it? The subject ends what a joining room is sent, but the master may have
+-- none, or this mirror may have missed it.
+
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
+
+-- A master that has accepted the join and then been silent for so long is asked whether that was all: on a slow link it may be nothing
+local subject_timeout = 3;
+
+local parts; -- from_master, probe, send_join
+
+local greeting = {};
+
+local function has_seen_anything(room)
+	for occupant_jid in pairs(room.fmuc.copies) do
+		if not room.fmuc.waiting[occupant_jid] then return true; end
+	end
+	return room._history ~= nil;
+end
+
+-- join_again(room): what the master has sent is not all; everybody who waits asks for everything, once
+function greeting.join_again(room)
+	local state = room.fmuc;
+	if state.started_over then return; end
+	state.started_over, state.line.is_repeated = true, true;
+	for occupant_jid, record in pairs(state.waiting) do
+		state.copies[occupant_jid] = nil;
+		record.accepted, record.accepted_at, record.id = nil, nil, parts.from_master.new_join_id();
+		parts.send_join(record);
+	end
+end
+
+-- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
+-- mirror was restarted and lost its users. An error tells it so, and all may join again.
+local function start_over(room, occupant_jid)
+	module:send(st.presence({ type = "error"; from = room.jid; to = room.fmuc.master .. "/" .. jid_resource(occupant_jid) })
+		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }));
+	greeting.join_again(room);
+end
+
+local function accepted_user(room)
+	for occupant_jid, record in pairs(room.fmuc.waiting) do
+		if record.accepted then return occupant_jid, record; end
+	end
+end
+
+-- check(room, time): once a second, while the first user has not been let in
+function greeting.check(room, time)
+	local _, record = accepted_user(room);
+	if record and time - math.max(record.accepted_at, room.fmuc.line.heard) >= subject_timeout then parts.probe.ping(room, "greeting"); end
+end
+
+-- complete(room, [is_broken]): nothing more will come for the first user. is_broken: but something is missing
+function greeting.complete(room, is_broken)
+	local state = room.fmuc;
+	local occupant_jid = accepted_user(room);
+	if state.synced or not occupant_jid then
+		return;
+	elseif state.started_over then
+		parts.from_master.finish_sync(room);
+	elseif is_broken then
+		greeting.join_again(room);
+	elseif not has_seen_anything(room) then
+		start_over(room, occupant_jid);
+	else
+		parts.from_master.finish_sync(room);
+	end
+end
+
+-- shared: the mirror's parts by name, filled before anything happens
+return function (shared)
+	parts = shared;
+	return greeting;
+end;

@@ -69,29 +69,24 @@ local function send_presence(room, stanza, fmuc_from, id)
 	copy:remove_children("occupant-id", "urn:xmpp:occupant-id:0"); -- G10
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
-	local wants_all = false;
 	line.presences[occupant_jid] = st.clone(copy);
-	if fmuc_from then
-		copy.attr.id = id;
-		copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
-		local x = stanza:get_child("x", xmlns_muc);
-		local password = x:get_child_text("password");
-		if password then
-			copy:text_tag("password", password); -- G22
-			line.password = password;
-		end
-		local nick = jid_resource(occupant_jid);
-		wants_all = (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced;
-		if wants_all then
-			copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
-		elseif former.had(room_jid, nick) or line.rejoin then
-			copy:tag("history", { maxstanzas = "0" }):up();
-		end
-		line.parted[nick] = nil;
-		copy:up();
-	else
-		return outage.send_change(room, occupant_jid, copy);
+	if not fmuc_from then return outage.send_change(room, occupant_jid, copy); end
+	copy.attr.id = id;
+	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
+	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
+	if password then
+		copy:text_tag("password", password); -- G22
+		line.password = password;
 	end
+	local nick = jid_resource(occupant_jid);
+	local wants_all = (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced;
+	if wants_all then
+		copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
+	elseif former.had(room_jid, nick) or line.rejoin then
+		copy:tag("history", { maxstanzas = "0" }):up();
+	end
+	line.parted[nick] = nil;
+	copy:up();
 	if wants_all then line.sent = -1; end -- from then on the master counts anew
 	mirrored.send(room_jid, copy);
 end

@@ -3,12 +3,13 @@
 -- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
 --
 -- boxes[room JID] = list, in the order of arrival, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id (as
--- the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed }. sent: it has
--- left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its author once;
--- delayed: it says when it was written.
+-- the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded }.
+-- sent: it has left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its
+-- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
 
 
 local datetime = require "util.datetime";
+local options = require "prosody_relay.options";
 local delivery = module:require "delivery";
 local crossing = module:require "crossing";
 local policy = module:require "policy";
@@ -21,8 +22,8 @@ local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- seconds until a message whose copy has not come back counts as lost, though the master is there
-local echo_timeout = 60;
+-- seconds until a message whose copy has not come back, nor that of one before it, counts as lost, though the master is there
+local echo_timeout = math.max(60, 2 * options.number(module, "fmuc_join_timeout", 30, 1));
 -- How many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached. After so long
 -- one that was fired and forgotten counts as delivered.
 local max_messages, max_of_occupant, max_age = 500, 100, 900;
@@ -91,7 +92,13 @@ function outbox.take_echo(occupant_jid, stanza)
 				and subject_of(entry.stanza) == subject_of(stanza);
 		end);
 	end
-	return index and remove(room_jid, index);
+	if not index then return nil; end
+	-- copies come in the order of the messages, one after the other where the link is slow
+	local list = boxes[room_jid];
+	for later = index + 1, #list do
+		list[later].preceded = now();
+	end
+	return remove(room_jid, index);
 end
 
 -- put_back(room_jid, entry): it was refused because the master did not know its author, or has not left at all; it goes first next time
@@ -180,7 +187,7 @@ local function expire(room_jid, is_out)
 	local time = now();
 	while true do
 		local index, entry = find(room_jid, function (other)
-			return time - other.at >= ((is_out or other.shown) and max_age or echo_timeout);
+			return time - math.max(other.at, other.preceded or 0) >= ((is_out or other.shown) and max_age or echo_timeout);
 		end);
 		if not index then return; end
 		remove(room_jid, index);

@@ -101,6 +101,32 @@ describe(("fmuc and other masters, master %s, mirror %s"):format(versions.master
 		assert.is_true(#f.fake:drain() <= 3, "a storm");
 	end));
 
+	it("gives a message up only when nothing before it has come back for long either (G16)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local function age(seconds)
+			f.remote:eval(([[
+				local boxes = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox;
+				for _, entry in ipairs(boxes[%q]) do
+					entry.at, entry.preceded = entry.at - %d, entry.preceded and entry.preceded - %d;
+				end
+			]]):format(mirror, seconds, seconds));
+		end
+		for _, text in ipairs { "swallowed", "first", "second" } do
+			say(f.kev, mirror, text);
+			f.fake:expect { "message", body = text };
+		end
+		age(40);
+		f.fake:send(message("Kev", "first", "id-first"));
+		f.kev:expect { "message", body = "first" };
+		age(40);
+		local returned = f.kev:expect { "message", type = "error" };
+		assert.equal("id-swallowed", returned.attr.id);
+		assert.equal("remote-server-timeout", federation.error_condition(returned));
+		f.kev:expect_none({ "message", type = "error" }, 1.5);
+		age(40);
+		assert.equal("id-second", f.kev:expect({ "message", type = "error" }).attr.id);
+	end));
+
 	it("does without a subject, and without an answer to its questions (G3 G5)", bed.scenario(function (s)
 		local f = new(s, versions);
 		interrupt(f);

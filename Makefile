@@ -2,7 +2,8 @@
 # make all            the shared objects, build/prosody_relay/*.so
 # make test           every test; the last line is "N passed, N failed"
 # make test-native    the tests of the C cores, their bindings and the shared Lua, with every Prosody found
-# make soak-fmuc      mod_fmuc under faults for SOAK_SECONDS=240 and each pair of versions, by SOAK_SEED
+# make soak-fmuc      mod_fmuc under faults for SOAK_SECONDS=240 and each pair of versions, by SOAK_SEED;
+#                     then over a link of 300 bit/s
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
@@ -120,6 +121,7 @@ SOAK_SECONDS ?= 240
 SOAK_SEED ?= 1
 soak-fmuc: all prosody13 | deps-prosody deps-test
 	FMUC_SOAK_SECONDS=$(SOAK_SECONDS) FMUC_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc_soak_spec.lua
+	busted -o plainTerminal spec/e2e/fmuc_slow.lua
 
 lint: | deps-build deps-rocks deps-tools
 	luacheck -q --no-color . .busted

@@ -127,6 +127,16 @@ function link:bytes(node)
 	return self.sinks[node].bytes;
 end
 
+-- waiting(node) -> bytes from this node that are on their way, or held back
+function link:waiting(node)
+	local bytes = 0;
+	for pair in pairs(self.pairs) do
+		local pipe = pair.forth.sink == self.sinks[node] and pair.forth or pair.back;
+		for _, chunk in ipairs(pipe.queue) do bytes = bytes + #chunk.data; end
+	end
+	return bytes;
+end
+
 -- expect(node, pattern, [timeout]) -> first stanza from the node that matches and was not taken before
 function link:expect(node, pattern, timeout)
 	local found;

@@ -54,7 +54,7 @@ local function admit(room)
 				room:handle_normal_presence(origin, stanza);
 			end
 			if not mirrored.is_local(room, occupant_jid) then -- another module here kept the user out
-				room.fmuc.copies[occupant_jid] = nil;
+				room.fmuc.copies[occupant_jid], room.fmuc.line.presences[occupant_jid] = nil, nil;
 				send_part(room.jid, jid_resource(occupant_jid));
 			end
 		end
@@ -130,7 +130,7 @@ local function handle_error(room, occupant_jid, stanza)
 		if no_way then return probe.failed(room, state.line.asked.id); end
 		return resync.refused(room, stanza);
 	elseif record and (not id or id == record.id) then
-		take_join(room, occupant_jid);
+		take_join(room, occupant_jid, true);
 		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(err)); end
 		if no_way then outage.lost(room, condition); end
@@ -172,7 +172,7 @@ local function end_room(room, copy)
 	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
 	if not destroy then return false; end
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
-		take_join(room, occupant_jid);
+		take_join(room, occupant_jid, true);
 		local gone = st.stanza("error", { type = "cancel" }):tag("gone", { xmlns = xmlns_stanzas }):up();
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(gone)); end
 	end
@@ -239,8 +239,8 @@ function from_master.handle_presence(room_jid, stanza)
 	return true;
 end
 
--- shared: mirrored, presences, avatar, greeting, outage, probe, resync, former (libs of these names); take_join(room, occupant_jid) -> record or nil;
--- send_join_error(join, error element); send_part(room_jid, nick)
+-- shared: mirrored, presences, avatar, greeting, outage, probe, resync, former (libs of these names);
+-- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_join_error(join, error element); send_part(room_jid, nick)
 return function (shared)
 	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
 	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;

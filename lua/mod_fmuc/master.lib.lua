@@ -103,6 +103,7 @@ local function handle_join(event, fmuc)
 		return refuse(origin, stanza, user_on_mirror, "cancel", "item-not-found", "There is no such room");
 	end
 	local link = links.get(room, link_jid);
+	if link then link.line.received = link.line.received + 1; end -- whatever becomes of it
 	local held = link and link.nicks[nick];
 	local present_as = room:get_occupant_jid(real_jid);
 	if present_as and present_as ~= occupant_jid and link and link == room.fmuc.link_of[real_jid] then
@@ -128,7 +129,7 @@ local function handle_join(event, fmuc)
 	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
 	if newcomer or wants_all or held and not history then watch.resynced(link); end
 	if wants_all then module:fire_event("fmuc-resync"); end
-	link.line.received = wants_all and 0 or link.line.received + 1;
+	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
 	local dumping = newcomer or wants_all or held ~= nil and not history;
 	local join = direct_join(stanza, fmuc, real_jid);

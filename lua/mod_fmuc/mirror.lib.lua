@@ -33,8 +33,12 @@ local mirrored, from_master, former, ids, messages, outage, outbox, room_info;
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
 local joins;
 
-local function take_join(room, occupant_jid)
-	if room then room.fmuc.waiting[occupant_jid] = nil; end -- an admin may have destroyed the room
+-- is_refused: the user does not come in
+local function take_join(room, occupant_jid, is_refused)
+	if room then -- or an admin has destroyed it
+		room.fmuc.waiting[occupant_jid] = nil;
+		if is_refused then room.fmuc.line.presences[occupant_jid] = nil; end
+	end
 	return joins:remove(occupant_jid);
 end
 
@@ -95,7 +99,7 @@ local function on_join_timeout(occupant_jid, record)
 	for _, join in pairs(record.joins) do
 		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
-	take_join(mirrored.get(record.room_jid), occupant_jid);
+	take_join(mirrored.get(record.room_jid), occupant_jid, true);
 	send_part(record.room_jid, jid_resource(occupant_jid));
 	mirrored.forget_if_unused(record.room_jid);
 end
@@ -152,7 +156,7 @@ local function cancel_join(occupant_jid, user)
 	if not record or not record.joins[user] then return false; end
 	record.joins[user] = nil;
 	if next(record.joins) == nil then
-		take_join(mirrored.get(record.room_jid), occupant_jid);
+		take_join(mirrored.get(record.room_jid), occupant_jid, true);
 		send_part(record.room_jid, jid_resource(occupant_jid));
 		mirrored.forget_if_unused(record.room_jid);
 	end

@@ -2,14 +2,14 @@
 -- What local users of a mirror say to the room: on its way to the master until its copy comes back (M17, M18, M21, M23, G16), or kept
 -- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
 --
--- boxes[room JID] = list, in the order of arrival, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id (as
--- the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded }.
+-- boxes[room JID] = list, in the order of arrival, and its bytes, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id
+-- (as the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded }.
 -- sent: it has left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its
 -- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
 
-
 local datetime = require "util.datetime";
 local options = require "prosody_relay.options";
+local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local crossing = module:require "crossing";
 local policy = module:require "policy";
@@ -43,8 +43,17 @@ local function for_master(stanza, room, occupant_jid)
 	return copy;
 end
 
+local function insert(room_jid, entry, index)
+	local box = boxes[room_jid] or { bytes = 0 };
+	boxes[room_jid] = box;
+	entry.bytes = bounds.size(entry.stanza);
+	box.bytes = box.bytes + entry.bytes;
+	table.insert(box, index or #box + 1, entry);
+end
+
 local function remove(room_jid, index)
 	local entry = table.remove(boxes[room_jid], index);
+	boxes[room_jid].bytes = boxes[room_jid].bytes - entry.bytes;
 	if not boxes[room_jid][1] then boxes[room_jid] = nil; end
 	return entry;
 end
@@ -104,9 +113,7 @@ end
 -- put_back(room_jid, entry): it was refused because the master did not know its author, or has not left at all; it goes first next time
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;
-	boxes[room_jid] = boxes[room_jid] or {};
-	local index = find(room_jid, function (other) return other.written >= entry.written; end);
-	table.insert(boxes[room_jid], index or #boxes[room_jid] + 1, entry);
+	insert(room_jid, entry, (find(room_jid, function (other) return other.written >= entry.written; end)));
 end
 
 -- Makes place for one more of that author. What local users have seen already gives way to what they have not.
@@ -116,7 +123,8 @@ local function make_place(room_jid, occupant_jid)
 		if entry.nick == occupant_jid and not (entry.sent and entry.shown) then of_occupant = of_occupant + 1; end
 	end
 	if of_occupant >= max_of_occupant then return false; end
-	if #(boxes[room_jid] or {}) < max_messages then return true; end
+	local box = boxes[room_jid];
+	if not box or #box < max_messages and box.bytes < bounds.max_message_bytes then return true; end
 	local index, entry = find(room_jid, function (other) return other.shown; end);
 	if not index then return false; end
 	remove(room_jid, index);
@@ -126,13 +134,12 @@ end
 
 local function add(room, entry)
 	entry.at, entry.written = now(), now();
-	boxes[room.jid] = boxes[room.jid] or {};
 	-- the second of two with the same id gets another, or nobody could tell their copies apart
 	local copy = entry.stanza;
 	if find(room.jid, function (other) return other.nick == entry.nick and other.stanza.attr.id == copy.attr.id; end) then
 		copy.attr.id = new_id();
 	end
-	table.insert(boxes[room.jid], entry);
+	insert(room.jid, entry);
 	if not outage.is_out(room) then send(room.jid, entry); end
 end
 
@@ -212,7 +219,8 @@ end
 
 -- flush(room_jid, [in_doubt]): sends what waits, in order; with in_doubt again what was sent before and is not known to have arrived
 function outbox.flush(room_jid, in_doubt)
-	for _, entry in ipairs(boxes[room_jid] or {}) do
+	local box = boxes[room_jid] or {};
+	for _, entry in ipairs(table.move(box, 1, #box, 1, {})) do -- an answer may come, and change the box, before the next is sent
 		if in_doubt or not entry.sent then send(room_jid, entry); end
 	end
 end

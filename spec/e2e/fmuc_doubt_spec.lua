@@ -184,5 +184,39 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.kev:expect { "message", body = "before" };
 		f.kev:expect { "message", has = "subject" };
 	end));
+
+	it("keeps nothing of a join that was refused, and counts it at both ends (M8 G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		eve:send(join(master_room, "Eve"));
+		eve:expect { "presence", from = master_room .. "/Eve" };
+		for _, nick in ipairs { "Curtis", "Again" } do
+			eve:send(join(mirror_room, nick));
+			assert.equal("conflict", federation.error_condition(eve:expect { "presence", type = "error" }));
+		end
+		assert.equal(2, f.remote:eval(([[
+			local count = 0;
+			for _ in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().rooms[%q].line.presences) do count = count + 1; end
+			return count;
+		]]):format(mirror_room)));
+		-- so that the next cut of the connection, which loses nothing, costs one question
+		f.link:forget();
+		f.link:cut();
+		f.link:restore();
+		f.link:expect(f.talk, { "iq", type = "result", to = mirror_room }, 20);
+		outages.wait_until_live(s, f);
+		f.link:expect_none(f.remote, { "presence" }, 0);
+	end));
+
+	it("bounds by bytes what waits for the room (G1)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:cut();
+		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+		local text = ("x"):rep(100000);
+		for i = 1, 50 do say(f.kev, mirror_room, text, "m" .. i); end
+		local refusal = f.kev:expect { "message", type = "error" };
+		assert.equal("resource-constraint", federation.error_condition(refusal));
+		assert.equal("m43", refusal.attr.id); -- of the four megabytes the last may stand out
+	end));
 end);
 end

@@ -20,6 +20,7 @@ build = {
 			["mod_fmuc.avatar"] = "lua/mod_fmuc/avatar.lib.lua",
 			["mod_fmuc.bandwidth"] = "lua/mod_fmuc/bandwidth.lib.lua",
 			["mod_fmuc.bandwidth_mirror"] = "lua/mod_fmuc/bandwidth_mirror.lib.lua",
+			["mod_fmuc.changes"] = "lua/mod_fmuc/changes.lib.lua",
 			["mod_fmuc.commands"] = "lua/mod_fmuc/commands.lib.lua",
 			["mod_fmuc.bounds"] = "lua/mod_fmuc/bounds.lib.lua",
 			["mod_fmuc.crossing"] = "lua/mod_fmuc/crossing.lib.lua",

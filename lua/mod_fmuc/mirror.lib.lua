@@ -27,7 +27,7 @@ local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local mirrored, from_master, former, ids, messages, outage, outbox, room_info;
+local changes, mirrored, from_master, former, ids, messages, outage, outbox, room_info;
 
 -- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
@@ -74,7 +74,7 @@ local function send_presence(room, stanza, fmuc_from, id)
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
 	line.presences[occupant_jid] = st.clone(copy);
-	if not fmuc_from then return outage.send_change(room, occupant_jid, copy); end
+	if not fmuc_from then return changes.send(room, occupant_jid, copy); end
 	copy.attr.id = id;
 	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
 	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
@@ -243,6 +243,8 @@ joins = pending.new(module, on_join_timeout, saved.joins);
 local parts = { send_part = send_part; send_join = send_join; seen = module:require "seen" };
 outage = module:require "outage" (parts);
 parts.outage = outage;
+changes = module:require "changes" (parts);
+parts.changes = changes;
 parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
 parts.greeting = module:require "greeting" (parts);
 mirrored = module:require "mirrored_room" {

@@ -17,7 +17,6 @@
 
 local options = require "prosody_relay.options";
 local compat = require "prosody_relay.compat";
-local fanout = require "prosody_relay.fanout";
 local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
@@ -138,30 +137,6 @@ function outage.abandon(room)
 	line.phase = "live";
 	parts.outbox.flush(room.jid);
 	for nick in pairs(line.parted) do parts.send_part(room.jid, nick); end
-end
-
--- A local user's new presence, which the master cannot confirm now
-local function show_change(room, occupant_jid, presence)
-	if not outage.is_autonomous(room) then return; end
-	local copy = st.clone(presence);
-	copy:add_child(room.fmuc.copies[occupant_jid]:get_child("x", xmlns_muc_user));
-	parts.ids.add_occupant_id(copy, room, occupant_jid);
-	copy.attr.from, copy.attr.to = occupant_jid, nil;
-	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
-	room.fmuc.copies[occupant_jid] = fanout.view(copy);
-	parts.mirrored.set_occupant(room, occupant_jid, copy, sessions);
-	parts.mirrored.show(room, occupant_jid, copy, sessions);
-end
-
--- send_change(room, occupant_jid, presence): a local user's new presence, now or when the master is there again
-function outage.send_change(room, occupant_jid, presence)
-	local line = room.fmuc.line;
-	if outage.is_out(room) then
-		line.changed[occupant_jid] = true;
-		return show_change(room, occupant_jid, presence);
-	end
-	line.unconfirmed[occupant_jid] = (line.unconfirmed[occupant_jid] or 0) + 1;
-	parts.mirrored.send(room.jid, presence);
 end
 
 -- over(room): the room is as at the master

@@ -27,7 +27,7 @@ local overlap = 30;
 -- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
 local subject_timeout = 3;
 
-local parts; -- mirrored, outbox, outage, probe, from_master, messages, send_part, send_join
+local parts; -- changes, mirrored, outbox, outage, probe, from_master, messages, send_part, send_join
 
 local resync = {};
 
@@ -186,7 +186,7 @@ local function send_the_rest(room)
 	end
 	for occupant_jid in pairs(changed) do
 		if parts.mirrored.is_local(room, occupant_jid) then
-			parts.outage.send_change(room, occupant_jid, st.clone(line.presences[occupant_jid]));
+			parts.changes.send(room, occupant_jid, st.clone(line.presences[occupant_jid]));
 		end
 	end
 end

@@ -223,7 +223,8 @@ describe("delegation on Prosody "..version, function ()
 		local capulet = delegation.server(s, version, delegated);
 		local entity = delegation.entity(capulet);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		local ids = { "", " ", " x ", "&lt;&apos;&quot;", "\u{5d0}\u{202e}x", ("x"):rep(100000) };
+		-- not longer: newer builds of expat let a tag that comes in several pieces wait for as much again
+		local ids = { "", " ", " x ", "&lt;&apos;&quot;", "\u{5d0}\u{202e}x", ("x"):rep(3000) };
 		-- the parser of the receiver makes spaces of these
 		for i = 1, 12 do ids[#ids + 1] = "a&#10;b&#9;c&#13;"..i; end
 		for _, id in ipairs(ids) do

@@ -24,7 +24,7 @@ Component "liar.remote.example.com"
 local nicks = { "Imp", "Kev", "Bob", "Ghost", "Curtis", "a/b", "@", ("n"):rep(1000), "\u{5d0}", "" };
 local values = { "", "0", "-1", "1e400", "nan", "x", "@@", "kev@remote.example.com/Swift", "imp@liar.remote.example.com/x",
 	"imp2@liar.remote.example.com/x", fake_master.room, fake_master.mirror, "2001-01-01T00:00:00Z", "9999-99-99T99:99:99Z", "now",
-	"none", "owner", "moderator", "visitor", "100", "110", "301", "333", ("v"):rep(9000) };
+	"none", "owner", "moderator", "visitor", "100", "110", "301", "333", ("v"):rep(900) };
 local namespaces = { xmlns_fmuc, "http://jabber.org/protocol/muc", "jabber:x:data", xmlns_stanzas, "urn:xmpp:reactions:0", "urn:xmpp:hints" };
 local names = { "fmuc", "x", "item", "status", "destroy", "error", "subject", "body", "show", "history", "password", "invite", "decline",
 	"actor", "reason", "item-not-found", "conflict", "gone", "remote-server-timeout", "not-acceptable", "feature", "identity", "hats", "thread" };

@@ -144,6 +144,15 @@ module:hook("presence/full", function (event)
 	if condition then return refuse_join(stanza, type, condition, text); end
 end, first);
 
+-- close(): nobody waits any longer
+function gate.close()
+	local everybody = held;
+	held = {};
+	for _, joins in pairs(everybody) do
+		for _, join in ipairs(joins) do refuse_join(join, "wait", "service-unavailable", "The mirror is closing"); end
+	end
+end
+
 -- save() -> those who wait, for the next instance of the module
 function gate.save()
 	return held;

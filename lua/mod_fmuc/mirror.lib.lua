@@ -285,10 +285,14 @@ function module.save()
 		private = private.save(); gate = gate.save() };
 end
 
-function module.unload()
-	commands.stop(module);
-	if module.reloading then mirrored.release(); else mirrored.close_all(); end
+local function close()
+	gate.close();
+	mirrored.close_all();
 end
 
--- while the links to other servers still stand
-module:hook_global("server-stopping", function () mirrored.close_all(); end);
+function module.unload()
+	commands.stop(module);
+	if module.reloading then mirrored.release(); else close(); end
+end
+
+module:hook_global("server-stopping", function () close(); end); -- while the streams to users and other servers still stand

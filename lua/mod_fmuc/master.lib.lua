@@ -262,6 +262,7 @@ end
 
 function module.unload()
 	commands.stop(module);
+	if not module.reloading then requests.close(); end
 	for room in muc.live_rooms() do
 		local state = room.fmuc;
 		if state and module.reloading then

@@ -292,7 +292,7 @@ end
 
 function module.unload()
 	commands.stop(module);
-	if module.reloading then mirrored.release(); else close(); end
+	if module.reloading then mirrored.release(); else close(); requests.close(); end
 end
 
 module:hook_global("server-stopping", function () close(); end); -- while the streams to users and other servers still stand

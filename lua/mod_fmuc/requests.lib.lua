@@ -58,6 +58,18 @@ function requests.each()
 	return table_of_requests:each();
 end
 
+-- close(): no answer can come any more
+function requests.close()
+	local outstanding = {};
+	for id in table_of_requests:each() do outstanding[#outstanding + 1] = id; end
+	for _, id in ipairs(outstanding) do
+		local record = table_of_requests:remove(id);
+		handlers[record.kind](record, nil);
+	end
+end
+-- after the role has told its users of the end, while the streams to users and other servers still stand
+module:hook_global("server-stopping", requests.close, -1);
+
 -- save() -> for the saved_state.requests of the next instance
 function requests.save()
 	return table_of_requests:save();

@@ -13,6 +13,7 @@
 --   parted, changed   sets of the nicks that left, and of the occupant JIDs with another presence, which the master has to be told
 --   unconfirmed   occupant JID -> how many new presences of a local user were sent that have not come back
 --   expired    the grace period is over, and users carry on alone
+--   refused    the last question after a silence was answered with not-acceptable
 --   is_repeated   the master may think that it has told this mirror everything already
 
 local options = require "prosody_relay.options";

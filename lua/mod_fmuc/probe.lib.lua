@@ -55,13 +55,16 @@ local handlers = {};
 -- nothing had been heard for long
 function handlers.silence(room, asked, answer)
 	local complete = take_counts(room, asked, answer);
-	local _, condition = answer:get_error();
+	local line = room.fmuc.line;
+	-- The mirror may not be in the room any more. Some masters say so in any case.
+	local refuses, refused = select(2, answer:get_error()) == "not-acceptable", line.refused;
+	line.refused = refuses;
 	if complete then
 		parts.outbox.settle(room.jid);
-	elseif complete == false or room.fmuc.line.counts or condition == "not-acceptable" then
+	elseif complete == false or line.counts or refuses and not refused then
 		parts.outage.lost(room, "something did not arrive", true);
 	else
-		room.fmuc.line.counts = false;
+		line.counts = false;
 	end
 end
 

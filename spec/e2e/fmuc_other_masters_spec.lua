@@ -145,6 +145,38 @@ describe(("fmuc and other masters, master %s, mirror %s"):format(versions.master
 		f.fake:expect { "message", body = "here" };
 	end));
 
+	it("joins again for an answer that may mean it has to, not for one that the master always gives (G7 section 2b)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local function be_silent(condition)
+			f.fake:send(message("Alice", "the last for long"));
+			f.kev:expect { "message", body = "the last for long" };
+			f.remote:eval(([[
+				local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
+				line.heard = line.heard - 301;
+			]]):format(mirror));
+			local question = f.fake:expect { "iq", type = "get", from = mirror, has = "{urn:xmpp:ping}ping" };
+			f.fake:send(condition and st.error_reply(question, "cancel", condition) or st.reply(question));
+		end
+		local function come_back()
+			for _ = 1, 2 do
+				local join = f.fake:expect { "presence", type = false, has = fmuc };
+				if join:find(fmuc .. "/history@since") then f.fake:send(presence("Alice")); end
+				f.fake:send(presence(join.attr.to:match("/(.*)$"), join.attr.id));
+				if join:find(fmuc .. "/history@since") then f.fake:send(subject()); end
+			end
+		end
+		be_silent("not-acceptable");
+		come_back();
+		for _ = 1, 2 do
+			be_silent("not-acceptable");
+			f.fake:expect_none({ "presence" }, 1);
+		end
+		be_silent(nil);
+		f.fake:expect_none({ "presence" }, 0.3);
+		be_silent("not-acceptable");
+		come_back();
+	end));
+
 	it("takes over from somebody else what the master gave away meanwhile (G6 M8)", bed.scenario(function (s)
 		local f = new(s, versions);
 		interrupt(f);

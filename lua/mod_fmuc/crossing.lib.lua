@@ -6,14 +6,15 @@ local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 
-local crossing = { xmlns = "urn:x-prosody-relay:fmuc:private:0" };
+-- max_id: bytes of a stanza's id that are kept until its answer may come; clients use a few dozen
+local crossing = { xmlns = "urn:x-prosody-relay:fmuc:private:0"; max_id = 256 };
 
 local avatar_nodes = { ["urn:xmpp:avatar:data"] = true; ["urn:xmpp:avatar:metadata"] = true };
 
 -- may_cross(iq) -> whether that request may cross a link: what clients ask occupants for of their own accord, and cheap
 function crossing.may_cross(iq)
 	local payload = iq.tags[1];
-	if iq.attr.type ~= "get" or #iq.tags ~= 1 then return false; end
+	if iq.attr.type ~= "get" or #iq.tags ~= 1 or #(iq.attr.id or "") > crossing.max_id then return false; end
 	local xmlns = payload.attr.xmlns;
 	if xmlns == "vcard-temp" then return payload.name == "vCard"; end
 	if xmlns == "urn:xmpp:ping" then return payload.name == "ping"; end

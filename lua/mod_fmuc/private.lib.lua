@@ -41,8 +41,9 @@ local function sent_key(occupant_jid, to, id)
 end
 
 local function remember(occupant_jid, to, id, sender)
+	if not id or #id > crossing.max_id then return; end
 	local key = sent_key(occupant_jid, to, id);
-	if id and not sent:get(key) and sent:count() < max_remembered then sent:add(key, sender, error_timeout); end
+	if not sent:get(key) and sent:count() < max_remembered then sent:add(key, sender, error_timeout); end
 end
 
 local function refuse(stanza, condition, text)

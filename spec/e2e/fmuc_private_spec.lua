@@ -115,6 +115,30 @@ describe(("fmuc private stanzas, %s mirror and %s master"):format(versions.mirro
 		f.curtis:expect_none({ "message" }, 0.2);
 	end));
 
+	it("keeps no ids of any length (G12 G13)", bed.scenario(function (s)
+		local f = meet(s, versions);
+		local long = ("x"):rep(2000);
+		whisper(f.kev, mirror_room .. "/Curtis", "out", long);
+		f.curtis:send(st.error_reply(f.curtis:expect { "message", id = long, body = "out" }, "cancel", "conflict"));
+		f.kev:expect { "message", type = "error", id = long, from = mirror_room .. "/Curtis" };
+		whisper(f.curtis, master_room .. "/Kev", "in", long);
+		f.kev:expect { "message", id = long, body = "in" };
+		whisper(f.kev, mirror_room .. "/Curtis", "short", ("x"):rep(256));
+		f.curtis:expect { "message", body = "short" };
+		local kept = f.remote:eval [[
+			local lengths = {};
+			for key in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().private.records) do
+				lengths[#lengths + 1] = #key:match("[^%z]*$");
+			end
+			return lengths;
+		]];
+		assert.same({ 256 }, kept);
+		for client, target in pairs { [f.kev] = mirror_room .. "/Curtis"; [f.curtis] = master_room .. "/Kev" } do
+			ask(client, target, long, ping);
+			assert.equal("service-unavailable", error_condition(client:expect { "iq", type = "error", id = long, from = target }));
+		end
+	end));
+
 	it("tells who is not in the room (G11)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		local carol = f.remote:client("carol@remote.example.com/x");

@@ -2,17 +2,22 @@
 -- What a mirror remembers of its rooms over a restart of the server (G4): the users that their masters may still take to be there. Those
 -- who come back within the grace period find their place kept; the others are taken out of the room.
 --
--- Stored by room JID: { master, generation = 1, nicks = { [nick] = true }, stamp = time of the last change (XEP-0082) }
+-- Each room is stored by itself, so that who comes and goes in one costs nothing for the others, by a hash of its JID, which may be too
+-- long for a file name: record = { room and master (JIDs), generation = 1, nicks = { [nick] = true }, stamp = time of the last change
+-- (XEP-0082) }.
 
 local datetime = require "util.datetime";
 local jid_resource = require "util.jid".resource;
+local sha256 = require "util.hashes".sha256;
 local st = require "util.stanza";
 
-local store = module:open_store("fmuc_mirrored", "map");
+local store = module:open_store("fmuc_mirrored", "map"); -- a single value is one row where the storage has rows
 local everything = module:open_store("fmuc_mirrored", "keyval");
 
 -- Of before the restart, while users may come back. Key: room JID; value as stored
 local rooms = {};
+-- Set of the JIDs of rooms there is a record of in the store
+local stored = {};
 
 local mirrored, grace_period;
 
@@ -28,15 +33,37 @@ function former.had(room_jid, nick)
 	return rooms[room_jid] ~= nil and rooms[room_jid].nicks[nick] == true;
 end
 
+-- record: as stored, nil for a room in which nobody is any more
+local function write(room_jid, record)
+	if not record and not stored[room_jid] then return; end
+	stored[room_jid] = record and true;
+	local ok, err = store:set(sha256(room_jid, true), "record", record);
+	if not ok then module:log("error", "Could not store who is in %s: %s", room_jid, err); end
+end
+
+local function read()
+	local keys, records = {}, {};
+	local each, state;
+	if everything.users then each, state = everything:users(); end
+	if not each then return records; end -- a storage that keeps nothing
+	for key in each, state do keys[#keys + 1] = key; end
+	for _, key in ipairs(keys) do
+		local record = store:get(key, "record");
+		if record then
+			records[record.room], stored[record.room] = record, true;
+		end
+	end
+	return records;
+end
+
 local function remember(room)
 	local nicks = {};
 	for nick in pairs(rooms[room.jid] and rooms[room.jid].nicks or {}) do nicks[nick] = true; end
 	for occupant_jid in room:each_occupant() do
 		if mirrored.is_local(room, occupant_jid) then nicks[jid_resource(occupant_jid)] = true; end
 	end
-	local ok, err = store:set(nil, room.jid, next(nicks) and { master = room.fmuc.master; generation = 1; nicks = nicks;
+	write(room.jid, next(nicks) and { room = room.jid; master = room.fmuc.master; generation = 1; nicks = nicks;
 		stamp = datetime.datetime() } or nil);
-	if not ok then module:log("error", "Could not store who is in %s: %s", room.jid, err); end
 end
 
 local function on_change(event)
@@ -46,7 +73,7 @@ module:hook("muc-occupant-joined", on_change, -3); -- after mod_muc and the rest
 module:hook("muc-occupant-left", on_change, -1.5); -- before the room may be forgotten
 
 module:hook("muc-room-destroyed", function (event)
-	if not rooms[event.room.jid] then store:set(nil, event.room.jid, nil); end
+	if not rooms[event.room.jid] then write(event.room.jid, nil); end
 end);
 
 local function take_out()
@@ -61,19 +88,23 @@ local function take_out()
 				mirrored.send(room_jid, part);
 			end
 		end
-		if room then remember(room); else store:set(nil, room_jid, nil); end
+		if room then remember(room); else write(room_jid, nil); end
 	end
 end
 
 -- save() -> for the next instance of the module
 function former.save()
-	return rooms;
+	return { rooms = rooms; stored = stored };
 end
 
 -- shared: mirrored, grace_period (seconds), saved (of save(); nil after a start of the server)
 return function (shared)
 	mirrored, grace_period = shared.mirrored, shared.grace_period;
-	rooms = shared.saved or everything:get(nil) or {};
+	if shared.saved then
+		rooms, stored = shared.saved.rooms, shared.saved.stored;
+	else
+		rooms = read();
+	end
 	if next(rooms) then
 		module:add_timer(grace_period, take_out);
 	end

@@ -90,6 +90,53 @@ describe(("fmuc over restarts, master %s, mirror %s"):format(versions.master, ve
 		assert.same({}, f.link:sent(f.remote));
 	end));
 
+	for storage, lines in pairs {
+		internal = "";
+		sql = "storage = { fmuc_mirrored = \"sql\" }; sql = { driver = \"SQLite3\"; database = \"prosody.sqlite\" }";
+	} do
+		it("stores each room by itself, whatever its name, with storage " .. storage .. " (G4)", bed.scenario(function (s)
+			local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 1; " .. lines });
+			local function stored()
+				return f.remote:eval [[
+					local store, words = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module:open_store("fmuc_mirrored"), {};
+					for key in store:users() do
+						local record, nicks = store:get(key).record, {};
+						for nick in pairs(record.nicks) do nicks[#nicks + 1] = nick; end
+						table.sort(nicks);
+						words[record.room] = table.concat(nicks, " ");
+					end
+					return words;
+				]];
+			end
+			assert.same({ [mirror_room] = "Bob Kev" }, stored());
+			local other = ("long"):rep(60);
+			local mirror_of_other = other .. "\\40talk.example.com@mirror.remote.example.com";
+			federation.open_room(f, other .. "@talk.example.com");
+			enter(f.kev, "Kev", mirror_of_other);
+			assert.same({ [mirror_room] = "Bob Kev"; [mirror_of_other] = "Kev" }, stored());
+			f.kev:send(require "util.stanza".presence({ type = "unavailable"; to = mirror_room .. "/Kev" }));
+			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+			assert.same({ [mirror_room] = "Bob"; [mirror_of_other] = "Kev" }, stored());
+			f.remote:kill();
+			f.remote:start();
+			f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/Bob" }, 15);
+			f.curtis:expect({ "presence", type = "unavailable", from = other .. "@talk.example.com/Kev" }, 15);
+			assert.same({}, stored());
+		end));
+	end
+
+	it("starts with what an earlier form of the module has stored (G4)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.remote:eval(([[
+			local module = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module;
+			local record = { master = %q; generation = 1; nicks = { Tim = true } };
+			assert(module:open_store("fmuc_mirrored", "map"):set(nil, %q, record));
+			assert(module:open_store("fmuc_mirrored"):set("other", { [%q] = record }));
+		]]):format(master_room, mirror_room, mirror_room));
+		f.remote:restart();
+		f.remote:eval [[assert(prosody.hosts["mirror.remote.example.com"].modules.fmuc)]];
+	end));
+
 	it("finds out that a mirror is gone that nobody talks to, with one question for all its users (G7 G2)", bed.scenario(function (s)
 		local f = outages.new(s, versions, { master = "fmuc_grace_period = 1; fmuc_join_timeout = 1" });
 		os.execute("kill -STOP " .. f.remote.pid); -- no connection tells of it

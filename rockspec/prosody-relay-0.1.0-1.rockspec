@@ -34,6 +34,7 @@ build = {
 			["prosody_relay.fanout"] = "lua/prosody_relay/fanout.lua",
 			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",
 			["prosody_relay.jid"] = "lua/prosody_relay/jid.lua",
+			["prosody_relay.metrics"] = "lua/prosody_relay/metrics.lua",
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
 			["prosody_relay.pending"] = "lua/prosody_relay/pending.lua",
 			["prosody_relay.stanza"] = "lua/prosody_relay/stanza.lua",

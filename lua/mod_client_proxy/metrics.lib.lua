@@ -1,26 +1,19 @@
 -- SPDX-License-Identifier: MIT
 -- What the module counts (README.markdown, "Metrics"): prosody_mod_client_proxy/..., with label `host`.
 
+local shared = require "prosody_relay.metrics";
+
 local metrics = {};
 local metrics_mt = { __index = metrics };
 
 local buckets = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }; -- seconds
 
-local function plain(type, name, unit, text, conf)
-	return module:metric(type, name, unit, text, {}, conf):with_labels();
-end
-
--- Clients choose the condition of an error, so only those of RFC 6120 become labels.
-local conditions = {};
-for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
-	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
-	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
-	undefined-condition unexpected-request]]):gmatch("%S+") do
-	conditions[condition] = true;
+local function plain(...)
+	return shared.plain(module, ...);
 end
 
 local function count_condition(errors, condition)
-	errors:with_labels(conditions[condition] and condition or "other"):add(1);
+	errors:with_labels(shared.condition(condition)):add(1);
 end
 
 -- new(pool_size, in_flight) -> metrics; both functions give the present number, when Prosody asks

@@ -1,22 +1,20 @@
 -- SPDX-License-Identifier: MIT
 -- What the module counts (README.markdown, "Metrics"): prosody_mod_fmuc/..., with label `host`.
 
+local shared = require "prosody_relay.metrics";
+
 local metrics = {};
 
 -- Anybody may have a server and open a link; a label is for ever
 local max_peers = 50;
 
-local function metric(type, name, unit, text, labels)
-	return module:metric(type, name, unit, text, labels or {});
-end
-
-local stanzas = metric("counter", "link_stanzas", "", "Stanzas that crossed a link", { "peer", "direction" });
-local bytes = metric("counter", "link", "bytes", "Bytes of these stanzas", { "peer", "direction" });
-local copies_avoided = metric("counter", "copies_avoided", "", "Copies that did not cross a link because one was enough", { "peer" });
-local deliveries = metric("counter", "local_deliveries", "", "Copies of messages and presences to local users of such rooms"):with_labels();
-local joins_refused = metric("counter", "joins_refused", "", "Joins through a mirror that were refused", { "reason" });
-local resyncs = metric("counter", "resyncs", "", "Links that were brought up to date after an outage"):with_labels();
-local links = metric("gauge", "links", "", "Links, by what state they are in", { "state" });
+local stanzas = module:metric("counter", "link_stanzas", "", "Stanzas that crossed a link", { "peer", "direction" });
+local bytes = module:metric("counter", "link", "bytes", "Bytes of these stanzas", { "peer", "direction" });
+local copies_avoided = module:metric("counter", "copies_avoided", "", "Copies that did not cross a link because one was enough", { "peer" });
+local deliveries = shared.plain(module, "counter", "local_deliveries", "", "Copies of messages and presences to local users of such rooms");
+local joins_refused = module:metric("counter", "joins_refused", "", "Joins through a mirror that were refused", { "reason" });
+local resyncs = shared.plain(module, "counter", "resyncs", "", "Links that were brought up to date after an outage");
+local links = module:metric("gauge", "links", "", "Links, by what state they are in", { "state" });
 
 local peers, peer_count = {}, 0;
 
@@ -40,18 +38,10 @@ function metrics.crossed(peer, direction, size, saved)
 	if saved > 0 then copies_avoided:with_labels(peer):add(saved); end
 end
 
-local conditions = {};
-for condition in ([[bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
-	not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
-	remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
-	undefined-condition unexpected-request]]):gmatch("%S+") do
-	conditions[condition] = true;
-end
-
 -- fired with the error presence or element that says why
 module:hook("fmuc-join-refused", function (event)
 	local child = event.error and event.error.tags[1];
-	joins_refused:with_labels(child and conditions[child.name] and child.name or "other"):add(1);
+	joins_refused:with_labels(shared.condition(child and child.name)):add(1);
 end);
 
 module:hook("fmuc-resync", function () resyncs:add(1); end);

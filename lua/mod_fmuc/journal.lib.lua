@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What was said in a mirrored room lately, for mirrors that come back after an outage (G3). The room's own history is shorter, and leaves
--- out what has no body, such as reactions.
+-- out what has no body, such as reactions, and what is not to be stored: that is kept here for as long as it may not have arrived.
 
 local datetime = require "util.datetime";
 local st = require "util.stanza";
@@ -9,10 +9,9 @@ local st = require "util.stanza";
 local max_entries, max_age = 500, 3600;
 
 local bounds = module:require "bounds"; -- and for so many bytes
+local is_passing = module:require "passing";
 
-local xmlns_chatstates = "http://jabber.org/protocol/chatstates";
 local xmlns_delay = "urn:xmpp:delay";
-local xmlns_hints = "urn:xmpp:hints";
 
 -- [room JID] = { since = time from which on it is complete, first, last = indices, bytes, [index] = { stanza, time, bytes } }
 local journals;
@@ -20,12 +19,7 @@ local journals;
 local journal = {};
 
 local function is_worth_keeping(stanza)
-	if stanza:get_child("no-store", xmlns_hints) or stanza:get_child("subject") and not stanza:get_child("body") then return false; end
-	for _, child in ipairs(stanza.tags) do
-		local xmlns = child.attr.xmlns;
-		if xmlns ~= xmlns_chatstates and xmlns ~= xmlns_hints and xmlns ~= "urn:xmpp:sid:0" then return true; end
-	end
-	return false;
+	return not is_passing(stanza) and (stanza:get_child("body") or not stanza:get_child("subject"));
 end
 
 local function drop_first(entries)
@@ -59,10 +53,10 @@ function journal.add(room_jid, stanza)
 	end
 end
 
--- since(room_jid, time) -> iterator of delayed messages; nil when the journal does not reach back that far
+-- since(room_jid, time) -> iterator of delayed messages, and the time from which on it has all of them; or nil
 function journal.since(room_jid, time)
 	local entries = journals[room_jid];
-	if not entries or entries.since > time then return nil; end
+	if not entries then return nil; end
 	local index = entries.first;
 	while entries[index] and entries[index].time < time do index = index + 1; end
 	return function ()
@@ -70,7 +64,7 @@ function journal.since(room_jid, time)
 		if not entry then return nil; end
 		index = index + 1;
 		return st.clone(entry.stanza):tag("delay", { xmlns = xmlns_delay; from = room_jid; stamp = datetime.datetime(entry.time) }):up();
-	end
+	end, entries.since;
 end
 
 -- save() -> the journals, for the next instance of the module

@@ -21,11 +21,16 @@ local function master_delay(stanza, master)
 	end
 end
 
--- The room's history as the master keeps it, with the master's stamps
-local function add_history(room, stanza, delay)
+-- A message from before, as the master dated it
+local function date(room, stanza, delay)
 	local when = datetime.parse(delay.attr.stamp) or os.time();
 	ids.mark_history(stanza, room, when);
 	delay.attr.from = room.jid;
+	return when;
+end
+
+-- The room's history as the master keeps it, with the master's stamps
+local function add_history(room, stanza, when)
 	room._history = room._history or {};
 	table.insert(room._history, { stanza = stanza; timestamp = when });
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
@@ -115,7 +120,7 @@ local function handle_groupchat(room, stanza)
 		-- a dump that broke off is followed by another
 		if not state.synced and not seen.has(state, stanza, delay.attr.stamp) then
 			seen.add(state, stanza);
-			add_history(room, copy, delay);
+			add_history(room, copy, date(room, copy, delay));
 		end
 		return;
 	end
@@ -131,6 +136,7 @@ function messages.missed(room, stanza)
 	if is_subject(copy) then
 		if copy:get_child_text("subject") == (room._data.subject or "") then return; end
 		take_echo(room.jid, stanza);
+		outbox.subject_changed(room.jid);
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
@@ -140,7 +146,8 @@ function messages.missed(room, stanza)
 	seen.add(room.fmuc, stanza);
 	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	if not delay then return room:broadcast_message(copy); end
-	add_history(room, copy, delay);
+	local when = date(room, copy, delay);
+	if module:fire_event("muc-message-is-historic", { room = room; stanza = copy }) then add_history(room, copy, when); end
 	room:broadcast(st.clone(copy));
 end
 

@@ -12,6 +12,7 @@ local options = require "prosody_relay.options";
 local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local crossing = module:require "crossing";
+local is_passing = module:require "passing";
 local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
@@ -82,6 +83,10 @@ local function find(room_jid, matches)
 	for index, entry in ipairs(boxes[room_jid] or {}) do
 		if matches(entry) then return index, entry; end
 	end
+end
+
+local function changes_subject(stanza)
+	return stanza:get_child("subject") and not stanza:get_child("body");
 end
 
 local function subject_of(stanza)
@@ -166,11 +171,11 @@ function outbox.handle_groupchat(origin, stanza, room)
 	crossing.clean(stanza); -- G21
 	ids.clean_from_user(stanza, room);
 	stanza.attr.id = stanza.attr.id or new_id();
-	local changes_subject = stanza:get_child("subject") and not stanza:get_child("body");
+	if outage.is_out(room) and is_passing(stanza) then return true; end
 	local nomirror = policy.is_nomirror(room.fmuc.master);
 	if not make_place(room.jid, occupant.nick) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
-	elseif not changes_subject and (nomirror or outage.is_autonomous(room)) then
+	elseif not changes_subject(stanza) and (nomirror or outage.is_autonomous(room)) then
 		return show_at_once(origin, stanza, room, occupant, nomirror);
 	else
 		add(room, { stanza = for_master(stanza, room, occupant.nick); nick = occupant.nick; user = user; id = stanza.attr.id });
@@ -217,11 +222,26 @@ function outbox.settle(room_jid)
 	end
 end
 
+-- subject_changed(room_jid): during an outage, to one that is nobody's here: whether or not the master had those of local users before,
+-- they are not to replace it
+function outbox.subject_changed(room_jid)
+	local function is_sent_subject(entry) return entry.sent and changes_subject(entry.stanza); end
+	while find(room_jid, is_sent_subject) do
+		local entry = remove(room_jid, (find(room_jid, is_sent_subject)));
+		fail(room_jid, entry, "cancel", "conflict", "The subject has been changed since");
+	end
+end
+
 -- flush(room_jid, [in_doubt]): sends what waits, in order; with in_doubt again what was sent before and is not known to have arrived
 function outbox.flush(room_jid, in_doubt)
 	local box = boxes[room_jid] or {};
 	for _, entry in ipairs(table.move(box, 1, #box, 1, {})) do -- an answer may come, and change the box, before the next is sent
-		if in_doubt or not entry.sent then send(room_jid, entry); end
+		local index = (in_doubt or not entry.sent) and find(room_jid, function (other) return other == entry; end);
+		if index and is_passing(entry.stanza) then
+			remove(room_jid, index);
+		elseif index then
+			send(room_jid, entry);
+		end
 	end
 end
 

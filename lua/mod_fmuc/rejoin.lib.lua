@@ -5,8 +5,10 @@
 local datetime = require "util.datetime";
 local st = require "util.stanza";
 
+local during = module:require "delivery".during;
 local same = module:require "same";
 
+local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -49,16 +51,35 @@ local function wanted_since(history)
 	return seconds and since and math.min(seconds, since) or seconds or since;
 end
 
+local function stamp_of(message, room_jid)
+	for delay in message:childtags("delay", xmlns_delay) do
+		if delay.attr.from == room_jid then return datetime.parse(delay.attr.stamp); end
+	end
+end
+
+-- What the room's history, or its archive, has from before that time
+local function history_before(event, time)
+	local room = event.room;
+	local history = { room = room; stanza = event.stanza; to = event.to; since = event.since; next_stanza = function () end };
+	during(room.fmuc, "resyncing", nil, module.fire_event, module, "muc-get-history", history);
+	return function ()
+		local message = history.next_stanza();
+		local stamp = message and stamp_of(message, room.jid);
+		return stamp and stamp <= time and message or nil;
+	end
+end
+
 -- A mirror that resyncs gets what it missed, however much that is
 module:hook("muc-get-history", function (event)
-	local state = event.room.fmuc;
-	if not state or not state.resyncing then return; end
+	local room = event.room;
+	if not room.fmuc or not room.fmuc.resyncing then return; end
 	local history = event.stanza:find("{" .. xmlns_muc .. "}x/history");
 	local since = history and wanted_since(history);
-	local next_message = since and journal.since(event.room.jid, since);
-	if not next_message then return; end
+	if not since then return; end
+	local next_message, complete_from = journal.since(room.jid, since);
+	local next_earlier = since < complete_from and history_before(event, complete_from) or function () end;
 	function event.next_stanza()
-		local message = next_message();
+		local message = next_earlier() or next_message();
 		if message then message.attr.to = event.to; end
 		return message;
 	end

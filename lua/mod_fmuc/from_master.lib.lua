@@ -65,7 +65,7 @@ end
 -- finish_sync(room): what a joining room is sent is here
 function from_master.finish_sync(room)
 	if room.fmuc.synced then return; end
-	room.fmuc.synced = true;
+	room.fmuc.synced, room.fmuc.asker = true, nil;
 	admit(room);
 end
 
@@ -133,7 +133,7 @@ local function handle_error(room, occupant_jid, stanza)
 		take_join(room, occupant_jid, true);
 		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
 		for _, join in pairs(record.joins) do send_join_error(join, st.clone(err)); end
-		if no_way then outage.lost(room, condition); end
+		if no_way then outage.lost(room, condition); else greeting.pass_on(room, record); end
 		resync.continue(room);
 		return mirrored.forget_if_unused(room.jid);
 	elseif record then -- the end of an earlier join

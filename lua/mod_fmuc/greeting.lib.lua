@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- When has the first user of a mirrored room been sent all of it? The subject ends what a joining room is sent, but the master may have
--- none, or this mirror may have missed it.
+-- none, or this mirror may have missed it. Where the master may think that the mirror has everything (G4), one user asks for it, for all.
+--
+-- room.fmuc.asker: record of that user's join
 
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
@@ -10,9 +12,31 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 -- A master that has accepted the join and then been silent for so long is asked whether that was all: on a slow link it may be nothing
 local subject_timeout = 3;
 
-local parts; -- from_master, probe, send_join
+local parts; -- former, from_master, probe, send_join
 
 local greeting = {};
+
+-- asks_for_all(room, record) -> whether the join of that record is the one that asks for everything
+function greeting.asks_for_all(room, record)
+	local state = room.fmuc;
+	if state.synced or not (state.line.is_repeated or parts.former.is_known(room.jid)) then return false; end
+	state.asker = state.asker or record;
+	return state.asker == record;
+end
+
+local function send_again(room, occupant_jid, record)
+	room.fmuc.copies[occupant_jid] = nil;
+	record.accepted, record.accepted_at, record.id = nil, nil, parts.from_master.new_join_id();
+	parts.send_join(record);
+end
+
+-- pass_on(room, record): the user of that record does not come in; somebody else may have to ask for everything. room may be nil
+function greeting.pass_on(room, record)
+	if not room or room.fmuc.synced or room.fmuc.asker ~= record then return; end
+	room.fmuc.asker = nil;
+	local occupant_jid, other = next(room.fmuc.waiting);
+	if other then send_again(room, occupant_jid, other); end
+end
 
 local function has_seen_anything(room)
 	for occupant_jid in pairs(room.fmuc.copies) do
@@ -21,16 +45,12 @@ local function has_seen_anything(room)
 	return room._history ~= nil;
 end
 
--- join_again(room): what the master has sent is not all; everybody who waits asks for everything, once
+-- join_again(room): what the master has sent is not all; everybody who waits joins once more
 function greeting.join_again(room)
 	local state = room.fmuc;
 	if state.started_over then return; end
-	state.started_over, state.line.is_repeated = true, true;
-	for occupant_jid, record in pairs(state.waiting) do
-		state.copies[occupant_jid] = nil;
-		record.accepted, record.accepted_at, record.id = nil, nil, parts.from_master.new_join_id();
-		parts.send_join(record);
-	end
+	state.started_over, state.line.is_repeated, state.asker = true, true, nil;
+	for occupant_jid, record in pairs(state.waiting) do send_again(room, occupant_jid, record); end
 end
 
 -- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the

@@ -27,7 +27,7 @@ local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 
-local changes, mirrored, from_master, former, ids, messages, outage, outbox, room_info;
+local changes, mirrored, from_master, former, ids, messages, outage, outbox, parts, room_info;
 
 -- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
 -- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
@@ -63,8 +63,8 @@ local function send_part(room_jid, nick)
 	mirrored.send(room_jid, st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick })); -- M12
 end
 
--- A presence of a local user as the master gets it (M4, M16)
-local function send_presence(room, stanza, fmuc_from, id)
+-- A presence of a local user as the master gets it (M4, M16). record: of the join that it is
+local function send_presence(room, stanza, fmuc_from, record)
 	local room_jid = jid_bare(stanza.attr.to);
 	local copy = st.clone(stanza);
 	copy:remove_children("x", xmlns_muc);
@@ -75,7 +75,7 @@ local function send_presence(room, stanza, fmuc_from, id)
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
 	line.presences[occupant_jid] = st.clone(copy);
 	if not fmuc_from then return changes.send(room, occupant_jid, copy); end
-	copy.attr.id = id;
+	copy.attr.id = record.id;
 	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
 	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
 	if password then
@@ -83,10 +83,10 @@ local function send_presence(room, stanza, fmuc_from, id)
 		line.password = password;
 	end
 	local nick = jid_resource(occupant_jid);
-	local wants_all = (former.is_known(room_jid) or line.is_repeated) and not room.fmuc.synced;
+	local wants_all = parts.greeting.asks_for_all(room, record);
 	if wants_all then
 		copy:tag("history"):up(); -- G4: the master may think that it has told this mirror everything
-	elseif former.had(room_jid, nick) or line.rejoin then
+	elseif former.had(room_jid, nick) or line.rejoin or room.fmuc.asker then
 		copy:tag("history", { maxstanzas = "0" }):up();
 	end
 	line.parted[nick] = nil;
@@ -99,15 +99,17 @@ local function on_join_timeout(occupant_jid, record)
 	for _, join in pairs(record.joins) do
 		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
-	take_join(mirrored.get(record.room_jid), occupant_jid, true);
+	local room = mirrored.get(record.room_jid);
+	take_join(room, occupant_jid, true);
 	send_part(record.room_jid, jid_resource(occupant_jid));
+	parts.greeting.pass_on(room, record);
 	mirrored.forget_if_unused(record.room_jid);
 end
 
 local function send_join(record)
 	local user, join = next(record.joins);
 	record.sent = true;
-	send_presence(mirrored.get(record.room_jid), join, user, record.id);
+	send_presence(mirrored.get(record.room_jid), join, user, record);
 end
 
 -- Whether a session of another account has that nick on this mirror already
@@ -156,8 +158,10 @@ local function cancel_join(occupant_jid, user)
 	if not record or not record.joins[user] then return false; end
 	record.joins[user] = nil;
 	if next(record.joins) == nil then
-		take_join(mirrored.get(record.room_jid), occupant_jid, true);
+		local room = mirrored.get(record.room_jid);
+		take_join(room, occupant_jid, true);
 		send_part(record.room_jid, jid_resource(occupant_jid));
+		parts.greeting.pass_on(room, record);
 		mirrored.forget_if_unused(record.room_jid);
 	end
 	return true;
@@ -240,7 +244,7 @@ end, before_muc);
 
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
-local parts = { send_part = send_part; send_join = send_join; seen = module:require "seen" };
+parts = { send_part = send_part; send_join = send_join; seen = module:require "seen" };
 outage = module:require "outage" (parts);
 parts.outage = outage;
 changes = module:require "changes" (parts);

@@ -269,7 +269,7 @@ end
 function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
-		saved[room_jid] = { master = state.master; copies = state.copies; waiting = state.waiting; synced = state.synced;
+		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; waiting = state.waiting; synced = state.synced;
 			reflects_ids = state.reflects_ids; info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
 			seen = state.seen };
 	end

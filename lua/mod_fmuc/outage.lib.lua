@@ -184,7 +184,7 @@ local function start_afresh(room)
 	outage.abandon(room);
 	for occupant_jid in pairs(state.copies) do parts.mirrored.remove_occupant(room, occupant_jid); end
 	room._history = nil;
-	state.synced, state.started_over, state.line = nil, nil, outage.new_line();
+	state.synced, state.started_over, state.asker, state.line = nil, nil, nil, outage.new_line();
 	state.line.is_repeated = true;
 	for _, record in pairs(state.waiting) do
 		record.accepted, record.accepted_at = nil, nil;

@@ -7,6 +7,7 @@ local outages = require "e2e.outages";
 local st = require "util.stanza";
 
 local say = federation.say;
+local fmuc, muc_user = federation.fmuc, federation.muc_user;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 
 local function subject(text, id)
@@ -24,6 +25,42 @@ local function lose_answer(s, f, act, heard)
 	act();
 	f.curtis:expect(heard);
 	s:wait(0.2);
+end
+
+-- restart_mirror(f, names) -> clients by name, who join after a restart of the mirror, in that order, before the master answers any
+local function restart_mirror(f, names)
+	f.remote:kill();
+	f.remote:start();
+	f.link:forget();
+	f.link:stall();
+	local clients = {};
+	for _, name in ipairs(names) do
+		clients[name] = f.remote:client(name:lower() .. "@remote.example.com/again");
+		clients[name]:send(federation.join(mirror_room, name));
+		clients[name]:sync();
+	end
+	f.link:restore();
+	return clients;
+end
+
+local function is_welcome(client, name, others)
+	client:expect({ "presence", from = mirror_room .. "/" .. name, has = muc_user .. "/status" }, 15);
+	client:expect { "message", body = "before" };
+	client:expect { "message", has = "subject" };
+	for _, other in ipairs(others) do client:expect { "presence", from = mirror_room .. "/" .. other }; end
+end
+
+-- how often the master was asked for everything, and how often it sent its subject
+local function count_dumps(f)
+	local asked, sent = 0, 0;
+	for _, stanza in ipairs(f.link:sent(f.remote)) do
+		local history = stanza:find(fmuc .. "/history#") and stanza:get_child("fmuc", "http://isode.com/protocol/fmuc"):get_child("history");
+		if history and not history.attr.maxstanzas then asked = asked + 1; end
+	end
+	for _, stanza in ipairs(f.link:sent(f.talk)) do
+		if stanza:get_child("subject") then sent = sent + 1; end
+	end
+	return { asked, sent };
 end
 
 for _, versions in ipairs(federation.crossings()) do
@@ -86,6 +123,49 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		outages.wait_until_live(s, f);
 		outages.settle(f);
 		f.curtis:expect_none({ "message", has = "subject" }, 0);
+	end));
+
+	it("asks for everything once after a restart, however many come back (G4 M2)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		say(f.curtis, master_room, "before");
+		f.bob:expect { "message", body = "before" };
+		local clients = restart_mirror(f, { "Kev", "Bob", "Eve", "Ann" });
+		for name, client in pairs(clients) do is_welcome(client, name, { "Curtis" }); end
+		assert.same({ 1, 1 }, count_dumps(f));
+		outages.settle { kev = clients.Eve; bob = clients.Ann; curtis = f.curtis };
+	end));
+
+	it("lets another user ask for everything when the first is refused (G4 M8)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		say(f.curtis, master_room, "before");
+		f.bob:expect { "message", body = "before" };
+		federation.configure(f, [[room:set_affiliation(true, "ann@remote.example.com", "outcast")]]);
+		local clients = restart_mirror(f, { "Ann", "Bob", "Eve" });
+		assert.equal("forbidden", federation.error_condition(clients.Ann:expect({ "presence", type = "error" }, 15)));
+		for _, name in ipairs { "Bob", "Eve" } do is_welcome(clients[name], name, { "Curtis" }); end
+		assert.same({ 2, 1 }, count_dumps(f));
+		f.link:expect_none(f.remote, { "iq", has = "{urn:xmpp:ping}ping" }, 0);
+	end));
+
+	it("lets another user ask for everything when the first does not wait (G4)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_allow_masters = { \"talk.example.com\" }" });
+		say(f.curtis, master_room, "before");
+		f.bob:expect { "message", body = "before" };
+		f.remote:kill();
+		f.remote:start();
+		f.link:stall();
+		local ann, eve = f.remote:client("ann@remote.example.com/again"), f.remote:client("eve@remote.example.com/again");
+		ann:send(federation.join(mirror_room, "Ann"));
+		ann:sync();
+		eve:send(federation.join(mirror_room, "Eve"));
+		eve:sync();
+		ann:send(st.presence({ type = "unavailable"; to = mirror_room .. "/Ann" }));
+		ann:sync();
+		f.link:restore();
+		is_welcome(eve, "Eve", { "Curtis" });
+		f.link:expect_none(f.remote, { "iq", has = "{urn:xmpp:ping}ping" }, 0);
+		f.curtis:sync();
+		federation.configure(f, [[assert(not room:get_occupant_by_nick(room.jid .. "/Ann"))]]);
 	end));
 end);
 end

@@ -25,6 +25,7 @@ build = {
 			["mod_fmuc.bounds"] = "lua/mod_fmuc/bounds.lib.lua",
 			["mod_fmuc.crossing"] = "lua/mod_fmuc/crossing.lib.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
+			["mod_fmuc.for_many"] = "lua/mod_fmuc/for_many.lib.lua",
 			["mod_fmuc.former"] = "lua/mod_fmuc/former.lib.lua",
 			["mod_fmuc.from_master"] = "lua/mod_fmuc/from_master.lib.lua",
 			["mod_fmuc.gate"] = "lua/mod_fmuc/gate.lib.lua",

@@ -17,6 +17,7 @@ local now = require "util.time".monotonic;
 local bandwidth = module:require "bandwidth";
 local journal = module:require "journal";
 local delivery = module:require "delivery";
+local for_many = module:require "for_many";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -138,20 +139,8 @@ end
 -- What mod_muc sends to one session becomes what a whole mirror may see: no mark of a self-presence, no JID that only some may know
 local function presence_for_link(room, stanza)
 	local copy = st.clone(stanza);
-	local reveal = room:get_whois() == "anyone";
 	local x = copy:get_child("x", xmlns_muc_user);
-	if x then
-		x:maptags(function (child)
-			local code = child.name == "status" and child.attr.code;
-			if code == "110" or code == "201" or code == "210" then return nil; end
-			if child.name == "item" and not reveal then
-				local actor = child:get_child("actor");
-				child.attr.jid = nil;
-				if actor then actor.attr.jid = nil; end
-			end
-			return child;
-		end);
-	end
+	if x then for_many(x, room:get_whois() ~= "anyone"); end
 	return copy;
 end
 

@@ -6,6 +6,7 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local crossing = module:require "crossing";
+local for_many = module:require "for_many";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -28,9 +29,6 @@ function presences.subject(room, stanza)
 	return local_occupant(room, stanza:find("{" .. xmlns_muc_user .. "}x/item@jid"))
 		or local_occupant(room, stanza:find("{" .. xmlns_fmuc .. "}fmuc@from"));
 end
-
--- Codes that say "this is you", or that come of entering the room, which is between this mirror and its user
-local own_codes = { ["110"] = true; ["201"] = true; ["210"] = true };
 
 local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- besides none
 
@@ -59,16 +57,7 @@ function presences.for_local_users(room, stanza, occupant_jid)
 	keep_first(copy);
 	ids.clean_from_master(copy, room);
 	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
-	local hide = info and not info.features.muc_nonanonymous;
-	copy:get_child("x", xmlns_muc_user):maptags(function (child)
-		if child.name == "status" and own_codes[child.attr.code] then return nil; end
-		if child.name == "item" and hide then
-			local actor = child:get_child("actor");
-			child.attr.jid = nil;
-			if actor then actor.attr.jid = nil; end
-		end
-		return child;
-	end);
+	for_many(copy:get_child("x", xmlns_muc_user), info and not info.features.muc_nonanonymous);
 	return copy;
 end
 

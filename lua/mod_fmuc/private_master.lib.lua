@@ -32,7 +32,6 @@ local links, requests, watch;
 
 local peers = cache.new(256); -- host of a mirror -> { time, takes_private }
 
-
 local function refuse(stanza, reply_to, type, condition, text)
 	local reply = st.error_reply(stanza, type, condition, text);
 	reply.attr.to = reply_to;

@@ -61,6 +61,11 @@ describe(("fmuc for clients, %s mirror and %s master"):format(versions.mirror, v
 			assert.equal(jid or nil, seen:find(muc_user .. "/item@jid"));
 			f.fake:send(fake.message("Alice", "hello"):tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = "alice@secret.example/x" }):up());
 			assert.is_nil(f.kev:expect({ "message", body = "hello" }):find(federation.fmuc));
+			local kick = fake.presence("Alice", nil, "unavailable", { "307" });
+			kick:get_child("x", "http://jabber.org/protocol/muc#user"):get_child("item"):tag("actor", { jid = "alice@fake.example.com/x" });
+			f.fake:send(kick);
+			seen = f.kev:expect { "presence", type = "unavailable", from = fake.mirror .. "/Alice" };
+			assert.equal(jid or nil, seen:find(muc_user .. "/item/actor@jid"));
 		end));
 	end
 

@@ -16,6 +16,7 @@ build = {
 		lua = {
 			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
 			["mod_fmuc.adoption"] = "lua/mod_fmuc/adoption.lib.lua",
+			["mod_fmuc.allowpm"] = "lua/mod_fmuc/allowpm.lib.lua",
 			["mod_fmuc.archive"] = "lua/mod_fmuc/archive.lib.lua",
 			["mod_fmuc.avatar"] = "lua/mod_fmuc/avatar.lib.lua",
 			["mod_fmuc.bandwidth"] = "lua/mod_fmuc/bandwidth.lib.lua",

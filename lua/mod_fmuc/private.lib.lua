@@ -9,6 +9,7 @@ local pending = require "prosody_relay.pending";
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
+local allowpm = module:require "allowpm";
 local crossing = module:require "crossing";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -171,7 +172,15 @@ module:hook("muc-private-message", function (event)
 	local room, stanza = event.room, event.stanza;
 	local from = stanza.attr.from;
 	if not room.fmuc or not mirrored.is_local(room, from) then return; end
-	if not mirrored.is_local(room, stanza.attr.to) and not sent:remove(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
+	if not mirrored.is_local(room, stanza.attr.to) then
+		if not sent:remove(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
+	elseif stanza.attr.type ~= "error" then
+		local refusal = allowpm.refusal(room, from, stanza.attr.to);
+		if refusal then
+			room:route_to_occupant(room:get_occupant_by_nick(from), st.error_reply(stanza, "cancel", "policy-violation", refusal, room.jid));
+			return false;
+		end
+	end
 	crossing.clean(stanza);
 	ids.clean_from_user(stanza, room);
 	ids.add_occupant_id(stanza, room, from);

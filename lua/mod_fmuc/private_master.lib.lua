@@ -9,6 +9,7 @@ local jid_resource = require "util.jid".resource;
 local now = require "util.time".now;
 local st = require "util.stanza";
 
+local allowpm = module:require "allowpm";
 local crossing = module:require "crossing";
 local muc = module:depends "muc";
 
@@ -27,6 +28,8 @@ local unreachable = { ["remote-server-not-found"] = true; ["remote-server-timeou
 module:hook("muc-disco#info", function (event)
 	event.reply:tag("feature", { var = crossing.xmlns }):up();
 end);
+
+allowpm.announce();
 
 local links, requests, watch;
 

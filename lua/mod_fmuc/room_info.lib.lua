@@ -2,8 +2,8 @@
 -- What is known of a mirrored room: the master's disco#info, asked for once when the first user joins, again when the room's configuration
 -- changes, and on demand for a user who looks before joining (G13). Users are answered from it; it says what else holds (G9, G10, G12).
 --
--- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil) }, or
---        { failed = stanza of the error, or false when there was no answer }
+-- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm (of
+-- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer }
 -- That of a room somebody is in lies in room.fmuc.info, others in a cache.
 
 local cache = require "util.cache";
@@ -11,6 +11,8 @@ local dataforms = require "util.dataforms";
 local options = require "prosody_relay.options";
 local now = require "util.time".now;
 local st = require "util.stanza";
+
+local allowpm = module:require "allowpm";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
@@ -76,6 +78,7 @@ local function parse(answer)
 	end
 	local form = query:get_child("x", "jabber:x:data");
 	if form and dataforms.get_type(form) == xmlns_roominfo and #tostring(form) <= max_form_bytes then info.form = st.clone(form); end
+	info.allowpm = allowpm.read(info.form);
 	return info;
 end
 

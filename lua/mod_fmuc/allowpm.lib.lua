@@ -1,0 +1,68 @@
+-- SPDX-License-Identifier: MIT
+-- Who may send private messages in a room (muc#roomconfig_allowpm, XEP-0045 section 7.5; mod_muc has it since 13.0). Those between two users
+-- of one mirror never reach the master (G12), which therefore says in the room's description who may (XEP-0045 section 6.4); the mirror
+-- keeps to it.
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local field_allowpm, field_moderators = "muc#roomconfig_allowpm", "{xmpp:prosody.im}muc#allow_modpm";
+
+-- By the names of XEP-0045, of Prosody, and of the community's module for it; what is not here is everybody
+local names = {
+	participants = "participants"; participant = "participants"; moderators = "moderators"; moderator = "moderators";
+	members = "members"; affiliated = "members"; none = "none";
+};
+local who_may = { participants = "participants"; moderators = "moderators"; members = "members"; none = "nobody" };
+
+local ranks = { visitor = 1; participant = 2; moderator = 3 };
+local needed = { participants = 2; moderators = 3; none = math.huge };
+
+local allowpm = {};
+
+-- announce(): at the master
+function allowpm.announce()
+	module:hook("muc-disco#info", function (event)
+		local room, form, formdata = event.room, event.form, event.formdata;
+		local rule = names[room._data.allow_pm];
+		if not rule then return; end
+		table.insert(form, { name = field_allowpm; label = "Who can send private messages" });
+		formdata[field_allowpm] = rule;
+		if not room._data.allow_modpm then return; end
+		table.insert(form, { name = field_moderators; type = "boolean"; label = "Private messages to and from moderators are always allowed" });
+		formdata[field_moderators] = true;
+	end);
+end
+
+-- read(form) -> { who, moderators }, from the description of a room; nil when everybody may, or nobody says. form: stanza or nil
+function allowpm.read(form)
+	local rule = {};
+	for field in (form and form:childtags("field") or function () end) do
+		local value = field:get_child_text("value");
+		if field.attr.var == field_allowpm then rule.who = names[value]; end
+		if field.attr.var == field_moderators then rule.moderators = value == "1" or value == "true"; end
+	end
+	return rule.who and rule;
+end
+
+local function item_of(room, occupant_jid)
+	local copy = room.fmuc.copies[occupant_jid];
+	local item = copy and copy:find("{" .. xmlns_muc_user .. "}x/item");
+	return item and item.attr or {};
+end
+
+-- refusal(room, from, to) -> text, when that occupant of a mirrored room (occupant JID) may not write to that other one; or nil
+function allowpm.refusal(room, from, to)
+	local rule = room.fmuc.info and room.fmuc.info.allowpm;
+	if not rule then return nil; end
+	if room:get_occupant_by_nick(from).bare_jid == room:get_occupant_by_nick(to).bare_jid then return nil; end
+	local sender, recipient = item_of(room, from), item_of(room, to);
+	if rule.moderators and (sender.role == "moderator" or recipient.role == "moderator") then return nil; end
+	if rule.who == "members" then
+		if (sender.affiliation or "none") ~= "none" then return nil; end
+	elseif (ranks[sender.role] or 0) >= needed[rule.who] then
+		return nil;
+	end
+	return ("In this room %s may send private messages"):format(who_may[rule.who]);
+end
+
+return allowpm;

@@ -43,6 +43,7 @@ build = {
 			["mod_fmuc.operation_mirror"] = "lua/mod_fmuc/operation_mirror.lib.lua",
 			["mod_fmuc.outage"] = "lua/mod_fmuc/outage.lib.lua",
 			["mod_fmuc.outbox"] = "lua/mod_fmuc/outbox.lib.lua",
+			["mod_fmuc.passing"] = "lua/mod_fmuc/passing.lib.lua",
 			["mod_fmuc.policy"] = "lua/mod_fmuc/policy.lib.lua",
 			["mod_fmuc.presences"] = "lua/mod_fmuc/presences.lib.lua",
 			["mod_fmuc.private"] = "lua/mod_fmuc/private.lib.lua",

@@ -33,6 +33,7 @@ build = {
 			["mod_fmuc.ids"] = "lua/mod_fmuc/ids.lib.lua",
 			["mod_fmuc.greeting"] = "lua/mod_fmuc/greeting.lib.lua",
 			["mod_fmuc.journal"] = "lua/mod_fmuc/journal.lib.lua",
+			["mod_fmuc.kicked"] = "lua/mod_fmuc/kicked.lib.lua",
 			["mod_fmuc.links"] = "lua/mod_fmuc/links.lib.lua",
 			["mod_fmuc.master"] = "lua/mod_fmuc/master.lib.lua",
 			["mod_fmuc.messages_from_master"] = "lua/mod_fmuc/messages_from_master.lib.lua",

@@ -190,7 +190,9 @@ local function handle_occupant(room, occupant_jid, stanza)
 	elseif end_room(room, copy) then
 		return;
 	end
-	if room.fmuc.line.phase == "joining" then
+	if stanza.attr.type == "unavailable" and id and resync.is_answer(room, occupant_jid, id) then
+		resync.kicked(room, occupant_jid, copy);
+	elseif room.fmuc.line.phase == "joining" then
 		resync.presence(room, occupant_jid, copy, id, mark);
 	elseif stanza.attr.type == nil then
 		local asked_for_marks = room.fmuc.line.is_repeated or former.is_known(room.jid);

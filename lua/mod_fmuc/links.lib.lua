@@ -16,6 +16,7 @@ local now = require "util.time".monotonic;
 
 local bandwidth = module:require "bandwidth";
 local journal = module:require "journal";
+local kicked = module:require "kicked";
 local delivery = module:require "delivery";
 local for_many = module:require "for_many";
 
@@ -163,13 +164,25 @@ local function mark_own_user(link, presence)
 	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(link.line.sent + 1) or nil }):up();
 end
 
+local function is_kick(presence)
+	local x = presence.attr.type == "unavailable" and presence:get_child("x", xmlns_muc_user);
+	for status in (x or st.stanza("x")):childtags("status") do
+		if status.attr.code == "307" then return true; end
+	end
+	return false;
+end
+
 function methods.route_stanza(room, stanza)
 	local state = room.fmuc;
 	local link = state.link_of[stanza.attr.to];
 	if not link then return stock(room).route_stanza(room, stanza); end
 	if stanza.name == "presence" then
 		if wanted_by_link(state, link, stanza.attr.to) then
-			send_to_link(room, link.jid, mark_own_user(link, presence_for_link(room, stanza)));
+			local presence = presence_for_link(room, stanza);
+			if link.nicks[jid_resource(presence.attr.from)] == stanza.attr.to and is_kick(presence) then
+				kicked.add(room, link.jid, presence);
+			end
+			send_to_link(room, link.jid, mark_own_user(link, presence));
 		end
 	elseif stanza.attr.type ~= "groupchat" then
 		send_to_user(room, link, stanza);

@@ -18,6 +18,7 @@ local trust = module:require "trust";
 local adoption = module:require "adoption";
 local bounds = module:require "bounds";
 local crossing = module:require "crossing";
+local kicked = module:require "kicked";
 local links = module:require "links";
 local once = module:require "quiet".once;
 local requests = module:require "requests";
@@ -104,6 +105,13 @@ local function handle_join(event, fmuc)
 	end
 	local link = links.get(room, link_jid);
 	if link then link.line.received = link.line.received + 1; end -- whatever becomes of it
+	-- our extension (G3): the user was in the room all the time, as far as the mirror knows
+	local kick = fmuc.attr.again and kicked.presence(room, link_jid, nick);
+	if kick then
+		kick.attr.to, kick.attr.id = user_on_mirror, stanza.attr.id;
+		module:send(kick);
+		return true;
+	end
 	local held = link and link.nicks[nick];
 	local present_as = room:get_occupant_jid(real_jid);
 	if present_as and present_as ~= occupant_jid and link and link == room.fmuc.link_of[real_jid] then
@@ -141,7 +149,11 @@ local function handle_join(event, fmuc)
 		end);
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
-	if room:get_occupant_jid(real_jid) ~= occupant_jid then links.remove_user(room, link, nick); end
+	if room:get_occupant_jid(real_jid) ~= occupant_jid then
+		links.remove_user(room, link, nick);
+	elseif not fmuc.attr.again then
+		kicked.forget(room, link_jid, nick);
+	end
 	return true;
 end
 
@@ -271,6 +283,7 @@ function module.unload()
 			for _, link in pairs(state.links) do
 				for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end
 			end
+			room._data.fmuc_kicked = nil;
 		end
 	end
 end

@@ -95,15 +95,20 @@ local function send_presence(room, stanza, fmuc_from, record)
 	mirrored.send(room_jid, copy);
 end
 
-local function on_join_timeout(occupant_jid, record)
-	for _, join in pairs(record.joins) do
-		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
-	end
+-- The user does not come in after all
+local function withdraw(occupant_jid, record)
 	local room = mirrored.get(record.room_jid);
 	take_join(room, occupant_jid, true);
 	send_part(record.room_jid, jid_resource(occupant_jid));
 	parts.greeting.pass_on(room, record);
 	mirrored.forget_if_unused(record.room_jid);
+end
+
+local function on_join_timeout(occupant_jid, record)
+	for _, join in pairs(record.joins) do
+		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
+	end
+	withdraw(occupant_jid, record);
 end
 
 local function send_join(record)
@@ -158,11 +163,7 @@ local function cancel_join(occupant_jid, user)
 	if not record or not record.joins[user] then return false; end
 	record.joins[user] = nil;
 	if next(record.joins) == nil then
-		local room = mirrored.get(record.room_jid);
-		take_join(room, occupant_jid, true);
-		send_part(record.room_jid, jid_resource(occupant_jid));
-		parts.greeting.pass_on(room, record);
-		mirrored.forget_if_unused(record.room_jid);
+		withdraw(occupant_jid, record);
 	end
 	return true;
 end

@@ -39,7 +39,7 @@ local function rejoin_presence(room, occupant_jid, history)
 	state.line.changed[occupant_jid] = nil;
 	presence.attr.from, presence.attr.to = room.jid, state.master .. "/" .. jid_resource(occupant_jid);
 	presence.attr.id = parts.from_master.new_join_id();
-	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session });
+	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session; again = "true" });
 	presence:tag("history", history):up();
 	if state.line.password then presence:text_tag("password", state.line.password); end -- G22
 	return presence:up();
@@ -232,6 +232,18 @@ end
 
 local codes = { ["forbidden"] = "301"; ["registration-required"] = "321" };
 
+-- The user of that nick has not been taken back, and is not here any more
+local function go_on_without(room, occupant_jid)
+	if not parts.mirrored.get(room.jid) then return; end
+	local line = room.fmuc.line;
+	if line.phase == "rejoining" then
+		local usurper = line.usurpers and line.usurpers[occupant_jid];
+		if usurper then show(room, occupant_jid, usurper, {}); end
+		return resync.continue(room);
+	end
+	if room.fmuc.recipients:count() > 0 then resync.begin(room); end
+end
+
 -- refused(room, stanza): the master does not take the user back
 function resync.refused(room, stanza)
 	local line = room.fmuc.line;
@@ -243,15 +255,16 @@ function resync.refused(room, stanza)
 		return parts.outage.give_up(room);
 	end
 	paced("refused\0" .. room.jid, "info", "%s does not take %s back: %s", room.fmuc.master, occupant_jid, condition or "error");
-	local usurper = line.usurpers and line.usurpers[occupant_jid];
 	line.asked = nil;
 	parts.mirrored.evict(room, occupant_jid, codes[condition] or "333");
-	if not parts.mirrored.get(room.jid) then return; end
-	if line.phase == "rejoining" then
-		if usurper then show(room, occupant_jid, usurper, {}); end
-		return resync.continue(room);
-	end
-	if room.fmuc.recipients:count() > 0 then resync.begin(room); end
+	go_on_without(room, occupant_jid);
+end
+
+-- kicked(room, occupant_jid, presence): the user was taken out of the room while it was cut off, the master says (our extension)
+function resync.kicked(room, occupant_jid, presence)
+	room.fmuc.line.asked = nil;
+	parts.mirrored.remove_occupant(room, occupant_jid, presence);
+	go_on_without(room, occupant_jid);
 end
 
 -- check(room, time): once a second in phases "joining" and "rejoining", while no question is open

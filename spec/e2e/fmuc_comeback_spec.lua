@@ -27,6 +27,18 @@ local function lose_answer(s, f, act, heard)
 	s:wait(0.2);
 end
 
+-- miss(s, f, client, text): that client misses a message of Curtis in an outage, and gets it afterwards
+local function miss(s, f, client, text)
+	f.link:cut();
+	say(f.curtis, master_room, text);
+	f.curtis:expect { "message", body = text };
+	s:wait(1); -- or the server delivers it as soon as there is a connection again
+	s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+	f.link:restore();
+	client:expect({ "message", body = text }, 20);
+	outages.wait_until_live(s, f);
+end
+
 -- restart_mirror(f, names) -> clients by name, who join after a restart of the mirror, in that order, before the master answers any
 local function restart_mirror(f, names)
 	f.remote:kill();
@@ -166,6 +178,99 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		f.link:expect_none(f.remote, { "iq", has = "{urn:xmpp:ping}ping" }, 0);
 		f.curtis:sync();
 		federation.configure(f, [[assert(not room:get_occupant_by_nick(room.jid .. "/Ann"))]]);
+	end));
+
+	-- who asks for everything when the mirror is back, and who follows
+	for _, both in ipairs { false, true } do
+		it("tells " .. (both and "all" or "one") .. " that they were kicked while cut off, and lets nobody back in (G3 G14)", bed.scenario(function (s)
+			local f = outages.new(s, versions);
+			federation.add(f, "eve");
+			f.curtis:expect { "presence", from = master_room .. "/Eve" };
+			federation.forget(f);
+			f.link:cut();
+			local nicks = both and { "Kev", "Bob", "Eve" } or { "Bob" };
+			for _, nick in ipairs(nicks) do
+				f.curtis:send(([[<iq type='set' to='%s' id='kick-%s'><query xmlns='http://jabber.org/protocol/muc#admin'>
+					<item nick='%s' role='none'><reason>Out, %s</reason></item></query></iq>]]):format(master_room, nick, nick, nick));
+				f.curtis:expect { "iq", type = "result" };
+				f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/" .. nick };
+			end
+			f.link:restore();
+			for _, nick in ipairs(nicks) do
+				local out = f[nick:lower()]:expect({ "presence", type = "unavailable", from = mirror_room .. "/" .. nick, has = muc_user .. "/status" }, 25);
+				assert.equal("110 307", federation.codes(out));
+				assert.equal("Out, " .. nick, out:find(muc_user .. "/item/reason#"));
+				assert.equal("Curtis", out:find(muc_user .. "/item/actor@nick"));
+				assert.is_nil(out:find(muc_user .. "/item/actor@jid"));
+			end
+			if both then
+				s:wait_until(function () return federation.is_empty(f.remote, "mirror.remote.example.com"); end, 10, "empty mirror");
+			else
+				f.eve:expect { "presence", type = "unavailable", from = mirror_room .. "/Bob" };
+				f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Bob" };
+				outages.wait_until_live(s, f);
+				say(f.kev, mirror_room, "here");
+				f.eve:expect { "message", body = "here" };
+			end
+			f.curtis:sync();
+			f.curtis:expect_none({ "presence", from = master_room .. "/Bob" }, 0);
+			-- they may come back when they like, and the next outage is theirs as well
+			f.bob:drain();
+			federation.enter(f.bob, "Bob");
+			f.bob:expect { "message", has = "subject" };
+			f.curtis:expect { "presence", type = false, from = master_room .. "/Bob" };
+			miss(s, f, f.bob, "missed");
+			say(f.bob, mirror_room, "still here");
+			f.curtis:expect { "message", body = "still here" };
+			f.curtis:expect_none({ "presence", from = master_room .. "/Bob" }, 0);
+		end));
+	end
+
+	it("knows whom it kicked after a reload, and lets others have the nick (G3 G14)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:cut();
+		federation.configure(f, [[room:set_role(true, room.jid .. "/Kev", nil, "Out")]]);
+		f.talk:reload("fmuc", "talk.example.com");
+		local kev = f.talk:client("kev@example.com/Swift"); -- another of that nick
+		kev:send(federation.join(master_room, "Kev"));
+		kev:expect { "presence", from = master_room .. "/Kev", has = muc_user .. "/status" };
+		f.link:restore();
+		local out = f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev" }, 25);
+		assert.equal("110 307", federation.codes(out));
+		f.bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+		f.bob:expect { "presence", type = false, from = mirror_room .. "/Kev" };
+		outages.wait_until_live(s, f);
+		kev:sync();
+		kev:expect_none({ "presence", type = "unavailable" }, 0);
+	end));
+
+	it("takes nobody for kicked when the module was away for a while (G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		f.link:cut();
+		f.talk:eval [[
+			local modulemanager = require "core.modulemanager";
+			assert(modulemanager.unload("talk.example.com", "fmuc"));
+			return assert(modulemanager.load("talk.example.com", "fmuc")) ~= nil;
+		]];
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		f.link:restore();
+		f.curtis:expect({ "presence", type = false, from = master_room .. "/Kev" }, 25);
+		outages.wait_until_live(s, f);
+		outages.settle(f);
+		f.kev:expect_none({ "presence", has = muc_user .. "/status" }, 0);
+	end));
+
+	it("keeps a user whose nick was that of somebody who was kicked (G3 G14)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		federation.configure(f, [[room:set_role(true, room.jid .. "/Bob", nil, "Out")]]);
+		f.bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Bob" };
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		federation.enter(eve, "Bob");
+		eve:expect { "message", has = "subject" };
+		miss(s, f, eve, "missed");
+		say(eve, mirror_room, "still here");
+		f.curtis:expect { "message", body = "still here" };
+		eve:expect { "message", body = "still here" };
 	end));
 end);
 end

@@ -50,12 +50,31 @@ function user:lose()
 	self.client, self.view, self.inside, self.joining = nil, nil, false, false;
 end
 
-function user:say()
+local function new_message(self)
 	local run = self.run;
 	run.said = run.said + 1;
 	local text = ("m%d of %s"):format(run.said, self.nick);
 	run.messages[text] = { author = self; view = self.view; at = loop.now(); number = run.said };
-	federation.say(self.client, self.room, text, text);
+	return st.message({ type = "groupchat"; to = self.room; id = text }), run.messages[text];
+end
+
+function user:say()
+	local stanza = new_message(self);
+	self.client:send(stanza:text_tag("body", stanza.attr.id));
+end
+
+-- No server may keep it, but those in the room get it
+function user:whisper()
+	local stanza, message = new_message(self);
+	message.is_volatile = true;
+	self.client:send(stanza:text_tag("body", stanza.attr.id):tag("no-store", { xmlns = "urn:xmpp:hints" }):up());
+end
+
+-- Nobody may see it twice; in an outage nobody need see it
+function user:type()
+	local stanza, message = new_message(self);
+	message.is_passing = true;
+	self.client:send(stanza:tag("composing", { xmlns = "http://jabber.org/protocol/chatstates" }):up());
 end
 
 function user:change_status()
@@ -97,7 +116,7 @@ function user:receive(stanza)
 	local view = self.view;
 	if not view or stanza.attr.from:sub(1, #self.room) ~= self.room then return; end
 	if stanza.name == "presence" then return self:receive_presence(stanza); end
-	local text = stanza:get_child_text("body");
+	local text = stanza:get_child_text("body") or stanza.attr.id;
 	local message = self.run.messages[stanza.attr.type == "error" and stanza.attr.id or text];
 	if not message then return; end
 	if stanza.attr.type == "error" then
@@ -106,7 +125,7 @@ function user:receive(stanza)
 	end
 	message.shown = true;
 	view.seen[text] = (view.seen[text] or 0) + 1;
-	if view.seen[text] == 2 then table.insert(self.run.doubled, ("%s to %s"):format(text, self.nick)); end
+	if view.seen[text] == 2 and not message.is_forgotten then table.insert(self.run.doubled, ("%s to %s"):format(text, self.nick)); end
 end
 
 local function each_user(run, side)
@@ -156,7 +175,10 @@ local faults = {
 		run.f.link:restore();
 	end;
 	function (run) kill(run, "remote"); end;
-	function (run) kill(run, "talk"); end;
+	function (run) -- and what it was not to store goes with it
+		for _, message in pairs(run.messages) do message.is_forgotten = message.is_volatile; end
+		kill(run, "talk");
+	end;
 	function (run)
 		run.f.remote:reload("fmuc", "mirror.remote.example.com");
 		run.f.talk:reload("fmuc", "talk.example.com");
@@ -180,7 +202,7 @@ local function act_once(run)
 	elseif what == 5 then
 		one:change_status();
 	elseif not one.churns then -- who leaves does not wait for what becomes of a message
-		one:say();
+		if what <= 8 then one:whisper(); elseif what <= 10 then one:type(); else one:say(); end
 	end
 end
 
@@ -198,7 +220,8 @@ local function count_lost(run)
 		-- the author's connection may have ended before anybody could know what became of the message
 		local is_known = message.shown or message.author.view == message.view;
 		for _, one in ipairs(run.users) do
-			local is_due = one.view and one.view.since < message.at and is_known and not message.refused;
+			local is_due = one.view and one.view.since < message.at and is_known
+				and not (message.refused or message.is_passing or message.is_forgotten);
 			if is_due and not one.view.seen[text] then table.insert(lost, ("%s to %s"):format(text, one.nick)); end
 		end
 		if message.refused and message.shown then table.insert(run.doubled, text .. ": refused and shown"); end

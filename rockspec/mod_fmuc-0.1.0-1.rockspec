@@ -51,6 +51,7 @@ build = {
 			["mod_fmuc.private_master"] = "lua/mod_fmuc/private_master.lib.lua",
 			["mod_fmuc.probe"] = "lua/mod_fmuc/probe.lib.lua",
 			["mod_fmuc.quiet"] = "lua/mod_fmuc/quiet.lib.lua",
+			["mod_fmuc.refusal"] = "lua/mod_fmuc/refusal.lib.lua",
 			["mod_fmuc.rejoin"] = "lua/mod_fmuc/rejoin.lib.lua",
 			["mod_fmuc.requests"] = "lua/mod_fmuc/requests.lib.lua",
 			["mod_fmuc.requests_to_room"] = "lua/mod_fmuc/requests_to_room.lib.lua",

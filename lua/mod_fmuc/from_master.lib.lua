@@ -13,6 +13,7 @@ local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
+local refusal = module:require "refusal";
 local same = module:require "same";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -20,7 +21,7 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
-local mirrored, presences, avatar, greeting, outage, probe, resync, former, take_join, send_join_error, send_part;
+local mirrored, presences, avatar, greeting, outage, probe, resync, former, take_join, send_part;
 
 local from_master = {};
 
@@ -132,7 +133,7 @@ local function handle_error(room, occupant_jid, stanza)
 	elseif record and (not id or id == record.id) then
 		take_join(room, occupant_jid, true);
 		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
-		for _, join in pairs(record.joins) do send_join_error(join, st.clone(err)); end
+		for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
 		if no_way then outage.lost(room, condition); else greeting.pass_on(room, record); end
 		resync.continue(room);
 		return mirrored.forget_if_unused(room.jid);
@@ -174,7 +175,7 @@ local function end_room(room, copy)
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
 		take_join(room, occupant_jid, true);
 		local gone = st.stanza("error", { type = "cancel" }):tag("gone", { xmlns = xmlns_stanzas }):up();
-		for _, join in pairs(record.joins) do send_join_error(join, st.clone(gone)); end
+		for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(gone)); end
 	end
 	mirrored.evict_all(room, nil, destroy);
 	mirrored.forget_if_unused(room.jid);
@@ -242,10 +243,10 @@ function from_master.handle_presence(room_jid, stanza)
 end
 
 -- shared: mirrored, presences, avatar, greeting, outage, probe, resync, former (libs of these names);
--- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_join_error(join, error element); send_part(room_jid, nick)
+-- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_part(room_jid, nick)
 return function (shared)
 	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
 	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;
-	send_join_error, send_part = shared.send_join_error, shared.send_part;
+	send_part = shared.send_part;
 	return from_master;
 end;

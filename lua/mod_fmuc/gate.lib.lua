@@ -10,6 +10,7 @@ local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
 local policy = module:require "policy";
+local refusal = module:require "refusal";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -20,7 +21,7 @@ local first = 3;
 -- Users who wait; the rest is told to come later
 local max_held, max_held_for_room, max_held_for_user = 1000, 200, 100;
 
-local mirrored, refuse_join, room_info;
+local mirrored, room_info;
 
 -- [room JID] = list of join presences, in the order in which they came
 local held;
@@ -63,7 +64,7 @@ local function release(room_jid, info)
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, join in ipairs(joins) do
 		if condition then
-			refuse_join(join, type, condition, text);
+			refusal.join(join, type, condition, text);
 		else
 			module:fire_event("presence/full", { origin = origin; stanza = join });
 		end
@@ -102,24 +103,24 @@ local function hold(room_jid, master, stanza)
 	local joins = held[room_jid] or {};
 	local count, of_user = count_held(jid_bare(stanza.attr.from));
 	if #joins >= max_held_for_room or count >= max_held or of_user >= max_held_for_user then
-		return refuse_join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
+		return refusal.join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
 	end
 	local is_first = held[room_jid] == nil;
 	held[room_jid] = joins;
 	joins[#joins + 1] = st.clone(stanza);
 	if is_first and not room_info.fetch(room_jid, master) then
 		held[room_jid] = nil;
-		return refuse_join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
+		return refusal.join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
 	end
 	return true;
 end
 
 -- G18: a mirrored room is not mirrored again. The refusal is for the user there, as a master's (M8).
 local function refuse_mirror(stanza)
-	local refusal = st.error_reply(stanza, "cancel", "not-allowed", "This is a mirror. Join the room that it mirrors.");
-	refusal.attr.from, refusal.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
-	module:fire_event("fmuc-join-refused", { error = refusal:get_child("error") });
-	module:send(refusal);
+	local answer = st.error_reply(stanza, "cancel", "not-allowed", "This is a mirror. Join the room that it mirrors.");
+	answer.attr.from, answer.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
+	module:fire_event("fmuc-join-refused", { error = answer:get_child("error") });
+	module:send(answer);
 	return true;
 end
 
@@ -141,7 +142,7 @@ module:hook("presence/full", function (event)
 	local info = not held[room_jid] and room_info.get(room_jid);
 	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- what failed may succeed now
 	local type, condition, text = error_for(master, info);
-	if condition then return refuse_join(stanza, type, condition, text); end
+	if condition then return refusal.join(stanza, type, condition, text); end
 end, first);
 
 -- close(): nobody waits any longer
@@ -149,7 +150,7 @@ function gate.close()
 	local everybody = held;
 	held = {};
 	for _, joins in pairs(everybody) do
-		for _, join in ipairs(joins) do refuse_join(join, "wait", "service-unavailable", "The mirror is closing"); end
+		for _, join in ipairs(joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
 	end
 end
 
@@ -158,10 +159,9 @@ function gate.save()
 	return held;
 end
 
--- shared: mirrored (mirrored_room.lib.lua), refuse_join(join, type, condition, text) -> true, room_info (room_info.lib.lua),
--- saved (of save() of an earlier instance, or nil)
+-- shared: mirrored (mirrored_room.lib.lua), room_info (room_info.lib.lua), saved (of save() of an earlier instance, or nil)
 return function (shared)
-	mirrored, refuse_join, room_info = shared.mirrored, shared.refuse_join, shared.room_info;
+	mirrored, room_info = shared.mirrored, shared.room_info;
 	held = shared.saved or {};
 	return gate;
 end;

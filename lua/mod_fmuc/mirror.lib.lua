@@ -9,6 +9,7 @@ local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
 local pending = require "prosody_relay.pending";
 local policy = module:require "policy";
+local refusal = module:require "refusal";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
@@ -40,18 +41,6 @@ local function take_join(room, occupant_jid, is_refused)
 		if is_refused then room.fmuc.line.presences[occupant_jid] = nil; end
 	end
 	return joins:remove(occupant_jid);
-end
-
--- The user's answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
-local function send_join_error(join, error_element)
-	module:fire_event("fmuc-join-refused", { error = error_element });
-	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
-		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
-end
-
-local function refuse_join(join, ...)
-	send_join_error(join, st.error_reply(join, ...):get_child("error"));
-	return true;
 end
 
 local function send_part(room_jid, nick)
@@ -106,7 +95,7 @@ end
 
 local function on_join_timeout(occupant_jid, record)
 	for _, join in pairs(record.joins) do
-		refuse_join(join, "wait", "remote-server-timeout", "The room's server does not answer");
+		refusal.join(join, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
 	withdraw(occupant_jid, record);
 end
@@ -129,16 +118,16 @@ local function handle_join(stanza, room)
 	local room_jid = jid_bare(occupant_jid);
 	local master, reason = relay_jid.unmirror(room_jid);
 	if not master then
-		return refuse_join(stanza, "modify", "jid-malformed", "This is not the address of a mirrored room: " .. reason);
+		return refusal.join(stanza, "modify", "jid-malformed", "This is not the address of a mirrored room: " .. reason);
 	elseif not policy.may_use(user) then
-		return refuse_join(stanza, "auth", "forbidden", "This mirror does not serve you");
+		return refusal.join(stanza, "auth", "forbidden", "This mirror does not serve you");
 	elseif not policy.may_be_mirrored(master) then
-		return refuse_join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
+		return refusal.join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
 	end
 	local record = joins:get(occupant_jid);
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
-		return refuse_join(stanza, "cancel", "conflict");
+		return refusal.join(stanza, "cancel", "conflict");
 	elseif record then
 		record.joins[user] = st.clone(stanza);
 		return true;
@@ -146,7 +135,7 @@ local function handle_join(stanza, room)
 		return; -- a further session of an occupant concerns only this side (G23)
 	end
 	room = mirrored.open(room_jid, master);
-	if not room then return refuse_join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
+	if not room then return refusal.join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
 	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
@@ -165,16 +154,6 @@ local function cancel_join(occupant_jid, user)
 	if next(record.joins) == nil then
 		withdraw(occupant_jid, record);
 	end
-	return true;
-end
-
--- For a client that believes to be in the room: it was out of reach when it was not any more (XEP-0045 sections 7.1, 7.14)
-local function tell_absent(user, occupant_jid)
-	local absent = st.presence({ type = "unavailable"; from = occupant_jid; to = user })
-		:tag("x", { xmlns = xmlns_muc_user })
-			:tag("item", { affiliation = "none"; role = "none" }):up();
-	for _, code in ipairs { "110", "307", "333" } do absent:tag("status", { code = code }):up(); end
-	module:send(absent);
 	return true;
 end
 
@@ -198,7 +177,8 @@ local function handle_user_presence(stanza, occupant_jid)
 	elseif joins:get(occupant_jid) and joins:get(occupant_jid).joins[user] then
 		return true; -- has not been let in yet
 	elseif relay_jid.unmirror(jid_bare(occupant_jid)) and policy.may_use(user) then
-		return tell_absent(user, occupant_jid);
+		refusal.absent(user, occupant_jid);
+		return true;
 	end
 end
 
@@ -222,7 +202,7 @@ module:hook("presence/bare", function (event)
 	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
 	if not occupant_jid then
 		if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
-		return refuse_join(stanza, "modify", "jid-malformed", "A nickname is needed");
+		return refusal.join(stanza, "modify", "jid-malformed", "A nickname is needed");
 	end
 	stanza.attr.to = occupant_jid;
 	local handled = handle_user_presence(stanza, occupant_jid);
@@ -253,7 +233,7 @@ parts.changes = changes;
 parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
 parts.greeting = module:require "greeting" (parts);
 mirrored = module:require "mirrored_room" {
-	muc = muc; send_part = send_part; refuse_join = refuse_join; saved = saved.rooms; parts = parts;
+	muc = muc; send_part = send_part; saved = saved.rooms; parts = parts;
 };
 local requests, archive = module:require "requests", module:require "archive";
 parts.archive = archive;
@@ -268,18 +248,18 @@ local presences = module:require "presences" { ids = ids };
 local avatar = module:require "avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
 from_master = module:require "from_master" {
 	mirrored = mirrored; presences = presences; avatar = avatar;
-	take_join = take_join; send_join_error = send_join_error; send_part = send_part;
+	take_join = take_join; send_part = send_part;
 	outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
 };
 messages = module:require "messages_from_master" {
 	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
 	outage = outage; resync = parts.resync; seen = parts.seen;
 };
-parts.from_master, parts.messages = from_master, messages;
+parts.from_master, parts.messages, parts.room_info = from_master, messages, room_info;
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
-local gate = module:require "gate" { mirrored = mirrored; refuse_join = refuse_join; room_info = room_info; saved = saved.gate };
+local gate = module:require "gate" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };

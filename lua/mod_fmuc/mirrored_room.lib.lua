@@ -12,10 +12,11 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local delivery = module:require "delivery";
+local refusal = module:require "refusal";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local muc, send_part, refuse_join, parts;
+local muc, send_part, parts;
 
 local states = {};
 
@@ -257,7 +258,7 @@ function mirrored.close_all()
 	for room_jid, state in pairs(states) do
 		for occupant_jid, record in pairs(state.waiting) do
 			state.waiting[occupant_jid] = nil;
-			for _, join in pairs(record.joins) do refuse_join(join, "wait", "service-unavailable", "The mirror is closing"); end
+			for _, join in pairs(record.joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
 			send_part(room_jid, jid_resource(occupant_jid));
 		end
 		local room = mirrored.get(room_jid);
@@ -283,10 +284,10 @@ function mirrored.release()
 	end
 end
 
--- shared: muc (environment of mod_muc), send_part(room_jid, nick), refuse_join(join, type, condition, text), saved (of save(), or nil),
--- parts (the mirror's parts by name, filled before anything happens)
+-- shared: muc (environment of mod_muc), send_part(room_jid, nick), saved (of save(), or nil), parts (the
+-- mirror's parts by name, filled before anything happens)
 return function (shared)
-	muc, send_part, refuse_join, parts = shared.muc, shared.send_part, shared.refuse_join, shared.parts;
+	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
 	for room in muc.live_rooms() do

@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: MIT
+-- What a user of the mirror is told who does not come into the room, or is not in it.
+
+local st = require "util.stanza";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local refusal = {};
+
+-- pass_on(join, error_element): the answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
+function refusal.pass_on(join, error_element)
+	module:fire_event("fmuc-join-refused", { error = error_element });
+	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
+		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
+end
+
+-- join(join, type, condition, [text]) -> true, when the user has been answered with that error
+function refusal.join(join, ...)
+	refusal.pass_on(join, st.error_reply(join, ...):get_child("error"));
+	return true;
+end
+
+-- absent(user, occupant_jid): to a client that believes to be in the room: it was out of reach when it was not any more (XEP-0045 sections
+-- 7.1, 7.14)
+function refusal.absent(user, occupant_jid)
+	local absent = st.presence({ type = "unavailable"; from = occupant_jid; to = user })
+		:tag("x", { xmlns = xmlns_muc_user })
+			:tag("item", { affiliation = "none"; role = "none" }):up();
+	for _, code in ipairs { "110", "307", "333" } do absent:tag("status", { code = code }):up(); end
+	module:send(absent);
+end
+
+return refusal;

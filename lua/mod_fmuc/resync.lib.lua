@@ -27,7 +27,7 @@ local overlap = 30;
 -- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
 local subject_timeout = 3;
 
-local parts; -- changes, mirrored, outbox, outage, probe, from_master, messages, send_part, send_join
+local parts; -- changes, mirrored, outbox, outage, probe, from_master, messages, room_info, send_part, send_join
 
 local resync = {};
 
@@ -176,7 +176,8 @@ local function send_the_rest(room)
 	local state = room.fmuc;
 	local line = state.line;
 	line.phase, line.rejoin, line.usurpers = "live", nil, nil;
-	parts.outbox.flush(room.jid, line.in_doubt);
+	local has_missed_something = line.in_doubt;
+	parts.outbox.flush(room.jid, has_missed_something);
 	line.in_doubt = nil;
 	local parted, changed = line.parted, line.changed;
 	line.parted, line.changed = {}, {};
@@ -189,6 +190,8 @@ local function send_the_rest(room)
 			parts.changes.send(room, occupant_jid, st.clone(line.presences[occupant_jid]));
 		end
 	end
+	-- it may have changed, and a master that was restarted does not say so
+	if has_missed_something then parts.room_info.renew(room); end
 end
 
 -- continue(room): in phase "rejoining", when the master has answered

@@ -272,5 +272,22 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		f.curtis:expect { "message", body = "still here" };
 		eve:expect { "message", body = "still here" };
 	end));
+
+	it("knows what has become of the room when its server was restarted (G3 G13)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { master = "muc_room_default_persistent = true" });
+		f.link:cut();
+		f.kev:send(("<iq type='get' id='before' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+		f.kev:expect { "iq", id = "before" };
+		federation.configure(f, [[room:set_name("The other name"); room:set_members_only(true);
+			room:set_affiliation(true, "kev@remote.example.com", "member"); room:set_affiliation(true, "bob@remote.example.com", "member"); room:save(true)]]);
+		f.talk:restart();
+		f.link:restore();
+		outages.wait_until_live(s, f);
+		f.link:expect(f.talk, { "iq", type = "result", has = "{http://jabber.org/protocol/disco#info}query" });
+		f.kev:sync();
+		f.kev:send(("<iq type='get' id='after' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+		local info = f.kev:expect { "iq", id = "after" };
+		assert.equal("The other name", info:find("{http://jabber.org/protocol/disco#info}query/identity@name"));
+	end));
 end);
 end

@@ -19,6 +19,7 @@ build = {
 			["mod_fmuc.allowpm"] = "lua/mod_fmuc/allowpm.lib.lua",
 			["mod_fmuc.archive"] = "lua/mod_fmuc/archive.lib.lua",
 			["mod_fmuc.avatar"] = "lua/mod_fmuc/avatar.lib.lua",
+			["mod_fmuc.backfill"] = "lua/mod_fmuc/backfill.lib.lua",
 			["mod_fmuc.bandwidth"] = "lua/mod_fmuc/bandwidth.lib.lua",
 			["mod_fmuc.bandwidth_mirror"] = "lua/mod_fmuc/bandwidth_mirror.lib.lua",
 			["mod_fmuc.changes"] = "lua/mod_fmuc/changes.lib.lua",

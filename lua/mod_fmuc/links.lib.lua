@@ -2,8 +2,8 @@
 -- The links of a master's room: which mirror brought which occupants, and the one copy that each mirror gets (M5, M6, M10, M19).
 --
 -- room.fmuc.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, line, dumping, resyncing, gone }. dumping: the mirror is being
--- sent occupants, history and subject; resyncing: after an outage, on behalf of that nick; gone: it gets nothing more. The nicks lie in
--- room._data.fmuc_links as well, and so survive what the room survives.
+-- sent occupants, history and subject; resyncing: after an outage: { nick (on whose behalf), is_complete (the journal reaches back to it) };
+-- gone: it gets nothing more. The nicks lie in room._data.fmuc_links as well, and so survive what the room survives.
 --
 -- link.bandwidth is the level that the mirror asked for (G25); it lies in room._data.fmuc_bandwidth as well.
 --
@@ -156,12 +156,14 @@ local function wanted_by_link(state, link, to)
 	return true;
 end
 
--- For a mirror that resyncs (G3, our extension): which of the occupants it brought itself, and where its count of stanzas has to be
+-- For a mirror that resyncs (G3, our extension): which of the occupants it brought itself, where its count of stanzas has to be, and
+-- whether it will be told all that was said in the time it asks for
 local function mark_own_user(link, presence)
 	local nick = jid_resource(presence.attr.from);
 	if not link.resyncing or not link.nicks[nick] then return presence; end
-	local is_asking = nick == link.resyncing;
-	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(link.line.sent + 1) or nil }):up();
+	local is_asking = nick == link.resyncing.nick;
+	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(link.line.sent + 1) or nil;
+		complete = is_asking and link.resyncing.is_complete and "true" or nil }):up();
 end
 
 local function is_kick(presence)
@@ -189,6 +191,11 @@ function methods.route_stanza(room, stanza)
 	elseif link.dumping then -- history and subject
 		send_to_link(room, link.jid, stanza);
 	end
+end
+
+-- Whoever may be in the room may read its archive
+function methods.get_affiliation(room, jid)
+	return stock(room).get_affiliation(room, jid) or jid == room.fmuc.reader and "member" or nil;
 end
 
 function methods.broadcast(room, stanza, condition)

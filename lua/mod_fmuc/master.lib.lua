@@ -142,9 +142,10 @@ local function handle_join(event, fmuc)
 	local dumping = newcomer or wants_all or held ~= nil and not history;
 	local join = direct_join(stanza, fmuc, real_jid);
 	local for_user = origin_for(origin, room_jid, user_on_mirror);
-	during(link, "dumping", dumping, during, link, "resyncing", wants_all and nick, during, room.fmuc, "resyncing", wants_all,
+	local resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, join) };
+	during(link, "dumping", dumping, during, link, "resyncing", resyncing, during, room.fmuc, "resyncing", wants_all,
 		during, room.fmuc, "joining", occupant_jid, function ()
-			if held == real_jid and present_as then return rejoin(room, for_user, join, dumping); end
+			if held == real_jid and present_as then return rejoin.handle(room, for_user, join, dumping); end
 			return room:handle_normal_presence(for_user, join);
 		end);
 	-- after a restart of the mirror the user may have another resource
@@ -245,6 +246,15 @@ module:hook("message/bare", function (event)
 		room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);
 	return true;
 end, before_muc);
+
+-- G8: a mirror asks the archive for what it missed
+local archive_query = "iq-set/bare/urn:xmpp:mam:2:query";
+module:hook(archive_query, function (event)
+	local room = muc.get_room_from_jid(event.stanza.attr.to);
+	local link = links.get(room, event.stanza.attr.from);
+	if not link or room.fmuc.reader then return; end
+	return during(room.fmuc, "reader", link.jid, module.fire_event, module, archive_query, event);
+end, before_muc); -- before mod_muc_mam's 0
 
 module:require "operation_master" { muc = muc; links = links; watch = watch };
 module:require "private_master" { links = links; requests = requests; watch = watch };

@@ -11,7 +11,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
+local backfill, mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
 
 local messages = {};
 
@@ -194,6 +194,7 @@ end
 function messages.handle(room_jid, stanza)
 	local room = mirrored.get(room_jid);
 	local type = stanza.attr.type;
+	if room and backfill.take(room, stanza) then return true; end
 	if room and not outage.is_no_way(stanza) then outage.heard(room, stanza); end
 	if type == "error" then
 		handle_message_error(room_jid, room, stanza);
@@ -206,9 +207,9 @@ function messages.handle(room_jid, stanza)
 	return true;
 end
 
--- shared: mirrored (mirrored_room.lib.lua), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
+-- shared: backfill, mirrored (mirrored_room.lib.lua), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
 return function (shared)
-	mirrored, outbox, from_master = shared.mirrored, shared.outbox, shared.from_master;
+	backfill, mirrored, outbox, from_master = shared.backfill, shared.mirrored, shared.outbox, shared.from_master;
 	ids, room_info = shared.ids, shared.room_info;
 	outage, resync, seen = shared.outage, shared.resync, shared.seen;
 	return messages;

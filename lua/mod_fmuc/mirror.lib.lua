@@ -231,6 +231,7 @@ parts.outage = outage;
 changes = module:require "changes" (parts);
 parts.changes = changes;
 parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
+parts.backfill = module:require "backfill" (parts);
 parts.greeting = module:require "greeting" (parts);
 mirrored = module:require "mirrored_room" {
 	muc = muc; send_part = send_part; saved = saved.rooms; parts = parts;
@@ -253,7 +254,7 @@ from_master = module:require "from_master" {
 };
 messages = module:require "messages_from_master" {
 	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
-	outage = outage; resync = parts.resync; seen = parts.seen;
+	outage = outage; resync = parts.resync; seen = parts.seen; backfill = parts.backfill;
 };
 parts.from_master, parts.messages, parts.room_info = from_master, messages, room_info;
 local private = module:require "private" {

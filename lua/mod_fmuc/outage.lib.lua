@@ -218,6 +218,10 @@ local function check_lost(room, line, time)
 		if time - math.max(line.asked.at, line.heard) < timeout * line.asked.patience then return; end
 		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);
 		if line.asked.kind == "join" or line.asked.kind == "probe" then return parts.probe.repeat_question(room); end
+		if line.asked.kind == "archive" then
+			line.asked = nil;
+			return parts.backfill.finish(room);
+		end
 		if line.asked.kind == "rejoin" then line.must_join = true; end
 		outage.retry(room);
 	elseif line.phase == "lost" then

@@ -12,7 +12,7 @@ local xmlns_ping = "urn:xmpp:ping";
 
 local id_prefix = "fmuc-ping-";
 
-local parts; -- mirrored, outbox, outage, resync, from_master, former
+local parts; -- backfill, mirrored, outbox, outage, resync, from_master, former
 
 local probe = {};
 
@@ -34,9 +34,14 @@ function probe.repeat_question(room)
 	module:send(st.clone(asked.question));
 end
 
+-- new_id() -> id for an IQ of ask(), whose answer is recognised by it
+function probe.new_id()
+	return id_prefix .. new_id();
+end
+
 -- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then.
 function probe.ping(room, kind)
-	probe.ask(room, kind, st.iq({ type = "get"; id = id_prefix .. new_id(); from = room.jid; to = room.fmuc.master })
+	probe.ask(room, kind, st.iq({ type = "get"; id = probe.new_id(); from = room.jid; to = room.fmuc.master })
 		:tag("ping", { xmlns = xmlns_ping }):up());
 end
 
@@ -82,7 +87,12 @@ end
 
 -- is that all of the dump?
 function handlers.dump(room)
-	parts.resync.finish(room);
+	parts.resync.dumped(room);
+end
+
+-- is there more in the archive?
+function handlers.archive(room, _, answer)
+	parts.backfill.answered(room, answer);
 end
 
 -- is that all for the first user?

@@ -14,15 +14,17 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local journal;
 
+local rejoin = {};
+
 local function without_muc(join)
 	local presence = st.clone(join);
 	presence:remove_children("x", xmlns_muc);
 	return presence;
 end
 
--- rejoin(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
+-- handle(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
 -- history and subject, not only the user's own presence
-local function rejoin(room, origin, join, wants_all)
+function rejoin.handle(room, origin, join, wants_all)
 	local real_jid = join.attr.from;
 	local occupant = room:get_occupant_by_real_jid(real_jid);
 	-- as for any presence of an occupant: other modules may add to it, or refuse it
@@ -43,12 +45,20 @@ local function rejoin(room, origin, join, wants_all)
 	end
 end
 
--- From when on the mirror wants to know: it says so by the clock, and counted back from its question. Clocks may differ, and questions
--- take a while: the earlier of the two is the safe one.
-local function wanted_since(history)
+-- From when on the mirror wants to know, or nil: it says so by the clock, and counted back from its question. Clocks may differ, and
+-- questions take a while: the earlier of the two is the safe one.
+local function wanted_since(join)
+	local history = join:find("{" .. xmlns_muc .. "}x/history");
+	if not history then return nil; end
 	local seconds, since = tonumber(history.attr.seconds), history.attr.since and datetime.parse(history.attr.since);
 	seconds = seconds and os.time() - seconds;
 	return seconds and since and math.min(seconds, since) or seconds or since;
+end
+
+-- is_remembered(room, join) -> whether the journal has everything that the mirror asks for
+function rejoin.is_remembered(room, join)
+	local since, _, complete_from = wanted_since(join), journal.since(room.jid, 0);
+	return since ~= nil and since >= complete_from;
 end
 
 local function stamp_of(message, room_jid)
@@ -73,8 +83,7 @@ end
 module:hook("muc-get-history", function (event)
 	local room = event.room;
 	if not room.fmuc or not room.fmuc.resyncing then return; end
-	local history = event.stanza:find("{" .. xmlns_muc .. "}x/history");
-	local since = history and wanted_since(history);
+	local since = wanted_since(event.stanza);
 	if not since then return; end
 	local next_message, complete_from = journal.since(room.jid, since);
 	local next_earlier = since < complete_from and history_before(event, complete_from) or function () end;

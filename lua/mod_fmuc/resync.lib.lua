@@ -4,7 +4,8 @@
 -- before; last, what waited goes out. A link that is slow, or breaks again, meets one question at a time.
 --
 -- room.fmuc.line.resync: nick (occupant JID of the user who joins), copies (occupant JID -> presence), own (occupant JID -> real JID, of
--- users that the master knows as this mirror's; our extension), messages, answered.
+-- users that the master knows as this mirror's; our extension), messages, since (time of the first that may be missing), answered,
+-- is_complete (the messages will be all: our extension), archive (see backfill.lib.lua).
 -- room.fmuc.line.rejoin: occupant JIDs that are yet to follow; usurpers: occupant JID -> presence of somebody who may have the nick now;
 -- waiting_for: occupant JID of a user whose first join comes in between.
 
@@ -27,7 +28,7 @@ local overlap = 30;
 -- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
 local subject_timeout = 3;
 
-local parts; -- changes, mirrored, outbox, outage, probe, from_master, messages, room_info, send_part, send_join
+local parts; -- backfill, changes, mirrored, outbox, outage, probe, from_master, messages, room_info, send_part, send_join
 
 local resync = {};
 
@@ -66,7 +67,7 @@ function resync.begin(room)
 	for _, record in pairs(state.waiting) do record.sent = nil; end -- so may these
 	line.phase, line.sent, line.rejoin, line.waiting_for = "joining", 0, nil, nil;
 	local question = rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
-	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages };
+	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages; since = os.time() - away };
 	parts.probe.ask(room, "join", question);
 end
 
@@ -94,13 +95,19 @@ function resync.presence(room, occupant_jid, copy, id, mark)
 	current.answered, line.asked = true, nil;
 	local sent = mark and tonumber(mark.attr.sent);
 	line.counts, line.received = sent ~= nil, sent or 0;
+	current.is_complete = mark and mark.attr.complete == "true";
 end
 
 -- message(room, stanza): of the master in phase "joining"
 function resync.message(room, stanza)
 	local current = room.fmuc.line.resync;
 	if bounds.has_room_for(current.messages, stanza) then table.insert(current.messages, st.clone(stanza)); end
-	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.finish(room); end
+	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.dumped(room); end
+end
+
+-- dumped(room): that was all that the master repeats by itself
+function resync.dumped(room)
+	if not parts.backfill.begin(room) then resync.finish(room); end
 end
 
 local function leave(room, occupant_jid, affiliation)

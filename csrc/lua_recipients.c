@@ -172,20 +172,29 @@ static void forget_group(lua_State *L, int names, uint32_t group) {
 	lua_rawseti(L, names, group);
 }
 
-static int Lrecipients_remove(lua_State *L) {
-	recipient_list *self = check_list(L, 1);
-	uint32_t slot, group;
+/* The slot of the JID in argument 2, or 0. Leaves the strings at 3, the names at 4, and of a slot its nick and its group above. */
+static uint32_t find_slot(lua_State *L, recipient_list *self) {
+	uint32_t slot;
 	luaL_checktype(L, 2, LUA_TSTRING);
 	lua_settop(L, 2);
 	lua_getiuservalue(L, 1, STRINGS);
 	lua_getiuservalue(L, 1, NAMES);
 	slot = slot_of(L, self, 3, 2, hash_of(L, self, 2));
+	if(slot) {
+		lua_rawgeti(L, 3, nick_at(slot));
+		push_group(L, self, 4, slot);
+	}
+	return slot;
+}
+
+static int Lrecipients_remove(lua_State *L) {
+	recipient_list *self = check_list(L, 1);
+	const uint32_t slot = find_slot(L, self);
+	uint32_t group;
 	if(!slot) {
 		luaL_pushfail(L);
 		return 1;
 	}
-	lua_rawgeti(L, 3, nick_at(slot));
-	push_group(L, self, 4, slot);
 	group = prosody_relay_recipients_remove(self->core, slot);
 	if(group) {
 		forget_group(L, 4, group);
@@ -198,19 +207,10 @@ static int Lrecipients_remove(lua_State *L) {
 }
 
 static int Lrecipients_get(lua_State *L) {
-	recipient_list *self = check_list(L, 1);
-	uint32_t slot;
-	luaL_checktype(L, 2, LUA_TSTRING);
-	lua_settop(L, 2);
-	lua_getiuservalue(L, 1, STRINGS);
-	lua_getiuservalue(L, 1, NAMES);
-	slot = slot_of(L, self, 3, 2, hash_of(L, self, 2));
-	if(!slot) {
+	if(!find_slot(L, check_list(L, 1))) {
 		luaL_pushfail(L);
 		return 1;
 	}
-	lua_rawgeti(L, 3, nick_at(slot));
-	push_group(L, self, 4, slot);
 	return 2;
 }
 

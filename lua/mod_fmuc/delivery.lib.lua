@@ -48,17 +48,19 @@ local function stock(room)
 	return getmetatable(room).__index;
 end
 
+local function add_sessions(state, occupant)
+	for jid, presence in occupant:each_session() do
+		local group = state.group_of(jid);
+		if presence.attr.type == nil and group ~= false then state.recipients:add(jid, occupant.nick, group or nil); end
+	end
+end
+
 -- Keeps the recipients of one occupant in step with its sessions
 function methods.save_occupant(room, occupant)
-	local recipients, group_of = room.fmuc.recipients, room.fmuc.group_of;
+	local recipients = room.fmuc.recipients;
 	for _, jid in ipairs(recipients:by_nick(occupant.nick)) do recipients:remove(jid); end
 	local saved = stock(room).save_occupant(room, occupant);
-	if saved then
-		for jid, presence in saved:each_session() do
-			local group = group_of(jid);
-			if presence.attr.type == nil and group ~= false then recipients:add(jid, saved.nick, group or nil); end
-		end
-	end
+	if saved then add_sessions(room.fmuc, saved); end
 	return saved;
 end
 
@@ -87,12 +89,7 @@ function delivery.attach(room, state, more)
 	state.recipients = fanout.new();
 	for name, method in pairs(methods) do room[name] = method; end
 	for name, method in pairs(more) do room[name] = method; end
-	for _, occupant in pairs(room._occupants) do
-		for jid, presence in occupant:each_session() do
-			local group = state.group_of(jid);
-			if presence.attr.type == nil and group ~= false then state.recipients:add(jid, occupant.nick, group or nil); end
-		end
-	end
+	for _, occupant in pairs(room._occupants) do add_sessions(state, occupant); end
 end
 
 -- detach(room, more): gives the room its own methods back

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What the specs of mod_client_proxy share: a server with a proxy, and implementing clients.
 
+local operation = require "operation";
 local st = require "util.stanza";
 
 local client_proxy = {
@@ -148,22 +149,7 @@ end
 
 -- metrics(node) -> values of all metrics of the module: "name" or "name label" -> number
 function client_proxy.metrics(node)
-	return node:eval [[
-		local statsmanager = require "core.statsmanager";
-		prosody.events.fire_event("stats-update");
-		local values = {};
-		for family_name, family in pairs(statsmanager.get_metric_registry():get_metric_families()) do
-			local name = family_name:match("^prosody_mod_client_proxy/(.*)");
-			for labels, metric in family:iter_metrics() do
-				for suffix, extra, value in metric:iter_samples() do
-					if name and suffix ~= "_created" and not next(extra or {}) then
-						values[name .. (suffix or "") .. (labels[2] and " " .. labels[2] or "")] = value;
-					end
-				end
-			end
-		end
-		return values;
-	]];
+	return operation.metrics(node, "client_proxy", "proxy.capulet.lit");
 end
 
 return client_proxy;

@@ -3,10 +3,11 @@
 
 local bed = require "bed";
 local proxy = require "e2e.client_proxy";
+local operation = require "operation";
 local shell = require "shell";
-local st = require "util.stanza";
 
-local xmlns_commands, command_node = "http://jabber.org/protocol/commands", "https://prosody-relay/client_proxy#pool";
+local xmlns_commands = "http://jabber.org/protocol/commands";
+local command = operation.command("proxy.capulet.lit", "https://prosody-relay/client_proxy#pool");
 
 for version in bed.versions() do
 describe("operation of client_proxy on Prosody " .. version, function ()
@@ -14,43 +15,17 @@ describe("operation of client_proxy on Prosody " .. version, function ()
 		return proxy.start(s, version, resources, nil, proxy.with_metrics());
 	end
 
-	-- runs the ad-hoc command: without values its form, else what comes back
-	local function command(client, session, values)
-		local tag = st.iq({ type = "set"; id = "c"; to = "proxy.capulet.lit" })
-			:tag("command", { xmlns = xmlns_commands; node = command_node; sessionid = session; action = values and "complete" or "execute" });
-		if values then
-			tag:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
-			for name, value in pairs(values) do tag:tag("field", { var = name }):text_tag("value", value):up(); end
-		end
-		client:send(tag);
-		return client:expect { "iq", id = "c", from = "proxy.capulet.lit" };
-	end
-
-	local function field(reply, name)
-		for tag in reply.tags[1]:get_child("x", "jabber:x:data"):childtags("field") do
-			if tag.attr.var == name then return tag; end
-		end
-	end
-
-	local function overview(reply)
-		local lines = {};
-		for value in field(reply, "overview"):childtags("value") do lines[#lines + 1] = value:get_text(); end
-		return lines;
-	end
-
 	it("shows admins the pool, and lets them leave out a resource, by an ad-hoc command", bed.scenario(function (s)
 		local capulet, a, b, _, d = start(s, { "a", "b", "c", "d" });
 		local admin, juliet = capulet:client("admin@capulet.lit/desk"), capulet:client("juliet@capulet.lit/balcony");
 		proxy.available(d, "<presence><priority>-1</priority><show>away</show></presence>");
 		local function act(action, resource)
-			local session = command(admin).tags[1].attr.sessionid;
-			return command(admin, session, { action = action; resource = resource }):find("{" .. xmlns_commands .. "}command/note#");
+			return command:act(admin, { action = action; resource = resource });
 		end
 		assert.truthy(act("eject", "impl@capulet.lit/c"):find("gets no requests"));
 		juliet:send(proxy.request("1"));
 		juliet:sync();
-		local reply = command(admin);
-		local lines = overview(reply);
+		local lines = command:overview(admin);
 		assert.equal("impl@capulet.lit/c  priority 0, available, 0 in flight, left out: by an administrator", lines[3]);
 		assert.equal("impl@capulet.lit/d  priority -1, away, 0 in flight, not admitted: priority -1 is below 0", lines[4]);
 		assert.equal("2 of 4 resources can be asked, 1 requests in flight", lines[5]);
@@ -76,7 +51,7 @@ describe("operation of client_proxy on Prosody " .. version, function ()
 		local capulet, a = start(s, { "a" });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		for _, client in ipairs { juliet, a } do
-			local reply = command(client);
+			local reply = command:run(client);
 			assert.equal("error", reply.attr.type);
 			assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}forbidden"));
 		end

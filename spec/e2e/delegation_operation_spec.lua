@@ -3,11 +3,11 @@
 
 local bed = require "bed";
 local delegation = require "delegation_bed";
+local operation = require "operation";
 local shell = require "shell";
-local st = require "util.stanza";
 
 local ns = "urn:x:delegated";
-local xmlns_commands, command_node = "http://jabber.org/protocol/commands", "https://prosody-relay/delegation#entities";
+local command = operation.command("capulet.lit", "https://prosody-relay/delegation#entities");
 local global = [[
 	admins = { "admin@capulet.lit" }
 	statistics = "internal"
@@ -29,23 +29,8 @@ describe("operation of delegation on Prosody "..version, function ()
 		return node;
 	end
 
-	-- values of all metrics of the module: "name namespace entity[ reason]" -> number
 	local function metrics(node)
-		return node:eval [[
-			prosody.events.fire_event("stats-update");
-			local values = {};
-			for family_name, family in pairs(require "core.statsmanager".get_metric_registry():get_metric_families()) do
-				local name = family_name:match("^prosody_mod_delegation/(.*)");
-				for labels, metric in family:iter_metrics() do
-					for suffix, extra, value in metric:iter_samples() do
-						if name and not next(extra or {}) then
-							values[name..(suffix or "").." "..table.concat({ table.unpack(labels, 2, 4) }, " ")] = value;
-						end
-					end
-				end
-			end
-			return values;
-		]];
+		return operation.metrics(node, "delegation", "capulet.lit");
 	end
 
 	it("counts requests by namespace, entity and what became of them", bed.scenario(function (s)
@@ -105,32 +90,10 @@ describe("operation of delegation on Prosody "..version, function ()
 		assert.equal(1, metrics(capulet)["refused_total"..here.." disconnected"]);
 	end));
 
-	-- runs the ad-hoc command: without values its form, else what comes back
-	local function command(client, session, values)
-		local tag = st.iq({ type = "set"; id = "c"; to = "capulet.lit" })
-			:tag("command", { xmlns = xmlns_commands; node = command_node; sessionid = session; action = values and "complete" or "execute" });
-		if values then
-			tag:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
-			for name, value in pairs(values) do tag:tag("field", { var = name }):text_tag("value", value):up(); end
-		end
-		client:send(tag);
-		return client:expect { "iq", id = "c", from = "capulet.lit" };
-	end
-
-	local function overview(client)
-		local lines = {};
-		for tag in command(client).tags[1]:get_child("x", "jabber:x:data"):childtags("field") do
-			for value in tag:childtags("value") do
-				if tag.attr.var == "overview" then lines[#lines + 1] = value:get_text(); end
-			end
-		end
-		return lines;
-	end
-
 	it("shows admins who manages what and why not, and tells an entity again, by an ad-hoc command", bed.scenario(function (s)
 		local capulet = start(s);
 		local admin, juliet = capulet:client("admin@capulet.lit/desk"), capulet:client("juliet@capulet.lit/balcony");
-		local lines = overview(admin);
+		local lines = command:overview(admin);
 		assert.same({
 			"bot@capulet.lit  not available: no resource of the account is connected, 0 in flight",
 			"  urn:x:bot  inactive: no resource of the account is connected, 0 in flight",
@@ -148,13 +111,12 @@ describe("operation of delegation on Prosody "..version, function ()
 		capulet:allow_log("ent.capulet.lit: no answer in time");
 		delegation.request(juliet, ns);
 		juliet:sync();
-		lines = overview(admin);
+		lines = command:overview(admin);
 		assert.equal("ent.capulet.lit  available as ent.capulet.lit, 1 in flight", lines[5]);
 		assert.equal("  urn:x:delegated  active, 1 in flight", lines[6]);
 		assert.equal("  urn:x:other  active, with node and ver, protocol 1, blocking, 0 in flight", lines[7]);
 		local function act(action, jid)
-			local session = command(admin).tags[1].attr.sessionid;
-			return command(admin, session, { action = action; entity = jid }):find("{"..xmlns_commands.."}command/note#");
+			return command:act(admin, { action = action; entity = jid });
 		end
 		assert.equal("ent.capulet.lit was told what it manages, and asked for its features", act("readvertise", "ent.capulet.lit"));
 		entity:expect { "message", has = "{urn:xmpp:delegation:2}delegation/delegated" };
@@ -164,7 +126,7 @@ describe("operation of delegation on Prosody "..version, function ()
 		assert.truthy(act("readvertise", "x.capulet.lit"):find("manages nothing here"));
 		assert.equal("Nothing was changed", act("", "ent.capulet.lit"));
 		-- for admins only
-		local reply = command(juliet);
+		local reply = command:run(juliet);
 		assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}forbidden"));
 	end));
 

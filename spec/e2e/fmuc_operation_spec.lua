@@ -3,61 +3,26 @@
 
 local bed = require "bed";
 local federation = require "e2e.federation";
+local operation = require "operation";
 local shell = require "shell";
-local st = require "util.stanza";
 
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 local muc_user = federation.muc_user;
 
 local talk_host, mirror_host = "talk.example.com", "mirror.remote.example.com";
 
-local xmlns_commands, command_node = "http://jabber.org/protocol/commands", "https://prosody-relay/fmuc#links";
+local command_node = "https://prosody-relay/fmuc#links";
 
--- values of all metrics of the module on that host: "name" or "name label label" -> number
 local function metrics(node, host)
-	return node:eval(([[
-		local statsmanager = require "core.statsmanager";
-		prosody.events.fire_event("stats-update");
-		local values = {};
-		for family_name, family in pairs(statsmanager.get_metric_registry():get_metric_families()) do
-			local name = family_name:match("^prosody_mod_fmuc/(.*)");
-			for labels, metric in family:iter_metrics() do
-				for suffix, extra, value in metric:iter_samples() do
-					if name and labels[1] == %q and not next(extra or {}) then
-						values[table.concat({ name .. (suffix or ""), table.unpack(labels, 2) }, " ")] = value;
-					end
-				end
-			end
-		end
-		return values;
-	]]):format(host));
-end
-
--- runs the ad-hoc command: without values its form, else what comes back
-local function command(client, host, session, values)
-	local tag = st.iq({ type = "set"; id = "c"; to = host })
-		:tag("command", { xmlns = xmlns_commands; node = command_node; sessionid = session; action = values and "complete" or "execute" });
-	if values then
-		tag:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
-		for name, value in pairs(values) do tag:tag("field", { var = name }):text_tag("value", value):up(); end
-	end
-	client:send(tag);
-	return client:expect { "iq", id = "c", from = host };
+	return operation.metrics(node, "fmuc", host);
 end
 
 local function overview(client, host)
-	local lines = {};
-	for tag in command(client, host).tags[1]:get_child("x", "jabber:x:data"):childtags("field") do
-		if tag.attr.var == "overview" then
-			for value in tag:childtags("value") do lines[#lines + 1] = value:get_text(); end
-		end
-	end
-	return lines;
+	return operation.command(host, command_node):overview(client);
 end
 
 local function act(client, host, action, link)
-	local session = command(client, host).tags[1].attr.sessionid;
-	return command(client, host, session, { action = action; link = link }):find("{" .. xmlns_commands .. "}command/note#");
+	return operation.command(host, command_node):act(client, { action = action; link = link });
 end
 
 for version in bed.versions() do
@@ -174,7 +139,7 @@ describe("operation of fmuc on Prosody " .. version, function ()
 			user[1]:expect { "presence", type = "unavailable", from = mirror_room .. "/" .. user[2], has = muc_user .. "/status" };
 		end
 		assert.same({ "0 links" }, overview(f.curtis, talk_host));
-		local reply = command(f.talk:client("alice@example.com/desk"), talk_host);
+		local reply = operation.command(talk_host, command_node):run(f.talk:client("alice@example.com/desk"));
 		assert.truthy(reply:find("error/{urn:ietf:params:xml:ns:xmpp-stanzas}forbidden"));
 	end));
 

@@ -138,6 +138,7 @@ local function make_place(room_jid, occupant_jid)
 end
 
 local function add(room, entry)
+	if outage.is_out(room) and is_passing(entry.stanza) then return; end
 	entry.at, entry.written = now(), now();
 	-- the second of two with the same id gets another, or nobody could tell their copies apart
 	local copy = entry.stanza;
@@ -171,7 +172,6 @@ function outbox.handle_groupchat(origin, stanza, room)
 	crossing.clean(stanza); -- G21
 	ids.clean_from_user(stanza, room);
 	stanza.attr.id = stanza.attr.id or new_id();
-	if outage.is_out(room) and is_passing(stanza) then return true; end
 	local nomirror = policy.is_nomirror(room.fmuc.master);
 	if not make_place(room.jid, occupant.nick) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));

@@ -7,6 +7,7 @@ local outages = require "e2e.outages";
 local st = require "util.stanza";
 
 local say = federation.say;
+local xmlns_chatstates = "http://jabber.org/protocol/chatstates";
 local fmuc, muc_user = federation.fmuc, federation.muc_user;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 
@@ -107,7 +108,7 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 	it("does not say again that somebody was typing (G3)", bed.scenario(function (s)
 		local f = outages.new(s, versions);
 		local function state(name)
-			return st.message({ type = "groupchat"; id = name }):tag(name, { xmlns = "http://jabber.org/protocol/chatstates" }):up();
+			return st.message({ type = "groupchat"; id = name }):tag(name, { xmlns = xmlns_chatstates }):up();
 		end
 		lose_answer(s, f, function () send(f.kev, mirror_room, state "composing"); end, { "message", id = "composing" });
 		send(f.kev, mirror_room, state "paused");
@@ -115,11 +116,28 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		f.link:restore();
 		outages.wait_until_live(s, f);
 		outages.settle(f);
-		f.curtis:expect_none({ "message", has = "{http://jabber.org/protocol/chatstates}composing" }, 0);
-		f.curtis:expect_none({ "message", has = "{http://jabber.org/protocol/chatstates}paused" }, 0);
+		f.curtis:expect_none({ "message", has = "{" .. xmlns_chatstates .. "}composing" }, 0);
+		f.curtis:expect_none({ "message", has = "{" .. xmlns_chatstates .. "}paused" }, 0);
 		f.kev:expect_none({ "message", type = "error" }, 0);
 		send(f.kev, mirror_room, state "active");
 		f.curtis:expect { "message", id = "active" };
+	end));
+
+	it("lets users who are on their own see each other type, and keeps none of it (G1 G3)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_grace_period = 1; fmuc_outage_policy = \"autonomous\"" });
+		f.link:cut();
+		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Curtis" }, 10);
+		for i = 1, 101 do
+			send(f.kev, mirror_room, st.message({ type = "groupchat"; id = "typing-" .. i }):tag("composing", { xmlns = xmlns_chatstates }):up());
+		end
+		f.bob:expect { "message", id = "typing-101" };
+		say(f.kev, mirror_room, "alone");
+		f.bob:expect { "message", body = "alone" };
+		f.kev:sync();
+		f.kev:expect_none({ "message", type = "error" }, 0);
+		f.link:restore();
+		f.curtis:expect({ "message", body = "alone" }, 25);
+		f.curtis:expect_none({ "message", has = "{" .. xmlns_chatstates .. "}composing" }, 0);
 	end));
 
 	it("does not set a subject again over one that came later (G3)", bed.scenario(function (s)

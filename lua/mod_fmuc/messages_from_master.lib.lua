@@ -93,10 +93,10 @@ local function set_subject(room, copy, delay)
 	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
 end
 
--- The local user's message that this is the copy of, or nil; even if the user has left meanwhile
-local function take_echo(room_jid, stanza)
+-- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. is_repeated: see outbox.take_echo()
+local function take_echo(room_jid, stanza, is_repeated)
 	local nick = jid_resource(stanza.attr.from);
-	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza);
+	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza, is_repeated);
 end
 
 -- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
@@ -140,9 +140,10 @@ function messages.missed(room, stanza)
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
-	local echo = take_echo(room.jid, stanza);
+	local is_repeated = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
+	local echo = take_echo(room.jid, stanza, is_repeated);
 	if echo and echo.shown then return archive_shown(room, echo, copy, delay); end
-	if seen.has(room.fmuc, stanza, delay and delay.attr.stamp) then return; end
+	if is_repeated then return; end
 	seen.add(room.fmuc, stanza);
 	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	if not delay then return room:broadcast_message(copy); end

@@ -105,6 +105,23 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		end));
 	end
 
+	it("does not lose what was said in the same words as something before (G3 G16)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		say(f.kev, mirror_room, "ok", "first");
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = "ok" }; end
+		f.link:stall();
+		say(f.kev, mirror_room, "ok", "second");
+		f.kev:sync();
+		s:wait(0.3);
+		f.link:cut();
+		s:wait(0.5);
+		f.link:restore();
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect({ "message", body = "ok", id = "second" }, 20); end
+		outages.wait_until_live(s, f);
+		outages.settle(f);
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect_none({ "message", body = "ok" }, 0); end
+	end));
+
 	it("does not say again that somebody was typing (G3)", bed.scenario(function (s)
 		local f = outages.new(s, versions);
 		local function state(name)

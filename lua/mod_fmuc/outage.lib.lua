@@ -88,6 +88,7 @@ end
 function outage.retry(room)
 	local line = room.fmuc.line;
 	line.held = line.resync and line.resync.messages or line.held or {};
+	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard; -- the outage was over, had all gone well
 	line.phase, line.asked, line.resync = "lost", nil, nil;
 	line.attempts = (line.attempts or 0) + 1;
 	line.next_try = now() + math.min(2 ^ line.attempts, max_backoff);
@@ -104,9 +105,9 @@ function outage.lost(room, why, must_join)
 		return;
 	end
 	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);
-	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
 	-- one that was under way has met the next outage
 	if line.phase ~= "live" then return outage.retry(room); end
+	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
 	line.phase, line.asked, line.attempts, line.next_try, line.held = "lost", nil, 0, nil, {};
 	for _, record in pairs(state.waiting) do record.sent = nil; end
 	try(room);

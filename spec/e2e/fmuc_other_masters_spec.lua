@@ -28,8 +28,8 @@ local function interrupt(f)
 	f.fake:send(st.error_reply(question, "cancel", "service-unavailable"));
 end
 
-local function new(s, versions)
-	local f = fake_master.new(s, versions);
+local function new(s, versions, mirror_config)
+	local f = fake_master.new(s, versions, mirror_config);
 	f.bob = f.remote:client("bob@remote.example.com/Gajim");
 	fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
 	f.fake:send(presence("Alice"));
@@ -175,6 +175,20 @@ describe(("fmuc and other masters, master %s, mirror %s"):format(versions.master
 		f.fake:expect_none({ "presence" }, 0.3);
 		be_silent("not-acceptable");
 		come_back();
+	end));
+
+	it("gives up when the master falls silent while users are brought back (G1)", bed.scenario(function (s)
+		local f = new(s, versions, federation.believing_config .. "\tfmuc_grace_period = 4; fmuc_join_timeout = 4\n");
+		interrupt(f);
+		local first = f.fake:expect { "presence", type = false, has = fmuc };
+		f.fake:send(presence("Alice"));
+		f.fake:send(presence(first.attr.to:match("/(.*)$"), first.attr.id));
+		f.fake:send(subject());
+		f.fake:expect { "presence", type = false, has = fmuc }; -- the second user, who is not answered, nor is anybody afterwards
+		for _, nick in ipairs { "Kev", "Bob" } do
+			local out = f[nick:lower()]:expect({ "presence", type = "unavailable", from = mirror .. "/" .. nick, has = muc_user .. "/status" }, 25);
+			assert.equal("110 333", federation.codes(out));
+		end
 	end));
 
 	it("takes over from somebody else what the master gave away meanwhile (G6 M8)", bed.scenario(function (s)

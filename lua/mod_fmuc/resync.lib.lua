@@ -54,6 +54,7 @@ function resync.begin(room)
 	for jid in room:each_occupant() do
 		if parts.mirrored.is_local(room, jid) then occupant_jid = jid; break; end
 	end
+	if not occupant_jid then return; end -- all have left while the master was asked: outage.lib.lua begins anew
 	local gap = math.min(line.gap or line.heard, parts.outbox.in_doubt_since(room.jid) or math.huge);
 	local away = math.ceil(now() - gap) + overlap;
 	local messages = {};

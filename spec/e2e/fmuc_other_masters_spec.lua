@@ -191,6 +191,24 @@ describe(("fmuc and other masters, master %s, mirror %s"):format(versions.master
 		end
 	end));
 
+	it("lets in who waits when all others have left before the master answers (G3 G5)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local eve = f.remote:client("eve@remote.example.com/Gajim");
+		f.link:cut();
+		f.link:restore();
+		local question = f.fake:expect({ "iq", type = "get", from = mirror, has = "{urn:xmpp:ping}ping" }, 20);
+		eve:send(federation.join(mirror, "Eve"));
+		eve:sync();
+		for nick, client in pairs { Kev = f.kev, Bob = f.bob } do
+			client:send(st.presence { type = "unavailable"; to = mirror .. "/" .. nick });
+			client:sync();
+		end
+		f.fake:send(st.error_reply(question, "cancel", "service-unavailable"));
+		f.fake:send(presence("Eve", f.fake:expect({ "presence", type = false, has = fmuc }, 10).attr.id));
+		f.fake:send(subject());
+		eve:expect { "message", has = "subject" };
+	end));
+
 	it("takes over from somebody else what the master gave away meanwhile (G6 M8)", bed.scenario(function (s)
 		local f = new(s, versions);
 		interrupt(f);

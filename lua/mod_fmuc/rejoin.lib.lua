@@ -67,10 +67,10 @@ local function stamp_of(message, room_jid)
 	end
 end
 
--- What the room's history, or its archive, has from before that time
-local function history_before(event, time)
+-- What the room's history, or its archive, has from the one time to the other
+local function history_between(event, since, time)
 	local room = event.room;
-	local history = { room = room; stanza = event.stanza; to = event.to; since = event.since; next_stanza = function () end };
+	local history = { room = room; stanza = event.stanza; to = event.to; since = since; next_stanza = function () end };
 	during(room.fmuc, "resyncing", nil, module.fire_event, module, "muc-get-history", history);
 	return function ()
 		local message = history.next_stanza();
@@ -86,7 +86,7 @@ module:hook("muc-get-history", function (event)
 	local since = wanted_since(event.stanza);
 	if not since then return; end
 	local next_message, complete_from = journal.since(room.jid, since);
-	local next_earlier = since < complete_from and history_before(event, complete_from) or function () end;
+	local next_earlier = since < complete_from and history_between(event, since, complete_from) or function () end;
 	function event.next_stanza()
 		local message = next_earlier() or next_message();
 		if message then message.attr.to = event.to; end

@@ -2,6 +2,7 @@
 -- mod_fmuc after an outage that hid the outcome of something: what the room has heard is not said again, and who was sent away stays away.
 
 local bed = require "bed";
+local datetime = require "util.datetime";
 local federation = require "e2e.federation";
 local outages = require "e2e.outages";
 local st = require "util.stanza";
@@ -306,6 +307,22 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		say(eve, mirror_room, "still here");
 		f.curtis:expect { "message", body = "still here" };
 		eve:expect { "message", body = "still here" };
+	end));
+
+	it("tells a mirror whose clock is wrong what it missed, from before the master kept anything for mirrors, too (G3)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = [[
+VirtualHost "remote.example.com"
+Component "mirror.remote.example.com"
+	component_secret = "hush"
+]] });
+		say(f.curtis, master_room, "missed");
+		f.curtis:expect { "message", body = "missed" };
+		local mirror = f.remote:component("mirror.remote.example.com", "hush");
+		mirror:send(st.presence({ from = mirror_room; to = master_room .. "/Kev" })
+			:tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = "kev@remote.example.com/Swift"; again = "true" })
+				:tag("history", { since = datetime.datetime(os.time() + 3600); seconds = "100" }));
+		mirror:expect { "message", body = "missed" };
+		mirror:expect { "message", has = "subject" };
 	end));
 
 	it("knows what has become of the room when its server was restarted (G3 G13)", bed.scenario(function (s)

@@ -63,10 +63,18 @@ function user:say()
 	self.client:send(stanza:text_tag("body", stanza.attr.id));
 end
 
--- No server may keep it, but those in the room get it
+-- Whether the master knows of the mirror; after a SIGKILL it does not until the mirror is back
+local function knows_mirror(run)
+	return run.f.talk:eval(([[
+		local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid(%q);
+		return room ~= nil and room.fmuc ~= nil;
+	]]):format(federation.master_room));
+end
+
+-- No server may keep it, but those in the room get it, and those whom the master expects back
 function user:whisper()
 	local stanza, message = new_message(self);
-	message.is_volatile = true;
+	message.is_volatile, message.is_forgotten = true, not knows_mirror(self.run);
 	self.client:send(stanza:text_tag("body", stanza.attr.id):tag("no-store", { xmlns = "urn:xmpp:hints" }):up());
 end
 
@@ -176,7 +184,7 @@ local faults = {
 	end;
 	function (run) kill(run, "remote"); end;
 	function (run) -- and what it was not to store goes with it
-		for _, message in pairs(run.messages) do message.is_forgotten = message.is_volatile; end
+		for _, message in pairs(run.messages) do message.is_forgotten = message.is_volatile or message.is_forgotten; end
 		kill(run, "talk");
 	end;
 	function (run)

@@ -35,7 +35,8 @@ local answer_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 local silence = 5 * grace_period;
 -- for the answer to a question that may have been lost with a connection
 local doubtful_timeout = math.min(answer_timeout, 8);
-local max_backoff = 60;
+-- within the grace period the master is asked often enough
+local max_backoff = math.min(60, grace_period / 2);
 -- more than that is left to the resync
 local max_held = 300;
 
@@ -91,7 +92,8 @@ function outage.retry(room)
 	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard; -- the outage was over, had all gone well
 	line.phase, line.asked, line.resync = "lost", nil, nil;
 	line.attempts = (line.attempts or 0) + 1;
-	line.next_try = now() + math.min(2 ^ line.attempts, max_backoff);
+	line.retried_at = now();
+	line.next_try = line.retried_at + math.min(2 ^ line.attempts, max_backoff);
 end
 
 -- lost(room, why, [must_join]): something between here and the master is wrong. must_join: stanzas are missing for certain
@@ -106,7 +108,10 @@ function outage.lost(room, why, must_join)
 	end
 	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);
 	-- one that was under way has met the next outage
-	if line.phase ~= "live" then return outage.retry(room); end
+	if line.phase ~= "live" then
+		if line.heard > (line.retried_at or 0) then line.attempts = 0; end -- the master is there
+		return outage.retry(room);
+	end
 	line.lost_at, line.gap = line.lost_at or now(), line.gap or line.heard;
 	line.phase, line.asked, line.attempts, line.next_try, line.held = "lost", nil, 0, nil, {};
 	for _, record in pairs(state.waiting) do record.sent = nil; end

@@ -3,6 +3,7 @@
 
 local bed = require "bed";
 local datetime = require "util.datetime";
+local fake_master = require "e2e.fake_master";
 local federation = require "e2e.federation";
 local outages = require "e2e.outages";
 local st = require "util.stanza";
@@ -340,6 +341,28 @@ Component "mirror.remote.example.com"
 		f.kev:send(("<iq type='get' id='after' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
 		local info = f.kev:expect { "iq", id = "after" };
 		assert.equal("The other name", info:find("{http://jabber.org/protocol/disco#info}query/identity@name"));
+	end));
+
+	it("tries again soon when one outage after the other breaks a resync (G1 G3)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+		for i = 1, 4 do
+			f.link:cut();
+			s:wait(0.5);
+			f.link:restore();
+			if i == 1 then
+				f.fake:send(st.error_reply(f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20), "cancel", "service-unavailable"));
+			end
+			local again = f.fake:expect({ "presence", to = fake_master.room .. "/Kev", has = fmuc .. "/history@since" }, 8);
+			f.fake:send(fake_master.presence("Kev", again.attr.id)); -- and not the rest
+			f.link:expect(f.talk, { "presence", from = fake_master.room .. "/Kev", id = again.attr.id });
+		end
+		f.fake:send(fake_master.subject());
+		s:wait_until(function ()
+			return f.remote:eval(([[
+				return prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.phase == "live";
+			]]):format(fake_master.mirror));
+		end, 5, "end of the outage");
 	end));
 end);
 end

@@ -103,7 +103,11 @@ function outage.lost(room, why, must_join)
 	if not state.synced or state.recipients:count() == 0 then return; end -- nobody here has anything to lose
 	line.must_join = line.must_join or must_join;
 	if line.phase == "lost" then
-		if line.asked then line.asked.is_doubtful = true; end -- the question may have met the same fate
+		if must_join and line.asked and line.asked.is_doubtful then -- the master is there, and says so
+			line.asked, line.next_try = nil, nil;
+		elseif line.asked then
+			line.asked.is_doubtful = true; -- the question may have met the same fate
+		end
 		return;
 	end
 	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);

@@ -364,5 +364,20 @@ Component "mirror.remote.example.com"
 			]]):format(fake_master.mirror));
 		end, 5, "end of the outage");
 	end));
+
+	it("resyncs when the master says that it has to, whatever became of its own question (G1 G4)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+		for i = 1, 2 do -- the first question arrives and is not answered, the second is not even asked
+			f.link:cut();
+			s:wait(0.5);
+			f.link:restore();
+			if i == 1 then f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20); end
+		end
+		local invitation = st.presence({ type = "error"; from = fake_master.room; to = fake_master.mirror })
+			:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }):up():up();
+		f.fake:send(invitation);
+		f.fake:expect({ "presence", to = fake_master.room .. "/Kev", has = fmuc .. "/history@since" }, 5);
+	end));
 end);
 end

@@ -14,6 +14,7 @@
 --   unconfirmed   occupant JID -> how many new presences of a local user were sent that have not come back
 --   expired    the grace period is over, and users carry on alone
 --   refused    the last question after a silence was answered with not-acceptable
+--   is_stale   the room may have changed without a word
 --   is_repeated   the master may think that it has told this mirror everything already
 
 local options = require "prosody_relay.options";

@@ -175,6 +175,7 @@ function resync.finish(room)
 	show_differences(room, current);
 	for _, stanza in ipairs(current.messages) do parts.messages.missed(room, stanza); end
 	line.in_doubt, line.absent_since = true, nil;
+	line.is_stale = not current.is_complete; -- a change of the room would be among the messages
 	parts.outage.over(room);
 	resync.continue(room);
 end
@@ -184,8 +185,7 @@ local function send_the_rest(room)
 	local state = room.fmuc;
 	local line = state.line;
 	line.phase, line.rejoin, line.usurpers = "live", nil, nil;
-	local has_missed_something = line.in_doubt;
-	parts.outbox.flush(room.jid, has_missed_something);
+	parts.outbox.flush(room.jid, line.in_doubt);
 	line.in_doubt = nil;
 	local parted, changed = line.parted, line.changed;
 	line.parted, line.changed = {}, {};
@@ -198,8 +198,8 @@ local function send_the_rest(room)
 			parts.changes.send(room, occupant_jid, st.clone(line.presences[occupant_jid]));
 		end
 	end
-	-- it may have changed, and a master that was restarted does not say so
-	if has_missed_something then parts.room_info.renew(room); end
+	if line.is_stale then parts.room_info.renew(room); end
+	line.is_stale = nil;
 end
 
 -- continue(room): in phase "rejoining", when the master has answered

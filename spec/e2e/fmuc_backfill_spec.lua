@@ -122,6 +122,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 		f.bob:expect({ "message", body = "missed 5" }, 25);
 		outages.wait_until_live(s, f);
 		assert.equal(0, count_queries(f));
+		f.link:expect_none(f.remote, { "iq", has = "{http://jabber.org/protocol/disco#info}query" }, 0.5); -- nor what the room is like
 	end));
 
 	it("does without an archive that does not answer, refuses, or says nonsense (G8)", bed.scenario(function (s)

@@ -326,22 +326,28 @@ Component "mirror.remote.example.com"
 		mirror:expect { "message", has = "subject" };
 	end));
 
-	it("knows what has become of the room when its server was restarted (G3 G13)", bed.scenario(function (s)
-		local f = outages.new(s, versions, { master = "muc_room_default_persistent = true" });
-		f.link:cut();
-		f.kev:send(("<iq type='get' id='before' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
-		f.kev:expect { "iq", id = "before" };
-		federation.configure(f, [[room:set_name("The other name"); room:set_members_only(true);
-			room:set_affiliation(true, "kev@remote.example.com", "member"); room:set_affiliation(true, "bob@remote.example.com", "member"); room:save(true)]]);
-		f.talk:restart();
-		f.link:restore();
-		outages.wait_until_live(s, f);
-		f.link:expect(f.talk, { "iq", type = "result", has = "{http://jabber.org/protocol/disco#info}query" });
-		f.kev:sync();
-		f.kev:send(("<iq type='get' id='after' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
-		local info = f.kev:expect { "iq", id = "after" };
-		assert.equal("The other name", info:find("{http://jabber.org/protocol/disco#info}query/identity@name"));
-	end));
+	for _, restarted in ipairs { false, true } do
+		it("knows what has become of the room" .. (restarted and " when its server was restarted" or "") .. " (G3 G13)", bed.scenario(function (s)
+			local f = outages.new(s, versions, { master = "muc_room_default_persistent = true" });
+			-- the mirror has been in the room for a while
+			f.talk:eval(([[prosody.hosts["talk.example.com"].modules.fmuc.module.save().journals[%q].since = 0]]):format(master_room));
+			f.link:cut();
+			f.curtis:send(([[<iq type='set' id='config' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'>
+				<x xmlns='jabber:x:data' type='submit'>
+				<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>
+				<field var='muc#roomconfig_roomname'><value>The other name</value></field></x></query></iq>]]):format(master_room));
+			f.curtis:expect { "iq", type = "result", id = "config" };
+			s:wait(1);
+			if restarted then f.talk:restart(); end
+			f.link:restore();
+			outages.wait_until_live(s, f);
+			f.link:expect(f.talk, { "iq", type = "result", has = "{http://jabber.org/protocol/disco#info}query" });
+			f.kev:sync();
+			f.kev:send(("<iq type='get' id='after' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+			local info = f.kev:expect { "iq", id = "after" };
+			assert.equal("The other name", info:find("{http://jabber.org/protocol/disco#info}query/identity@name"));
+		end));
+	end
 
 	it("tries again soon when one outage after the other breaks a resync (G1 G3)", bed.scenario(function (s)
 		local f = fake_master.new(s, versions);

@@ -93,10 +93,12 @@ local function set_subject(room, copy, delay)
 	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
 end
 
--- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. is_repeated: see outbox.take_echo()
-local function take_echo(room_jid, stanza, is_repeated)
+-- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. room may be nil. is_repeated: the message
+-- has been here before
+local function take_echo(room_jid, room, stanza, is_repeated)
 	local nick = jid_resource(stanza.attr.from);
-	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza, is_repeated);
+	local keeps_ids = room and stanza.attr.id and not is_subject(stanza) and room_info.has(room, "http://jabber.org/protocol/muc#stable_id");
+	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza, is_repeated or keeps_ids);
 end
 
 -- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
@@ -108,7 +110,7 @@ end
 
 local function handle_groupchat(room, stanza)
 	local state = room.fmuc;
-	local echo = take_echo(room.jid, stanza);
+	local echo = take_echo(room.jid, room, stanza);
 	if echo and echo.shown then return archive_shown(room, echo, for_users(room, stanza)); end
 	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
@@ -135,13 +137,13 @@ function messages.missed(room, stanza)
 	local copy, delay = for_users(room, stanza);
 	if is_subject(copy) then
 		if copy:get_child_text("subject") == (room._data.subject or "") then return; end
-		take_echo(room.jid, stanza);
+		take_echo(room.jid, room, stanza);
 		outbox.subject_changed(room.jid);
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
 	local is_repeated = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
-	local echo = take_echo(room.jid, stanza, is_repeated);
+	local echo = take_echo(room.jid, room, stanza, is_repeated);
 	if echo and echo.shown then return archive_shown(room, echo, copy, delay); end
 	if is_repeated then return; end
 	seen.add(room.fmuc, stanza);
@@ -200,7 +202,7 @@ function messages.handle(room_jid, stanza)
 	if type == "error" then
 		handle_message_error(room_jid, room, stanza);
 	elseif not room then
-		if type == "groupchat" then take_echo(room_jid, stanza); end
+		if type == "groupchat" then take_echo(room_jid, nil, stanza); end
 		from_master.deny(room_jid, stanza);
 	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
 		handle_in_room(room, stanza);

@@ -93,15 +93,15 @@ local function subject_of(stanza)
 	return stanza:get_child("subject") and (stanza:get_child_text("subject") or "");
 end
 
--- take_echo(occupant_jid, stanza, [is_repeated]) -> the entry of that author which has come back as that stanza, or was refused by it,
--- removed; or nil. By id, or by what it says when the master does not reflect ids, as for subjects. is_repeated: the stanza has been here
--- before, and somebody who says the same once more is not to lose it
-function outbox.take_echo(occupant_jid, stanza, is_repeated)
+-- take_echo(occupant_jid, stanza, [only_by_id]) -> the entry of that author which has come back as that stanza, or was refused by it,
+-- removed; or nil. By id, or by what it says when the master does not reflect ids, as for subjects. only_by_id: it does, or the stanza has
+-- been here before; somebody who says the same once more, there or here, is not to lose it
+function outbox.take_echo(occupant_jid, stanza, only_by_id)
 	local room_jid = jid_bare(occupant_jid);
 	local index = find(room_jid, function (entry)
 		return entry.nick == occupant_jid and entry.sent and entry.stanza.attr.id == stanza.attr.id;
 	end);
-	if not index and not is_repeated and stanza.attr.type == "groupchat" then
+	if not index and not only_by_id and stanza.attr.type == "groupchat" then
 		index = find(room_jid, function (entry)
 			return entry.nick == occupant_jid and entry.sent and entry.stanza:get_child_text("body") == stanza:get_child_text("body")
 				and subject_of(entry.stanza) == subject_of(stanza);

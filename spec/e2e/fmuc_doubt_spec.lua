@@ -67,6 +67,18 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.bob:expect_none({ "message", body = "once" }, 0);
 	end));
 
+	it("shows what is said with the same nick in the same words by a session in the room itself (M21 G16 G23)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
+		local desktop = f.remote:client("kev@remote.example.com/Desktop");
+		desktop:send(join(master_room, "Kev"));
+		desktop:expect { "message", has = "subject" };
+		say(f.kev, mirror_room, "ok", "first");
+		f.curtis:expect { "message", id = "first" };
+		f.bob:expect { "message", id = "first" };
+		say(desktop, master_room, "ok", "second");
+		for _, client in ipairs { f.curtis, f.bob, f.kev } do client:expect { "message", id = "second" }; end
+	end));
+
 	it("keeps nothing of a room that nobody is in (M15 M21)", bed.scenario(function (s)
 		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
 		say(f.kev, mirror_room, "bye");

@@ -145,12 +145,12 @@ local function presence_for_link(room, stanza)
 	return copy;
 end
 
--- One copy for each link while an occupant's status is made public: the one addressed to the occupant itself on its own link, since that
--- has all status codes; the first of the others elsewhere.
+-- One copy for each link while an occupant's status is made public: the one addressed to the occupant itself on its own links, since that
+-- has all status codes, and the id that a mirror waits for; the first of the others elsewhere.
 local function wanted_by_link(state, link, to)
 	local public = state.publicising;
 	if not public then return link.dumping; end
-	if public.own == link then return link.nicks[public.nick] == to; end
+	if public.own[link] then return link.nicks[public.nick] == to; end
 	if public.sent[link] then return false; end
 	public.sent[link] = true;
 	return true;
@@ -205,10 +205,11 @@ end
 
 function methods.publicise_occupant_status(room, occupant, ...)
 	local state = room.fmuc;
-	local own;
+	local own = {}; -- of a user who came through several mirrors there are several
 	for jid, presence in occupant:each_session() do
+		local link = state.link_of[jid];
 		-- a session that leaves the nick to others of its user is not what its link should see of the nick
-		if occupant.role == nil or presence.attr.type == nil then own = own or state.link_of[jid]; end
+		if link and (occupant.role == nil or presence.attr.type == nil) then own[link] = true; end
 	end
 	local public = { nick = jid_resource(occupant.nick); own = own; sent = {} };
 	delivery.during(state, "publicising", public, stock(room).publicise_occupant_status, room, occupant, ...);

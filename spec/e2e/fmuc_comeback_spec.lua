@@ -286,6 +286,24 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		kev:expect_none({ "presence", type = "unavailable" }, 0);
 	end));
 
+	it("lets a user in through several mirrors, and tells all sessions when the user is kicked while cut off (G3 G14 G23)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "Component \"other.remote.example.com\" \"fmuc\"\n" });
+		federation.add(f, "bob");
+		local others = mirror_room:gsub("@mirror", "@other");
+		local phone = f.remote:client("kev@remote.example.com/Phone");
+		federation.enter(f.kev, "Kev");
+		federation.enter(phone, "Kev", others);
+		f.link:cut();
+		federation.configure(f, [[room:set_role(true, room.jid .. "/Kev", nil, "Out")]]);
+		s:wait(1);
+		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+		f.link:restore();
+		for client, room_jid in pairs { [f.kev] = mirror_room; [phone] = others } do
+			local out = client:expect({ "presence", type = "unavailable", from = room_jid .. "/Kev" }, 25);
+			assert.equal("110 307", federation.codes(out));
+		end
+	end));
+
 	it("takes nobody for kicked when the module was away for a while (G3)", bed.scenario(function (s)
 		local f = outages.new(s, versions);
 		f.link:cut();

@@ -18,13 +18,22 @@ local function find(room, link_jid, nick)
 	end
 end
 
+-- The oldest, of the same mirror if there is another: no mirror makes the room forget the others'
+local function oldest(list)
+	local link_jid = list[#list][1];
+	for index = 1, #list - 1 do
+		if list[index][1] == link_jid then return index; end
+	end
+	return 1;
+end
+
 -- add(room, link_jid, presence): a user is being taken out of the room; presence: the last that the mirror gets of the user
 function kicked.add(room, link_jid, presence)
 	local list = room._data.fmuc_kicked or {};
 	room._data.fmuc_kicked = list;
 	kicked.forget(room, link_jid, jid_resource(presence.attr.from));
 	list[#list + 1] = { link_jid, jid_resource(presence.attr.from), st.preserialize(presence) };
-	if #list > max_kicked then table.remove(list, 1); end
+	if #list > max_kicked then table.remove(list, oldest(list)); end
 end
 
 -- presence(room, link_jid, nick) -> that presence of who was kicked, while nobody has joined with that nick since; or nil

@@ -304,6 +304,36 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		end
 	end));
 
+	it("does not forget whom it kicked because another mirror's users are kicked, too (G14 M28)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = [[
+VirtualHost "remote.example.com"
+Component "mirror.remote.example.com"
+	component_secret = "hush"
+Component "liar.remote.example.com"
+	component_secret = "hush"
+]] });
+		local mirror, liar = f.remote:component("mirror.remote.example.com", "hush"), f.remote:component("liar.remote.example.com", "hush");
+		local function bring(service, room_jid, nick, again)
+			service:send(st.presence({ from = room_jid; to = master_room .. "/" .. nick; id = "join-" .. nick })
+				:tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = nick:lower() .. "@remote.example.com/x"; again = again }));
+		end
+		local function kick_all() federation.configure(f, [[
+			for _, occupant in room:each_occupant() do
+				if occupant.bare_jid ~= "curtis@example.com" then room:set_role(true, occupant.nick, nil, "Out"); end
+			end
+		]]); end
+		bring(mirror, mirror_room, "Kev");
+		mirror:expect { "presence", from = master_room .. "/Kev" };
+		kick_all();
+		mirror:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		for i = 1, 110 do bring(liar, mirror_room:gsub("@mirror", "@liar"), "Nick" .. i); end
+		liar:expect { "presence", from = master_room .. "/Nick110" };
+		kick_all();
+		bring(mirror, mirror_room, "Kev", "true");
+		assert.equal("307", federation.codes(mirror:expect { "presence", id = "join-Kev", from = master_room .. "/Kev", to = mirror_room .. "/Kev" }));
+		federation.configure(f, "assert(#room._data.fmuc_kicked == 100)");
+	end));
+
 	it("takes nobody for kicked when the module was away for a while (G3)", bed.scenario(function (s)
 		local f = outages.new(s, versions);
 		f.link:cut();

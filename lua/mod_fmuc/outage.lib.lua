@@ -103,6 +103,7 @@ function outage.lost(room, why, must_join)
 	local line = state.line;
 	if not state.synced or state.recipients:count() == 0 then return; end -- nobody here has anything to lose
 	line.must_join = line.must_join or must_join;
+	if must_join and line.phase == "joining" and line.asked and line.asked.kind == "join" then return; end -- which is on its way
 	if line.phase == "lost" then
 		if must_join and line.asked and line.asked.is_doubtful then -- the master is there, and says so
 			line.asked, line.next_try = nil, nil;

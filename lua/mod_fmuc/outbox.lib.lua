@@ -159,8 +159,8 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	local copy = for_master(stanza, room, occupant.nick);
 	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
-	seen.add(room.fmuc, copy);
 	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
+	seen.add(room.fmuc, copy); -- by the id that it has now
 	ids.add_occupant_id(stanza, room, occupant.nick);
 	return delivery.during(room.fmuc, "stanza_id", stanza_id or nil, room.handle_message_to_room, room, origin, stanza);
 end

@@ -67,6 +67,31 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.bob:expect_none({ "message", body = "once" }, 0);
 	end));
 
+	it("does not repeat the second of two messages with one id (M21 G3 G16)", bed.scenario(function (s)
+		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
+		for _, text in ipairs { "one", "two" } do
+			say(f.kev, mirror_room, text, "same");
+			for _, client in ipairs { f.curtis, f.bob } do client:expect { "message", body = text }; end
+		end
+		-- what is known of them at the mirror apart from that they were shown is forgotten after a quarter of an hour
+		f.remote:eval [[
+			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
+				for _, entry in ipairs(box) do entry.at = entry.at - 1000; end
+			end
+		]];
+		s:wait_until(function () return count_kept(f) == 0; end, 5, "end of the wait");
+		f.link:cut();
+		say(f.curtis, master_room, "missed");
+		f.curtis:expect { "message", body = "missed" };
+		s:wait(1);
+		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+		f.link:restore();
+		f.bob:expect({ "message", body = "missed" }, 20);
+		outages.wait_until_live(s, f);
+		outages.settle(f);
+		for _, text in ipairs { "one", "two" } do f.bob:expect_none({ "message", body = text }, 0); end
+	end));
+
 	it("shows what is said with the same nick in the same words by a session in the room itself (M21 G16 G23)", bed.scenario(function (s)
 		local f = outages.new(s, versions, { mirror = "fmuc_nomirror = true" });
 		local desktop = f.remote:client("kev@remote.example.com/Desktop");

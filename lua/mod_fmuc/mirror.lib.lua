@@ -22,6 +22,8 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 -- ahead of mod_muc's -2, which sees only what a mirror may decide by itself
 local before_muc = 1;
 
+local no_nick_changes = "Nicknames cannot be changed through a mirror";
+
 local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
@@ -113,6 +115,14 @@ local function nick_owner(room, record, occupant_jid)
 	return record and jid_bare((next(record.joins)));
 end
 
+-- Whether that session waits to be let in already, with another nick
+local function waits_elsewhere(room, occupant_jid, user)
+	for other_jid, record in pairs(room and room.fmuc and room.fmuc.waiting or {}) do
+		if other_jid ~= occupant_jid and record.joins[user] then return true; end
+	end
+	return false;
+end
+
 local function handle_join(stanza, room)
 	local occupant_jid, user = stanza.attr.to, stanza.attr.from;
 	local room_jid = jid_bare(occupant_jid);
@@ -128,6 +138,8 @@ local function handle_join(stanza, room)
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
 		return refusal.join(stanza, "cancel", "conflict");
+	elseif waits_elsewhere(room, occupant_jid, user) then
+		return refusal.join(stanza, "modify", "not-acceptable", no_nick_changes); -- M27
 	elseif record then
 		record.joins[user] = st.clone(stanza);
 		return true;
@@ -166,7 +178,7 @@ local function handle_user_presence(stanza, occupant_jid)
 	elseif type ~= nil then
 		return;
 	elseif present_as and present_as ~= occupant_jid then
-		module:send(st.error_reply(stanza, "modify", "not-acceptable", "Nicknames cannot be changed through a mirror")); -- M27
+		module:send(st.error_reply(stanza, "modify", "not-acceptable", no_nick_changes)); -- M27
 		return true;
 	elseif stanza:get_child("x", xmlns_muc) then
 		if present_as then return; end -- wants everything again, which is all here

@@ -32,6 +32,21 @@ for version in bed.versions() do
 describe("fmuc races, Prosody " .. version, function ()
 	local versions = { master = version; mirror = version };
 
+	it("lets nobody wait for two nicks at once, whatever the master makes of it (M27)", bed.scenario(function (s)
+		local f = new(s, versions);
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		admit(f, bob, "Bob", nil, { "http://isode.com/protocol/fmuc" });
+		local first = ask(f, f.kev, "Kev");
+		f.kev:send(join(mirror, "Kevin"));
+		local refusal = f.kev:expect { "presence", type = "error", from = mirror .. "/Kevin", id = "join-Kevin" };
+		assert.equal("not-acceptable", error_condition(refusal));
+		f.fake:send(presence("Kev", first.attr.id));
+		f.kev:expect { "presence", from = mirror .. "/Kev", has = muc_user .. "/status" };
+		f.fake:expect_none({ "presence" }, 0);
+		part(f.kev, "Kev");
+		bob:expect { "presence", type = "unavailable", from = mirror .. "/Kev" };
+	end));
+
 	it("does not take the answer to a join that was taken back for that to the next (M6 M12)", bed.scenario(function (s)
 		local f = federation.new(s, versions);
 		local m = federation.mirror_room;

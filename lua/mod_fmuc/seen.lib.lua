@@ -13,13 +13,15 @@ local same_time = 60;
 
 local seen = {};
 
--- The id of the master's archive, if there is one; and what else makes a message itself
+-- The id of the master's archive, if there is one; and what else makes a message itself, if anything does: one without an id and a text,
+-- such as a change of the room's configuration, is rather repeated than lost
 local function keys(stanza, master)
 	local archive_key;
 	for id in stanza:childtags("stanza-id", xmlns_sid) do
 		if id.attr.by == master and id.attr.id then archive_key = "s\0" .. id.attr.id:sub(1, max_text); end
 	end
 	local body = stanza:get_child_text("body") or "";
+	if not stanza.attr.id and body == "" then return archive_key, nil; end
 	local id = (stanza.attr.id or ""):sub(1, max_text);
 	return archive_key, table.concat({ "m", jid_resource(stanza.attr.from) or "", id, #body, body:sub(1, max_text) }, "\0");
 end
@@ -29,7 +31,7 @@ function seen.add(state, stanza)
 	local memory = state.seen or { first = 1; last = 0; at = {} };
 	state.seen = memory;
 	local archive_key, key = keys(stanza, state.master);
-	for _, known in pairs { archive_key or false, key } do
+	for _, known in ipairs { archive_key or false, key or false } do
 		if known then
 			memory.last = memory.last + 1;
 			memory[memory.last] = known;
@@ -50,7 +52,7 @@ function seen.has(state, stanza, stamp)
 	if not memory then return false; end
 	local archive_key, key = keys(stanza, state.master);
 	if archive_key and memory.at[archive_key] then return true; end
-	local at = memory.at[key];
+	local at = key and memory.at[key];
 	if not at or stanza.attr.id then return at ~= nil; end
 	local sent = stamp and datetime.parse(stamp);
 	return sent ~= nil and math.abs(at - sent) <= same_time;

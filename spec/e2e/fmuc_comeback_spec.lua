@@ -379,6 +379,31 @@ Component "mirror.remote.example.com"
 		mirror:expect { "message", has = "subject" };
 	end));
 
+	it("knows what has become of a room that was changed twice, the second time in an outage (G3 G13)", bed.scenario(function (s)
+		local f = outages.new(s, versions);
+		local function rename(name)
+			f.curtis:send(([[<iq type='set' id='rename' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>
+				<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>
+				<field var='muc#roomconfig_roomname'><value>%s</value></field></x></query></iq>]]):format(master_room, name));
+			f.curtis:expect { "iq", id = "rename", type = "result" };
+		end
+		local function is_change(stanza) return federation.codes(stanza) == "104"; end
+		rename("first");
+		f.kev:expect { "message", where = is_change };
+		f.link:expect(f.talk, { "iq", type = "result", has = "{http://jabber.org/protocol/disco#info}query" });
+		f.link:cut();
+		rename("second");
+		s:wait(1);
+		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
+		f.link:restore();
+		f.kev:expect({ "message", where = is_change }, 20);
+		outages.wait_until_live(s, f);
+		s:wait_until(function ()
+			f.kev:send(("<iq type='get' id='info' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror_room));
+			return f.kev:expect({ "iq", id = "info" }):find("{http://jabber.org/protocol/disco#info}query/identity@name") == "second";
+		end, 10, "the second name");
+	end));
+
 	for _, restarted in ipairs { false, true } do
 		it("knows what has become of the room" .. (restarted and " when its server was restarted" or "") .. " (G3 G13)", bed.scenario(function (s)
 			local f = outages.new(s, versions, { master = "muc_room_default_persistent = true" });

@@ -8,7 +8,11 @@
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
-local max_kicked = 100;
+local bounds = module:require "bounds";
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local max_kicked, max_bytes = 100, 4096;
 
 local kicked = {};
 
@@ -16,6 +20,14 @@ local function find(room, link_jid, nick)
 	for index, entry in ipairs(room._data.fmuc_kicked or {}) do
 		if entry[1] == link_jid and entry[2] == nick then return index, entry; end
 	end
+end
+
+-- A reason may be as long as a stanza
+local function within_bounds(presence)
+	if bounds.size(presence) <= max_bytes then return presence; end
+	local copy = st.clone(presence);
+	copy:get_child("x", xmlns_muc_user):get_child("item"):remove_children("reason");
+	return copy;
 end
 
 -- The oldest, of the same mirror if there is another: no mirror makes the room forget the others'
@@ -32,7 +44,7 @@ function kicked.add(room, link_jid, presence)
 	local list = room._data.fmuc_kicked or {};
 	room._data.fmuc_kicked = list;
 	kicked.forget(room, link_jid, jid_resource(presence.attr.from));
-	list[#list + 1] = { link_jid, jid_resource(presence.attr.from), st.preserialize(presence) };
+	list[#list + 1] = { link_jid, jid_resource(presence.attr.from), st.preserialize(within_bounds(presence)) };
 	if #list > max_kicked then table.remove(list, oldest(list)); end
 end
 

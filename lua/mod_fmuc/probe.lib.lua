@@ -39,10 +39,20 @@ function probe.new_id()
 	return id_prefix .. new_id();
 end
 
+local function new_ping(room, id)
+	return st.iq({ type = "get"; id = id; from = room.jid; to = room.fmuc.master }):tag("ping", { xmlns = xmlns_ping }):up();
+end
+
 -- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then.
 function probe.ping(room, kind)
-	probe.ask(room, kind, st.iq({ type = "get"; id = probe.new_id(); from = room.jid; to = room.fmuc.master })
-		:tag("ping", { xmlns = xmlns_ping }):up());
+	probe.ask(room, kind, new_ping(room, probe.new_id()));
+end
+
+-- check(room): the master talks, but not about the question. It answers one after the other: when this is answered, the other will not be.
+function probe.check(room)
+	local asked = room.fmuc.line.asked;
+	asked.check = probe.new_id();
+	module:send(new_ping(room, asked.check));
 end
 
 local function take_counts(room, asked, answer)
@@ -119,12 +129,16 @@ module:hook("iq/bare", function (event)
 	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
 	local room = parts.mirrored.get(stanza.attr.to);
 	local asked = room and room.fmuc.line.asked;
-	if not asked or asked.id ~= id or stanza.attr.from ~= room.fmuc.master then return true; end
+	if not asked or asked.id ~= id and asked.check ~= id or stanza.attr.from ~= room.fmuc.master then return true; end
 	if parts.outage.is_no_way(stanza) then
 		probe.failed(room, id);
 		return true;
 	end
 	parts.outage.heard(room, stanza);
+	if asked.check == id then
+		parts.resync.ignored(room);
+		return true;
+	end
 	room.fmuc.line.asked = nil;
 	handlers[asked.kind](room, asked, stanza);
 	return true;

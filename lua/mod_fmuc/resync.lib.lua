@@ -255,20 +255,29 @@ local function go_on_without(room, occupant_jid)
 	if room.fmuc.recipients:count() > 0 then resync.begin(room); end
 end
 
--- refused(room, stanza): the master does not take the user back
-function resync.refused(room, stanza)
+local function send_away(room, code, why)
 	local line = room.fmuc.line;
 	local occupant_jid = line.asked.occupant_jid or line.resync.nick;
+	paced("refused\0" .. room.jid, "info", "%s does not take %s back: %s", room.fmuc.master, occupant_jid, why);
+	line.asked = nil;
+	parts.mirrored.evict(room, occupant_jid, code);
+	go_on_without(room, occupant_jid);
+end
+
+-- refused(room, stanza): the master does not take the user back
+function resync.refused(room, stanza)
 	local _, condition = stanza:get_error();
 	if condition == "item-not-found" then
 		return on_absence(room);
 	elseif condition == "gone" then
 		return parts.outage.give_up(room);
 	end
-	paced("refused\0" .. room.jid, "info", "%s does not take %s back: %s", room.fmuc.master, occupant_jid, condition or "error");
-	line.asked = nil;
-	parts.mirrored.evict(room, occupant_jid, codes[condition] or "333");
-	go_on_without(room, occupant_jid);
+	send_away(room, codes[condition] or "333", condition or "error");
+end
+
+-- ignored(room): the master has answered what came after the user's join, but not that
+function resync.ignored(room)
+	send_away(room, "333", "no answer");
 end
 
 -- kicked(room, occupant_jid, presence): the user was taken out of the room while it was cut off, the master says (our extension)

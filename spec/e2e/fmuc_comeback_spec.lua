@@ -317,20 +317,23 @@ Component "liar.remote.example.com"
 			service:send(st.presence({ from = room_jid; to = master_room .. "/" .. nick; id = "join-" .. nick })
 				:tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = nick:lower() .. "@remote.example.com/x"; again = again }));
 		end
-		local function kick_all() federation.configure(f, [[
+		local function kick_all(reason) federation.configure(f, ([[
 			for _, occupant in room:each_occupant() do
-				if occupant.bare_jid ~= "curtis@example.com" then room:set_role(true, occupant.nick, nil, "Out"); end
+				if occupant.bare_jid ~= "curtis@example.com" then room:set_role(true, occupant.nick, nil, %q); end
 			end
-		]]); end
+		]]):format(reason)); end
 		bring(mirror, mirror_room, "Kev");
 		mirror:expect { "presence", from = master_room .. "/Kev" };
-		kick_all();
-		mirror:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		local reason = ("long "):rep(2000);
+		kick_all(reason);
+		assert.equal(reason, mirror:expect { "presence", type = "unavailable", from = master_room .. "/Kev" }:find(muc_user .. "/item/reason#"));
 		for i = 1, 110 do bring(liar, mirror_room:gsub("@mirror", "@liar"), "Nick" .. i); end
 		liar:expect { "presence", from = master_room .. "/Nick110" };
-		kick_all();
+		kick_all("Out");
 		bring(mirror, mirror_room, "Kev", "true");
-		assert.equal("307", federation.codes(mirror:expect { "presence", id = "join-Kev", from = master_room .. "/Kev", to = mirror_room .. "/Kev" }));
+		local again = mirror:expect { "presence", id = "join-Kev", from = master_room .. "/Kev", to = mirror_room .. "/Kev" };
+		assert.equal("307", federation.codes(again));
+		assert.is_nil(again:find(muc_user .. "/item/reason")); -- nothing that long is kept
 		federation.configure(f, "assert(#room._data.fmuc_kicked == 100)");
 	end));
 
@@ -469,6 +472,36 @@ Component "mirror.remote.example.com"
 		f.fake:send(fake_master.message("Alice", "back"));
 		f.kev:expect { "message", body = "back" };
 		f.fake:expect_none(is_join, 3);
+	end));
+
+	it("goes on without a user whose return the master ignores (G3 G5)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.believing_config .. "\tfmuc_join_timeout = 2\n");
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+		f.fake:send(fake_master.presence("Bob", fake_master.ask(f, bob, "Bob").attr.id));
+		bob:expect { "message", has = "subject" };
+		f.link:cut();
+		s:wait(0.5);
+		f.link:restore();
+		local is_question = { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
+		f.fake:send(st.error_reply(f.fake:expect(is_question, 20), "cancel", "service-unavailable"));
+		local again = f.fake:expect({ "presence", has = fmuc .. "/history@since" }, 10);
+		local is_kev = again.attr.to == fake_master.room .. "/Kev";
+		local one, other, ignored = f.kev, bob, "Bob";
+		if not is_kev then one, other, ignored = bob, f.kev, "Kev"; end
+		f.fake:send(fake_master.presence(is_kev and "Kev" or "Bob", again.attr.id));
+		f.fake:send(fake_master.subject());
+		f.fake:expect { "presence", to = fake_master.room .. "/" .. ignored, has = fmuc };
+		for _ = 1, 8 do -- the room is busy, so the master is there
+			f.fake:send(fake_master.message("Alice", "busy"));
+			s:wait(0.5);
+		end
+		f.fake:send(st.reply(f.fake:expect(is_question)));
+		local out = other:expect { "presence", type = "unavailable", from = fake_master.mirror .. "/" .. ignored, has = muc_user .. "/status" };
+		assert.equal("110 333", federation.codes(out));
+		one:expect { "presence", type = "unavailable", from = fake_master.mirror .. "/" .. ignored };
+		say(one, fake_master.mirror, "here");
+		f.fake:expect { "message", body = "here" };
 	end));
 end);
 end

@@ -105,11 +105,7 @@ function outage.lost(room, why, must_join)
 	line.must_join = line.must_join or must_join;
 	if must_join and line.phase == "joining" and line.asked and line.asked.kind == "join" then return; end -- which is on its way
 	if line.phase == "lost" then
-		if must_join and line.asked and line.asked.is_doubtful then -- the master is there, and says so
-			line.asked, line.next_try = nil, nil;
-		elseif line.asked then
-			line.asked.is_doubtful = true; -- the question may have met the same fate
-		end
+		if line.asked then line.asked.in_doubt_since = line.asked.in_doubt_since or now(); end -- it may have met the same fate
 		return;
 	end
 	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);
@@ -227,8 +223,8 @@ local function check_lost(room, line, time)
 		return expire(room);
 	elseif line.asked then
 		if line.asked.kind == "rejoin" and not line.asked.check and time - line.asked.at >= answer_timeout then parts.probe.check(room); end
-		local timeout = line.asked.is_doubtful and doubtful_timeout or answer_timeout;
-		if time - math.max(line.asked.at, line.heard) < timeout * line.asked.patience then return; end
+		if time < line.asked.patience * (line.asked.in_doubt_since and doubtful_timeout or answer_timeout)
+			+ (line.asked.in_doubt_since or math.max(line.asked.at, line.heard)) then return; end
 		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);
 		if line.asked.kind == "join" or line.asked.kind == "probe" then return parts.probe.repeat_question(room); end
 		if line.asked.kind == "archive" then

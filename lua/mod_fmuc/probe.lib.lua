@@ -29,7 +29,7 @@ end
 -- and more so next time: the question is the same, so that whichever answer comes is one.
 function probe.repeat_question(room)
 	local asked = room.fmuc.line.asked;
-	asked.at, asked.patience, asked.is_doubtful = now(), asked.patience * 2, nil;
+	asked.at, asked.patience, asked.in_doubt_since = now(), asked.patience * 2, nil;
 	if asked.kind == "join" then room.fmuc.line.sent = 0; end
 	module:send(st.clone(asked.question));
 end

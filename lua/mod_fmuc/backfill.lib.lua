@@ -88,14 +88,11 @@ function backfill.take(room, stanza)
 	return true;
 end
 
--- finish(room): there is nothing more; what came before goes before what the master has repeated by itself
+-- finish(room): there is nothing more; what is here, of a page that broke off as well, goes before what the master has repeated by itself
 function backfill.finish(room)
 	local current = room.fmuc.line.resync;
-	local messages = {};
-	for i = #current.archive.pages, 1, -1 do
-		local page = current.archive.pages[i];
-		table.move(page, 1, #page, #messages + 1, messages);
-	end
+	local messages, pages = current.archive.page, current.archive.pages;
+	for i = #pages, 1, -1 do table.move(pages[i], 1, #pages[i], #messages + 1, messages); end
 	table.move(current.messages, 1, #current.messages, #messages + 1, messages);
 	current.messages = messages;
 	parts.resync.finish(room);

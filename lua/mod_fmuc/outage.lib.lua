@@ -222,7 +222,7 @@ local function check_lost(room, line, time)
 	elseif line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
 		return expire(room);
 	elseif line.asked then
-		if line.asked.kind == "rejoin" and not line.asked.check and time - line.asked.at >= answer_timeout then parts.probe.check(room); end
+		if not line.asked.check and time - line.asked.at >= answer_timeout then parts.probe.check(room); end
 		if time < line.asked.patience * (line.asked.in_doubt_since and doubtful_timeout or answer_timeout)
 			+ (line.asked.in_doubt_since or math.max(line.asked.at, line.heard)) then return; end
 		module:log("debug", "No answer of the master of %s to %s", room.jid, line.asked.kind);

@@ -227,9 +227,10 @@ end
 -- they are not to replace it
 function outbox.subject_changed(room_jid)
 	local function is_sent_subject(entry) return entry.sent and changes_subject(entry.stanza); end
-	while find(room_jid, is_sent_subject) do
-		local entry = remove(room_jid, (find(room_jid, is_sent_subject)));
-		fail(room_jid, entry, "cancel", "conflict", "The subject has been changed since");
+	local index = find(room_jid, is_sent_subject);
+	while index do
+		fail(room_jid, remove(room_jid, index), "cancel", "conflict", "The subject has been changed since");
+		index = find(room_jid, is_sent_subject);
 	end
 end
 

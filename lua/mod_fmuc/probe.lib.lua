@@ -48,9 +48,19 @@ function probe.ping(room, kind)
 	probe.ask(room, kind, new_ping(room, probe.new_id()));
 end
 
+-- What to do without the answer, by the kind of the question; the others are repeated after a silence
+local unanswered = {
+	rejoin = function (room) parts.resync.ignored(room); end;
+	archive = function (room)
+		room.fmuc.line.asked = nil;
+		parts.backfill.finish(room);
+	end;
+};
+
 -- check(room): the master talks, but not about the question. It answers one after the other: when this is answered, the other will not be.
 function probe.check(room)
 	local asked = room.fmuc.line.asked;
+	if not unanswered[asked.kind] then return; end
 	asked.check = probe.new_id();
 	module:send(new_ping(room, asked.check));
 end
@@ -136,7 +146,7 @@ module:hook("iq/bare", function (event)
 	end
 	parts.outage.heard(room, stanza);
 	if asked.check == id then
-		parts.resync.ignored(room);
+		unanswered[asked.kind](room);
 		return true;
 	end
 	room.fmuc.line.asked = nil;

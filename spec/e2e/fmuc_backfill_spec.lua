@@ -190,5 +190,40 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 		f.kev:expect_none({ "message" }, 0);
 		f.kev:expect_none({ "presence", type = "unavailable", has = muc_user .. "/status" }, 0);
 	end));
+
+	it("takes what it has got of an archive that breaks off in a busy room, and no more than 500 messages (G8 G1)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.mirror_config .. "\tfmuc_join_timeout = 2\n");
+		local is_question = { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", xmlns_mam });
+		f.link:cut();
+		s:wait(0.5);
+		f.link:restore();
+		f.fake:send(st.error_reply(f.fake:expect(is_question, 20), "cancel", "service-unavailable"));
+		local again = f.fake:expect({ "presence", to = fake_master.room .. "/Kev", has = fmuc .. "/history@since" }, 20);
+		f.fake:send(fake_master.presence("Kev", again.attr.id));
+		f.fake:send(fake_master.subject());
+		local query = f.fake:expect(is_query);
+		for i = 1, 505 do
+			f.fake:send(st.message({ from = fake_master.room; to = fake_master.mirror })
+				:tag("result", { xmlns = xmlns_mam; id = "archive-" .. i; queryid = query.tags[1].attr.queryid })
+					:tag("forwarded", { xmlns = "urn:xmpp:forward:0" })
+						:tag("delay", { xmlns = "urn:xmpp:delay"; stamp = "2026-01-01T00:00:00Z" }):up()
+						:add_child(st.message({ xmlns = "jabber:client"; type = "groupchat"; from = fake_master.room .. "/Alice"; id = "old-" .. i })
+							:text_tag("body", "old " .. i)));
+		end
+		for i = 1, 8 do -- and not the end; but the master is there
+			f.fake:send(fake_master.message("Alice", "busy " .. i, "busy-" .. i));
+			s:wait(0.5);
+		end
+		f.kev:expect_none({ "message" }, 0);
+		f.fake:send(st.reply(f.fake:expect(is_question)));
+		f.kev:expect { "message", body = "busy 8" };
+		local texts = {};
+		for _, stanza in ipairs(f.kev:drain()) do texts[#texts + 1] = stanza:get_child_text("body"); end
+		assert.equal(507, #texts);
+		assert.equal("old 1", texts[1]);
+		assert.equal("old 500", texts[500]);
+		assert.equal("busy 1", texts[501]);
+	end));
 end);
 end

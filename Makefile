@@ -7,7 +7,7 @@
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
-# make bench          measures against Prosody's own functions; one JSON object a line
+# make bench          measures against Prosody's own functions; one JSON object a line; fails when a limit is not met
 # make bytes          the bytes that a mirrored room costs a link, as a table
 # make soak           what takes too long for every run of the tests: many IQs, many starts
 # make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
@@ -65,12 +65,12 @@ test-native: all $(BUILD)/spec/other_state.so deps-prosody deps-test
 asan: | deps-build
 	@$(MAKE) -s test-native BUILD=build/asan CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 		-fno-sanitize-recover=undefined -U_FORTIFY_SOURCE" \
-		RUNNER='env INSTRUMENTED=yes ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		RUNNER='env ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)"'
 
 # Lua refers to its state by a pointer into the block, not to its start, so all of the interpreter's memory is "possibly lost" at the end.
 valgrind: | deps-build deps-tools
-	@$(MAKE) -s test-native RUNNER="env INSTRUMENTED=yes valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+	@$(MAKE) -s test-native RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
 
 FUZZ_RUNS ?= 200000
 # each with the length of input at which nothing new happens any more; that of jat is a JID too long for a token, with its key
@@ -95,10 +95,10 @@ fuzz: $(FUZZ_PROGRAMS)
 # One JSON object a line; PROSODY_LIB=build/prosody13/usr/lib/prosody compares with that one
 PROSODY_LIB ?= /usr/lib/prosody
 bench: all | deps-prosody
-	@for bench in bench/bench_*.lua; do \
+	@status=0; for bench in bench/bench_*.lua; do \
 		LUA_PATH="lua/?.lua;lua/?/init.lua;bench/?.lua;$(PROSODY_LIB)/?.lua;;" LUA_CPATH="$(BUILD)/?.so;$(PROSODY_LIB)/?.so;;" \
-			$(LUA) $$bench || exit 1; \
-	done
+			$(LUA) $$bench || status=1; \
+	done; exit $$status
 
 # As bench, and prints a table
 bytes: all | deps-prosody

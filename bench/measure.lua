@@ -61,10 +61,19 @@ function measure.exchange(s, user, count, window, request)
 	user.on_stanza = nil;
 end
 
--- report(bench, unit, ours, peer, peer_name): less is better; ratio = peer / ours
-function measure.report(bench, unit, ours, peer, peer_name)
-	print(([[{"bench": "%s", "unit": "%s", "ours": %.1f, "peer": %.1f, "peer_name": "%s", "ratio": %.2f}]])
-		:format(bench, unit, ours, peer, peer_name, peer / ours));
+-- meets(limit, ours, peer) -> boolean
+--   limit: { ratio = least peer / ours; ratio_at_most = …; ours = most of ours, in the unit }, each may be absent
+function measure.meets(limit, ours, peer)
+	local ratio = peer / ours;
+	return ratio >= (limit.ratio or 0) and ratio <= (limit.ratio_at_most or math.huge) and ours <= (limit.ours or math.huge);
+end
+
+-- report(bench, unit, ours, peer, peer_name, [limit]): less is better; ratio = peer / ours. With a limit the line says whether it is met.
+function measure.report(bench, unit, ours, peer, peer_name, limit)
+	local verdict = limit and (', "met": %s'):format(measure.meets(limit, ours, peer)) or "";
+	for name, value in pairs(limit or {}) do verdict = (', "limit of %s": %.3g'):format(name, value) .. verdict; end
+	print(([[{"bench": "%s", "unit": "%s", "ours": %.1f, "peer": %.1f, "peer_name": "%s", "ratio": %.2f%s}]])
+		:format(bench, unit, ours, peer, peer_name, peer / ours, verdict));
 end
 
 return measure;

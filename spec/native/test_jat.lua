@@ -165,30 +165,6 @@ TestJat["test (A6) random octets are refused"] = function ()
 	end
 end;
 
--- The median of many rounds for a difference in the first digit of the tag and in the last of the JID; a decoder that stops at the
--- first difference is several times faster for one of them. The bound is wide because the machine is shared.
-TestJat["test (A6) time does not depend on the place"] = function ()
-	local codec = jat.new(KEY);
-	local token = codec:encode(("j"):rep(JID_MAX));
-	local function altered(at)
-		return token:sub(1, at - 1) .. (token:sub(at, at) == "A" and "B" or "A") .. token:sub(at + 1);
-	end
-	local function median(wrong)
-		local times = {};
-		for round = 1, 31 do
-			local start = os.clock();
-			for _ = 1, 500 do codec:decode(wrong); end
-			times[round] = os.clock() - start;
-		end
-		table.sort(times);
-		return times[16];
-	end
-	local first, last, not_a_digit = median(altered(2)), median(altered(#token - 1)), median("@\0" .. token:sub(3));
-	for _, other in ipairs { last, not_a_digit } do
-		lu.assertTrue(first < other * 1.5 and other < first * 1.5, ("%g and %g seconds"):format(first, other));
-	end
-end;
-
 TestJat["test (A7) too long for a token"] = function ()
 	local codec = jat.new(KEY);
 	for _, length in ipairs { JID_MAX + 1, 1023, 3071, 100000 } do

@@ -218,28 +218,6 @@ TestRecipients["test (A8) memory does not grow with those who left"] = function 
 	lu.assertTrue(collectgarbage("count") - before < 200, "their strings are kept");
 end;
 
--- Constant time: adding, finding and removing one of 40 000 costs about what one of 400 does (caches aside). Anything linear costs a
--- hundred times as much; the sessions of one nick are the worst case of its chain.
-TestRecipients["test (A8) constant time"] = function ()
-	local function cost(size, nick)
-		local jids = names("user@example.net/", size, "");
-		local best = math.huge;
-		for _ = 1, 3 do
-			local list = fanout.new();
-			local start = os.clock();
-			for i = 1, size do list:add(jids[i], nick or jids[i]); end
-			for i = 1, size do list:get(jids[i]); end
-			for i = 1, size do list:remove(jids[i]); end
-			best = math.min(best, (os.clock() - start) / size);
-		end
-		return best;
-	end
-	for _, nick in ipairs { false, "one nick for all" } do
-		local few, many = cost(400, nick), cost(40000, nick);
-		lu.assertTrue(many < few * 12, ("%g and %g seconds each"):format(few, many));
-	end
-end;
-
 TestRecipients["test (A10) wrong arguments are named and change nothing"] = function ()
 	local list = fanout.new();
 	list:add("jid", "nick");

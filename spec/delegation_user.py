@@ -27,7 +27,7 @@ class User(slixmpp.ClientXMPP):
         element.text = text
         request.append(element)
         try:
-            answer = await request.send(timeout=10)
+            answer = await request.send(timeout=100)
             print("note:", answer.xml[0].text, flush=True)
         except slixmpp.exceptions.IqError as error:
             print("note:", error.iq["error"]["condition"], flush=True)

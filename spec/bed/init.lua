@@ -19,6 +19,7 @@ local loop = require "bed.loop";
 local new_node = require "bed.node".new;
 local new_link = require "bed.link".new;
 local dns = require "bed.dns";
+local new_authority = require "bed.certificates".new;
 local socket = require "socket";
 
 local bed = { installations = require "bed.node".installations };
@@ -48,7 +49,7 @@ local function begin()
 	local dir = pipe:read("l");
 	pipe:close();
 	return setmetatable({
-		block = block; lock = lock; dir = dir; used = 9; nodes = {}; links = {}; owner = {}; endings = {};
+		block = block; lock = lock; dir = dir; used = 9; authority = new_authority(dir); nodes = {}; links = {}; owner = {}; endings = {};
 	}, scenario_mt);
 end
 
@@ -74,7 +75,7 @@ end
 function scenario:node(options)
 	local start = options.start ~= false;
 	options.start = nil;
-	options.address = self:next_address();
+	options.address, options.authority = self:next_address(), self.authority;
 	options.dir = ("%s/node%d"):format(self.dir, #self.nodes + 1);
 	assert(os.execute("mkdir -p '" .. options.dir .. "/data'"));
 	local node = new_node(options);
@@ -105,7 +106,7 @@ function scenario:wait(seconds) -- luacheck: ignore 212/self
 end
 
 function scenario:wait_until(condition, timeout, what) -- luacheck: ignore 212/self
-	return loop.wait_until(condition, timeout or 5, what);
+	return loop.wait_until(condition, timeout, what);
 end
 
 local function finish(self)

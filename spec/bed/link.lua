@@ -1,19 +1,40 @@
 -- SPDX-License-Identifier: MIT
 -- The relay on the s2s path between two nodes. Each direction of connecting has its own listening address, which the caller's name
 -- server gives out for the other's hosts. Everything that crosses is counted, parsed and kept; it can be delayed, slowed, held and cut.
+-- TLS ends at the link and begins anew behind it, with the certificate of the node that the link stands for. So what is counted, delayed
+-- and cut is the plain text of the streams. The handshakes are between each node and the link, and take no time of the link's.
 
 local loop = require "bed.loop";
 local match = require "bed.match";
 local new_xmpp_stream = require "util.xmppstream".new;
+local socket = require "socket";
+local ssl = require "ssl";
 
 local link = {};
 local link_mt = { __index = link };
 
 local s2s_port = 5269;
 local is_stanza = { message = true; presence = true; iq = true };
+local xmlns_tls, xmlns_sasl, xmlns_smacks = "urn:ietf:params:xml:ns:xmpp-tls", "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sm:3";
+
+local function on_element(pipe, element)
+	local sink, name, xmlns = pipe.sink, element.name, element.attr.xmlns;
+	if is_stanza[name] and not xmlns then
+		sink.stanzas[#sink.stanzas + 1] = element;
+		sink.inbox[#sink.inbox + 1] = element;
+	elseif xmlns == xmlns_smacks then
+		-- when a server acknowledges depends on the moment: no part of what a stanza costs
+		sink.bytes = sink.bytes - #tostring(element);
+		if name == "enabled" then pipe.pair.managed = true; end
+	elseif xmlns == xmlns_tls and name == "proceed" then
+		pipe.proceeds = true;
+	elseif xmlns == xmlns_sasl then
+		pipe.restarts = true; -- with the next header
+	end
+end
 
 -- parser that files the stanzas of one direction of one connection
-local function recorder(sink)
+local function recorder(pipe)
 	local session = { notopen = true };
 	local parser = new_xmpp_stream(session, {
 		stream_ns = "http://etherx.jabber.org/streams"; default_ns = "jabber:server";
@@ -22,15 +43,19 @@ local function recorder(sink)
 		error = function () session.broken = true; end;
 		handlestanza = function (_, stanza)
 			if stanza.attr["xml:lang"] == session.lang then stanza.attr["xml:lang"] = nil; end
-			if is_stanza[stanza.name] and not stanza.attr.xmlns then
-				sink.stanzas[#sink.stanzas + 1] = stanza;
-				sink.inbox[#sink.inbox + 1] = stanza;
-			end
+			on_element(pipe, stanza);
 		end;
 	}, 64 * 1024 * 1024);
 	return function (data)
 		if not session.broken then parser:feed(data); end
 	end;
+end
+
+local function record(pipe, data)
+	if not pipe.recorder or pipe.restarts and data:find("^<%?xml") then
+		pipe.recorder, pipe.restarts = recorder(pipe), nil;
+	end
+	pipe.recorder(data);
 end
 
 local function new_sink()
@@ -39,7 +64,27 @@ end
 
 -- one half of a connection: bytes from `sink`'s node on their way to `target`
 local function new_pipe(self, sink)
-	return { record = recorder(sink); sink = sink; due = 0; queue = {}; link = self };
+	return { sink = sink; due = 0; queue = {}; link = self };
+end
+
+-- A TLS context that has the certificate of the node
+local function tls_context(mode, node)
+	return assert(ssl.newcontext { mode = mode; protocol = "any"; key = node.key; certificate = node.certificate });
+end
+
+-- The node that opened the connection has just been told to proceed
+local function start_tls(pair)
+	for _, pipe in pairs { pair.forth, pair.back } do pipe.recorder = nil; end
+	pair.near:starttls(tls_context("server", pair.to));
+	pair.far:starttls(tls_context("client", pair.from));
+end
+
+-- Makes the connection end by a reset. LuaSec's objects have no options, so this reaches for the socket below.
+local function reset_at_close(conn)
+	local alias = socket.tcp();
+	alias:setfd(conn.conn:getfd());
+	alias:setoption("linger", { on = true; timeout = 0 });
+	alias:setfd(-1);
 end
 
 local function drop(pair)
@@ -54,26 +99,31 @@ local function flush(pipe)
 	if pipe.link.stalled then return; end
 	while pipe.queue[1] and pipe.queue[1].due <= loop.now() do
 		local chunk = table.remove(pipe.queue, 1);
-		if not pipe.pair.dropped then pipe.target:write(chunk.data); end
+		if not pipe.pair.dropped then
+			pipe.target:write(chunk.data);
+			if chunk.proceeds then start_tls(pipe.pair); end
+		end
 	end
 end
 
 local function pass(pipe, data)
 	local sink, self = pipe.sink, pipe.link;
+	if sink.ends then return; end
 	if sink.cut_after then
 		if #data >= sink.cut_after then
 			pipe.target:write(data:sub(1, sink.cut_after));
-			sink.cut_after = nil;
+			sink.cut_after, sink.ends = nil, true; -- whatever else comes until the cut would stand in the middle of a stanza
 			loop.after(0.05, function () self:cut(); end);
 			return;
 		end
 		sink.cut_after = sink.cut_after - #data;
 	end
 	sink.bytes = sink.bytes + #data;
-	pipe.record(data);
+	record(pipe, data);
 	pipe.due = math.max(loop.now() + (self.seconds or 0), pipe.due);
 	if self.bytes_per_second then pipe.due = pipe.due + #data / self.bytes_per_second; end
-	table.insert(pipe.queue, { data = data; due = pipe.due });
+	table.insert(pipe.queue, { data = data; due = pipe.due; proceeds = pipe.proceeds });
+	pipe.proceeds = nil;
 	flush(pipe);
 	if pipe.queue[1] then
 		loop.after(math.max(0, pipe.due - loop.now()), function () flush(pipe); end);
@@ -85,7 +135,7 @@ local function listen(self, address, from, to)
 	local listener = {};
 	function listener.onconnect(near)
 		if self.refusing then near:destroy(); return; end
-		local pair = { near = near; link = self };
+		local pair = { near = near; link = self; from = from; to = to };
 		local forth, back = new_pipe(self, self.sinks[from]), new_pipe(self, self.sinks[to]);
 		forth.pair, back.pair = pair, pair;
 		local far = loop.server.addclient(to.address, s2s_port, {
@@ -122,7 +172,7 @@ function link:sent(node)
 	return self.sinks[node].stanzas;
 end
 
--- bytes(node) -> bytes that crossed from this node, stream set-up included
+-- bytes(node) -> bytes of plain text that crossed from this node, stream set-up included, acknowledgements of stanzas not
 function link:bytes(node)
 	return self.sinks[node].bytes;
 end
@@ -137,6 +187,18 @@ function link:waiting(node)
 	return bytes;
 end
 
+-- is_managed(node) -> has this node a stream over the link, and has each of them stream management in force (XEP-0198)?
+function link:is_managed(node)
+	local managed;
+	for pair in pairs(self.pairs) do
+		if pair.from == node then
+			if not pair.managed then return false; end
+			managed = true;
+		end
+	end
+	return managed == true;
+end
+
 -- expect(node, pattern, [timeout]) -> first stanza from the node that matches and was not taken before
 function link:expect(node, pattern, timeout)
 	local found;
@@ -144,7 +206,7 @@ function link:expect(node, pattern, timeout)
 	loop.wait_until(function ()
 		found = match.take(inbox, pattern);
 		return found;
-	end, timeout or 5, function ()
+	end, timeout, function ()
 		return ("%s on the link, which carried:\n%s"):format(match.describe(pattern), match.list(inbox));
 	end);
 	return found;
@@ -177,8 +239,9 @@ end
 -- cut(): resets all connections and refuses new ones until restore()
 function link:cut()
 	self.refusing = true;
+	for _, sink in pairs(self.sinks) do sink.ends = nil; end
 	for pair in pairs(self.pairs) do
-		pair.near.conn:setoption("linger", { on = true; timeout = 0 });
+		reset_at_close(pair.near);
 		drop(pair);
 	end
 end

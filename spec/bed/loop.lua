@@ -8,6 +8,12 @@ local now = require "util.time".monotonic;
 
 server.set_config({ read_size = 65536, min_wait = 0, tcp_backlog = 1024, read_timeout = 86400, connect_timeout = 10 });
 
+-- Each wait for something to happen takes at most so many times as long as the scenario says. Only a failure reaches such a bound, so
+-- it may be generous; PATIENCE=1 is for those who expect failures, and a larger number for a machine that is very busy.
+local patience = tonumber(os.getenv("PATIENCE")) or 10;
+
+local default_timeout = 5;
+
 local loop = { server = server, now = now };
 
 -- Errors raised inside a listener are only logged by the server; a scenario must not overlook them.
@@ -23,9 +29,10 @@ loop.after = server.add_task;
 local tick = 0.01;
 server.add_task(tick, function () return tick; end);
 
--- wait_until(condition, timeout, [what]) -> what the condition returned; raises when the time is over.
+-- wait_until(condition, [timeout = 5], [what]) -> what the condition returned; raises when the time is over, which PATIENCE multiplies.
 -- `what` is the text of that error, or a function that makes it.
 function loop.wait_until(condition, timeout, what)
+	timeout = (timeout or default_timeout) * patience;
 	local deadline = now() + timeout;
 	local result = condition();
 	while not result and now() < deadline do
@@ -42,9 +49,10 @@ function loop.wait_until(condition, timeout, what)
 	error(("not within %.3g s: %s"):format(timeout, what or "condition"), 2);
 end
 
+-- wait(seconds): lets the time pass, whatever PATIENCE says
 function loop.wait(seconds)
 	local deadline = now() + seconds;
-	pcall(loop.wait_until, function () return now() >= deadline; end, seconds);
+	loop.wait_until(function () return now() >= deadline; end, seconds + 1, "the time to pass");
 end
 
 return loop;

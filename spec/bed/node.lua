@@ -37,13 +37,14 @@ s2s_ports = { 5269 }; s2s_direct_tls_ports = { }
 component_ports = { 5347 }; component_interfaces = { "$ADDRESS" }
 http_ports = { }; https_ports = { }
 authentication = "internal_plain"; storage = "internal"
-c2s_require_encryption = false; s2s_require_encryption = false; s2s_secure_auth = false; allow_unencrypted_plain_auth = true
+c2s_require_encryption = false; allow_unencrypted_plain_auth = true
+s2s_secure_auth = true
+ssl = { key = "$KEY"; certificate = "$DIR/node.crt"; cafile = "$AUTHORITY"; capath = false }
 unbound = { resolvconf = false; hoststxt = false; forward = { "$ADDRESS@$DNS" }; options = { ["do-not-query-localhost:"] = "no" } }
 bed_address = "$ADDRESS"; bed_port = $PROBE
 plugin_paths = { $PLUGINS }
 $INSTALLED
-modules_enabled = { "roster", "saslauth", "dialback", "disco", "ping", "bed", $MODULES }
-modules_disabled = { "s2s_auth_certs" }
+modules_enabled = { "roster", "saslauth", "tls", "dialback", "smacks", "disco", "ping", "bed", $MODULES }
 $GLOBAL
 
 $CONFIG
@@ -58,7 +59,10 @@ end
 local function write_config(self)
 	local plugins = table.move(self.plugins or {}, 1, #(self.plugins or {}), 2, { root .. "/spec/bed/plugins" });
 	if not self.installed then table.insert(plugins, 1, root .. "/lua"); end
+	self.certificate, self.key = self.dir .. "/node.crt", self.authority.key;
+	self.authority:issue(select(2, self:hosts()), self.certificate);
 	local values = {
+		KEY = self.key; AUTHORITY = self.authority.certificate;
 		DIR = self.dir; ADDRESS = self.address; LEVEL = self.log_level or "debug"; DNS = tostring(dns_port); PROBE = tostring(probe_port);
 		PLUGINS = quoted_list(plugins); MODULES = quoted_list(self.modules or {});
 		INSTALLED = self.installed and ("installer_plugin_path = %q"):format(self.installed) or "";
@@ -77,7 +81,7 @@ function node.new(options)
 	return self;
 end
 
--- hosts() -> iterator of the host names in the node's configuration
+-- hosts() -> iterator (as of ipairs) of the host names in the node's configuration
 function node:hosts()
 	local text = ("\n" .. self.config):gsub("\n%s*%-%-[^\n]*", "\n");
 	local names = {};
@@ -113,7 +117,7 @@ end
 
 local function signal(self, name)
 	self.process:signal(name);
-	self.pid = nil;
+	self.pid, self.frozen = nil, nil;
 end
 
 -- stop(): orderly shutdown, and wait. Through the probe, since 0.12 runs its handler of SIGTERM between any two instructions, and
@@ -130,6 +134,18 @@ end
 -- kill(): SIGKILL, and wait
 function node:kill()
 	if self.pid then signal(self, "KILL"); end
+end
+
+-- freeze(): the server stands still, and its peers do not know: its connections stay open, and take what is sent to it, until thaw() or
+-- kill(). What it did not acknowledge by then is lost when it is killed.
+function node:freeze()
+	self.process:send("STOP");
+	self.frozen = true;
+end
+
+function node:thaw()
+	self.process:send("CONT");
+	self.frozen = nil;
 end
 
 -- restart([changes]): stop and start; changes = { config = …, global = …, version = … }
@@ -170,6 +186,17 @@ function node:eval(chunk)
 	local result = assert(deserialize(answer:sub(start)));
 	if not result[1] then error("in the server: " .. tostring(result[2]), 2); end
 	return result[2];
+end
+
+-- unacknowledged(from, to) -> number of stanzas that the stream from this server's host to another server's host has sent, and that the
+-- other server has not acknowledged (XEP-0198). What waits for a stream, and the stanzas that it was opened for, are none of them. Raises
+-- when there is no such stream with stream management: nothing would be known of it.
+function node:unacknowledged(from, to)
+	return self:eval(([[
+		local session = prosody.hosts[%q].s2sout[%q];
+		assert(session and session.smacks, "no managed stream");
+		return session.outgoing_stanza_queue:count_unacked();
+	]]):format(from, to));
 end
 
 -- add_user(jid): makes the account; the password is the same for all
@@ -215,17 +242,21 @@ end
 
 -- expect_log(pattern, [timeout]) -> the line
 function node:expect_log(pattern, timeout)
-	return loop.wait_until(function () return self.log:find(pattern); end, timeout or 5, function ()
+	return loop.wait_until(function () return self.log:find(pattern); end, timeout, function ()
 		return ("log line %q in:\n%s"):format(pattern, self.log:tail(15));
 	end);
 end
 
 -- finish(): ends everything; returns the log lines that nobody allowed
 function node:finish()
+	if self.frozen then self:thaw(); end
 	for _, client in ipairs(self.streams) do client:kill(); end
 	-- COMPAT w/0.12: a SIGTERM in the middle of a session's end finds that session half gone, and a traceback
 	if self.pid then
-		pcall(loop.wait_until, function () return self:eval [[return next(prosody.full_sessions) == nil]]; end, 0.5);
+		local enough = loop.now() + 0.5;
+		pcall(loop.wait_until, function ()
+			return self:eval [[return next(prosody.full_sessions) == nil]] or loop.now() > enough; -- a hibernating session stays
+		end);
 	end
 	local stopped, err = pcall(self.stop, self);
 	if not stopped then self:kill(); end

@@ -46,9 +46,14 @@ function process:wait_for_end(cause)
 	loop.wait_until(function () return not self:alive(); end, stop_timeout, ("end of process %d after %s"):format(self.pid, cause));
 end
 
+-- send(name): sends SIG<name>
+function process:send(name)
+	os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid));
+end
+
 -- signal(name): sends SIG<name> and waits for the end
 function process:signal(name)
-	os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid));
+	self:send(name);
 	self:wait_for_end("SIG" .. name);
 end
 

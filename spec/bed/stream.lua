@@ -12,7 +12,6 @@ local jid_split = require "util.jid".split;
 local stream = {};
 local stream_mt = { __index = stream };
 
-local default_timeout = tonumber(os.getenv("BED_TIMEOUT")) or 5;
 local stanza_size_limit = 64 * 1024 * 1024;
 
 local callbacks = { stream_ns = "http://etherx.jabber.org/streams" };
@@ -84,7 +83,7 @@ local function connect(kind, address, jid)
 	local conn = assert(loop.server.addclient(address, kinds[kind].port, listener, "*a"));
 	streams[conn] = self;
 	self.conn = conn;
-	loop.wait_until(function () return self.connected or self.closed; end, default_timeout, "connection of " .. jid);
+	loop.wait_until(function () return self.connected or self.closed; end, nil, "connection of " .. jid);
 	return self;
 end
 
@@ -126,7 +125,7 @@ end
 function stream.component(address, host, secret)
 	local self = connect("component", address, host);
 	open(self, { to = host });
-	loop.wait_until(function () return self.stream_attr or self.closed; end, default_timeout, "component stream header");
+	loop.wait_until(function () return self.stream_attr or self.closed; end, nil, "component stream header");
 	self:send(st.stanza("handshake"):text(sha1(self.stream_attr.id .. secret, true)));
 	self:expect { "handshake" };
 	self.host = host;
@@ -145,7 +144,7 @@ function stream:expect(pattern, timeout)
 	loop.wait_until(function ()
 		found = match.take(self.inbox, pattern);
 		return found or self.closed;
-	end, timeout or default_timeout, function ()
+	end, timeout, function ()
 		return ("%s expected %s, its inbox:\n%s"):format(self.jid, match.describe(pattern), match.list(self.inbox));
 	end);
 	return found or error(("%s was disconnected (%s) while expecting %s, its inbox:\n%s"):format(self.jid,
@@ -189,7 +188,7 @@ end
 function stream:close()
 	if self.closed then return; end
 	self:send("</stream:stream>");
-	loop.wait_until(function () return self.ended or self.closed; end, default_timeout, "end of the stream of " .. self.jid);
+	loop.wait_until(function () return self.ended or self.closed; end, nil, "end of the stream of " .. self.jid);
 	self.conn:close();
 end
 

@@ -74,6 +74,66 @@ describe("test bed on Prosody " .. version, function ()
 		romeo:expect_none({ "message" }, 0.5);
 	end));
 
+	it("has stream management between servers, and tells what nobody acknowledged (F1)", bed.scenario(function (s)
+		local capulet = s:node { version = version; config = [[VirtualHost "capulet.lit"]] };
+		local montague = s:node { version = version; config = [[
+			VirtualHost "montague.lit"
+			Component "gw.montague.lit"
+				component_secret = "hush"
+		]] };
+		local link = s:link(capulet, montague);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local gateway = montague:component("gw.montague.lit", "hush");
+		local function say(id) juliet:send(("<message to='romeo@gw.montague.lit' id='%s'/>"):format(id)); end
+		assert.is_false(link:is_managed(capulet));
+		say("1");
+		gateway:expect { "message", id = "1" };
+		s:wait_until(function () return link:is_managed(capulet); end);
+		say("2");
+		gateway:expect { "message", id = "2" };
+		s:wait_until(function () return capulet:unacknowledged("capulet.lit", "gw.montague.lit") == 0; end);
+		assert.equal(2, #link:sent(capulet));
+		assert.equal("2", link:sent(capulet)[2].attr.id);
+		assert.has_error(function () montague:unacknowledged("gw.montague.lit", "capulet.lit"); end);
+
+		montague:freeze();
+		link:forget();
+		say("3");
+		link:expect(capulet, { "message", id = "3" });
+		juliet:sync();
+		assert.equal(1, capulet:unacknowledged("capulet.lit", "gw.montague.lit"));
+		-- Prosody has asked for an acknowledgement, and added the language
+		assert.equal(#tostring(link:sent(capulet)[1]) + #" xml:lang='en'", link:bytes(capulet));
+		juliet:expect_none({ "message" }, 0);
+		montague:thaw();
+		gateway:expect { "message", id = "3" };
+		s:wait_until(function () return capulet:unacknowledged("capulet.lit", "gw.montague.lit") == 0; end);
+
+		montague:freeze();
+		say("4");
+		link:expect(capulet, { "message", id = "4" });
+		montague:kill();
+		juliet:expect { "message", type = "error", id = "4", has = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}recipient-unavailable" };
+	end));
+
+	it("fails a scenario whose servers have a stream without stream management (F1)", function ()
+		for _, missing in ipairs { "smacks", "s2s_auth_certs" } do
+			local run = bed.scenario(function (s)
+				local function server(host)
+					return s:node { version = version; config = ("VirtualHost %q"):format(host);
+						global = ("s2s_insecure_domains = { \"capulet.lit\", \"montague.lit\" } modules_disabled = { %q }"):format(missing) };
+				end
+				local capulet, montague = server("capulet.lit"), server("montague.lit");
+				local juliet, romeo = capulet:client("juliet@capulet.lit/balcony"), montague:client("romeo@montague.lit/orchard");
+				juliet:send("<message to='romeo@montague.lit/orchard'/>");
+				romeo:expect { "message" };
+			end);
+			local ok, err = pcall(run);
+			assert.is_false(ok);
+			assert.matches("Without stream management: capulet%.lit to montague%.lit", err);
+		end
+	end);
+
 	it("kills, restarts and reloads nodes whose data survive", bed.scenario(function (s)
 		local capulet = s:node { version = version; config = [[VirtualHost "capulet.lit"]] };
 		capulet:client("juliet@capulet.lit/balcony");

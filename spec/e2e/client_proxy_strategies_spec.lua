@@ -43,9 +43,7 @@ describe("strategies of client_proxy on Prosody " .. version, function ()
 		a.on_stanza, b.on_stanza = nil, nil;
 		juliet:send(proxy.request("slow"));
 		juliet:sync();
-		local ok, request = pcall(a.expect, a, { "iq", id = "slow" }, 0.5);
-		local busy, idle = a, b;
-		if not ok then busy, idle, request = b, a, b:expect { "iq", id = "slow" }; end
+		local busy, idle, request = proxy.expect_one_of(s, a, b, { "iq", id = "slow" });
 		proxy.serve(idle);
 		for i = 1, 20 do
 			juliet:send(proxy.request("fast" .. i));

@@ -37,6 +37,23 @@ function listener.ondisconnect(conn)
 	buffers[conn] = nil;
 end
 
+-- Each scenario relies on stream management between servers, which Prosody has only where both proved who they are by certificate. A stream
+-- without it is an error in the log, and so fails the scenario.
+local function check_stream(event)
+	local session = event.session;
+	local host = session.direction == "outgoing" and session.from_host or session.to_host;
+	if event.mechanism ~= "EXTERNAL" or not prosody.hosts[host].modules.smacks then
+		session.log("error", "Without stream management: %s to %s, authenticated by %s", session.from_host, session.to_host, event.mechanism);
+	end
+end
+
+local function watch(host)
+	prosody.hosts[host].events.add_handler("s2s-authenticated", check_stream, 1);
+end
+
+for host in pairs(prosody.hosts) do watch(host); end
+module:hook("host-activated", watch);
+
 -- Listening is the sign that everything else is up
 module:hook("server-started", function ()
 	assert(server.listen(address, port, listener));

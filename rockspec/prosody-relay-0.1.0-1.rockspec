@@ -36,8 +36,12 @@ build = {
 			["prosody_relay.jid"] = "lua/prosody_relay/jid.lua",
 			["prosody_relay.metrics"] = "lua/prosody_relay/metrics.lua",
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
+			["prosody_relay.origin"] = "lua/prosody_relay/origin.lua",
 			["prosody_relay.pending"] = "lua/prosody_relay/pending.lua",
+			["prosody_relay.sessions"] = "lua/prosody_relay/sessions.lua",
+			["prosody_relay.shares"] = "lua/prosody_relay/shares.lua",
 			["prosody_relay.stanza"] = "lua/prosody_relay/stanza.lua",
+			["prosody_relay.stores"] = "lua/prosody_relay/stores.lua",
 			["prosody_relay.version"] = "lua/prosody_relay/version.lua",
 		},
 		lib = {

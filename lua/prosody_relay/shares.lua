@@ -1,0 +1,63 @@
+-- SPDX-License-Identifier: MIT
+-- A bounded table that strangers fill, shared fairly (requirement G29): nobody can keep others out of it. This file counts; the caller keeps
+-- the entries. One amount is for all, one may be for each account (bare JID). A domain may hold as much as it leaves free: one domain alone
+-- gets half of the table, two get a third each, and a newcomer always finds a place.
+
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+
+local shares = {};
+local shares_mt = { __index = shares };
+
+-- new(total, [account]) -> shares, all of them free
+--   total: how much everybody may hold together, in any unit (entries, bytes); account: how much one bare JID may hold, nil for no such limit
+function shares.new(total, account)
+	return setmetatable({ total = total; account = account or total; used = 0; by_domain = {}; by_account = {} }, shares_mt);
+end
+
+-- refusal(jid, [amount = 1]) -> nil when that much more is free for the JID; else what is used up: "account", "domain" or "total"
+function shares:refusal(jid, amount)
+	amount = amount or 1;
+	if self.used + amount > self.total then return "total"; end
+	local held = self.by_domain[jid_host(jid)];
+	if held and held + amount > self.total - self.used then return "domain"; end
+	if (self.by_account[jid_bare(jid)] or 0) + amount > self.account then return "account"; end
+end
+
+local function add(counts, key, amount)
+	local count = (counts[key] or 0) + amount;
+	counts[key] = count > 0 and count or nil;
+end
+
+-- hold(jid, [amount = 1]): counts what the JID holds from now on, whatever is free; a negative amount gives it back
+function shares:hold(jid, amount)
+	amount = amount or 1;
+	self.used = self.used + amount;
+	if self.used == 0 then
+		-- a Lua table keeps the room of its largest time
+		self.by_domain, self.by_account = {}, {};
+		return;
+	end
+	add(self.by_domain, jid_host(jid), amount);
+	add(self.by_account, jid_bare(jid), amount);
+end
+
+-- take(jid, [amount = 1]) -> true, and it counts; or nil and the refusal
+function shares:take(jid, amount)
+	local refusal = self:refusal(jid, amount);
+	if refusal then return nil, refusal; end
+	self:hold(jid, amount);
+	return true;
+end
+
+-- give(jid, [amount = 1]): what hold or take counted is free again
+function shares:give(jid, amount)
+	self:hold(jid, -(amount or 1));
+end
+
+-- held_by(jid) -> how much the account of that JID holds
+function shares:held_by(jid)
+	return self.by_account[jid_bare(jid)] or 0;
+end
+
+return shares;

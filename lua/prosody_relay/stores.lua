@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: MIT
+-- Reading what a module has stored. A file may have been damaged, or written by somebody else: it must not keep a server from starting or
+-- stopping. What cannot be used is kept aside for the admin, one line in the log says so, and the module begins anew.
+
+local datamanager = require "util.datamanager";
+
+local stores = {};
+
+-- Moves the data out of the way -> where it is now, or nil
+local function set_aside(module, name, key, data)
+	local path = datamanager.getpath(key, module.host, name, "dat");
+	if os.rename(path, path .. ".broken") then return path .. ".broken"; end
+	-- not a storage of files
+	local aside = data ~= nil and module:open_store(name .. "_broken");
+	if aside and aside:set(key, type(data) == "table" and data or { data = data }) then
+		module:open_store(name):set(key, nil);
+		return ("%s_broken"):format(name);
+	end
+end
+
+-- read(module, name, key, is_valid) -> data, or nil when there is none or none that can be used
+--   name: of the store (keyval); key: user, or nil for the host itself
+--   is_valid(data) -> boolean; may raise
+function stores.read(module, name, key, is_valid)
+	local opened, data, err = pcall(function () return module:open_store(name):get(key); end);
+	if opened and data == nil and not err then return nil; end
+	if opened and data ~= nil then
+		local checked, valid = pcall(is_valid, data);
+		if checked and valid then return data; end
+		err = "it is not what this module has written";
+	elseif not opened then
+		err = data;
+		data = nil;
+	end
+	local aside = set_aside(module, name, key, data);
+	module:log("error", "The stored data '%s'%s cannot be used (%s); %s, and the module starts without it", name, key and " of " .. key or "", err,
+		aside and "it is kept as " .. aside or "it could not be put aside");
+	return nil;
+end
+
+return stores;

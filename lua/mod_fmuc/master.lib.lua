@@ -260,6 +260,7 @@ end, before_muc); -- before mod_muc_mam's 0
 module:require "operation_master" { muc = muc; links = links; watch = watch };
 module:require "private_master" { links = links; requests = requests; watch = watch };
 module:require "strays" { muc = muc; links = links };
+module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return links.get(muc.get_room_from_jid(room_jid), jid) ~= nil; end };
 
 -- The room lost an occupant, for whatever reason
 module:hook("muc-occupant-left", function (event)

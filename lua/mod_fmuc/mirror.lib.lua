@@ -276,6 +276,7 @@ local gate = module:require "gate" { mirrored = mirrored; room_info = room_info;
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
+module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return jid == relay_jid.unmirror(room_jid); end };
 module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };
 
 function module.save()

@@ -12,6 +12,7 @@ if module:get_host_type() ~= "local" then return; end
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
+local jid_resource = require "util.jid".resource;
 
 local options = require "prosody_relay.options";
 
@@ -145,6 +146,8 @@ local function handle_iq(event)
 	local stanza = event.stanza;
 	local type, payload = stanza.attr.type, stanza.tags[1];
 	if (type ~= "get" and type ~= "set") or not payload or not stanza.attr.id then return; end
+	-- the host with a resource: the router knows no event of its own for it
+	if jid_resource(stanza.attr.to) then return; end
 	local delegation = delegation_for(stanza, payload.attr.xmlns);
 	if delegation then return forward(event, delegation); end
 end
@@ -161,7 +164,7 @@ local function handle_answer(event)
 end
 
 -- Ahead of mod_iq (0), which fires the events that the server's own handlers hook; behind what filters stanzas (mod_blocklist: 100).
--- iq/bare comes before iq/self and is fired for requests without 'to' as well; iq/full is left alone (D5).
+-- iq/bare comes before iq/self and is fired for requests without 'to' as well; iq/full is left alone (D5, E9).
 module:hook("iq/bare", handle_iq, 90);
 module:hook("iq/host", handle_iq, 90);
 module:hook("iq/host", handle_answer, 90);

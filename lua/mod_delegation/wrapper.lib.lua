@@ -31,13 +31,20 @@ local function wrap(stanza, record, host, id)
 	return native(element("iq", { type = "set"; from = host; to = record.address; id = id }, delegation));
 end
 
+-- Namespaces of the forwarded stanza, and of what in it has none of its own, by version of the protocol. Entities that know only version 1
+-- leave the stanza in that of its wrapper (E1: go-xmpp).
+local inner_namespaces = {
+	["urn:xmpp:delegation:1"] = { [xmlns_client] = true; [xmlns_forward] = true };
+	["urn:xmpp:delegation:2"] = { [xmlns_client] = true };
+};
+
 -- The forwarded stanza: exactly one, whatever white space or <delay/> stands beside it
 local function forwarded_iq(answer, version)
 	local delegation = answer:get_child("delegation", version);
 	local forwarded = delegation and delegation:get_child("forwarded", xmlns_forward);
 	local found;
 	for _, child in ipairs(forwarded and forwarded.tags or {}) do
-		if child.name == "iq" and child.attr.xmlns == xmlns_client then
+		if child.name == "iq" and inner_namespaces[version][child.attr.xmlns] then
 			if found then return nil; end
 			found = child;
 		end
@@ -71,11 +78,12 @@ local function fault_of(iq, record)
 	end
 end
 
--- Elements of the client's stream namespace have no xmlns of their own in a stanza, so that they fit the receiver's stream, whichever it is
-local function to_stream_namespace(stanza)
+-- Elements of the client's stream namespace have no xmlns of their own in a stanza, so that they fit the receiver's stream, whichever it
+-- is. `inner`: the namespaces that stand for it
+local function to_stream_namespace(stanza, inner)
 	stanza.attr.xmlns = nil;
 	for _, child in ipairs(stanza.tags) do
-		if child.attr.xmlns == xmlns_client then to_stream_namespace(child); end
+		if inner[child.attr.xmlns] then to_stream_namespace(child, inner); end
 	end
 end
 
@@ -86,7 +94,7 @@ local function unwrap(answer, record)
 	if not iq then return nil, "not-wrapped"; end
 	local fault = fault_of(iq, record);
 	if fault then return nil, fault; end
-	to_stream_namespace(iq);
+	to_stream_namespace(iq, inner_namespaces[record.version]);
 	iq.attr.id = record.id;
 	iq.attr.from = iq.attr.from or record.to;
 	return native(iq);

@@ -9,6 +9,7 @@ local new_id = require "util.id".medium;
 local now = require "util.time".monotonic;
 local jid_split = require "util.jid".split;
 local jid_bare = require "util.jid".bare;
+local jid_join = require "util.jid".join;
 local jid_host = require "util.jid".host;
 
 local pending = require "prosody_relay.pending";
@@ -59,6 +60,8 @@ local function new(jid, max_pending, on_change, saved, is_guest)
 	-- what it was told about users
 	self.saved_told = saved and saved.told;
 	self.node, self.host, self.resource = jid_split(jid);
+	-- whose the entity is: an account with all resources, or a whole domain
+	self.owner = jid_join(self.node, self.host);
 	-- the resource of an account that managed before the reload goes on managing
 	self.preferred_address = saved and saved.address;
 	-- whether it may still work on a request whose time was over
@@ -107,8 +110,7 @@ end
 -- is_sender(jid) -> boolean: whether a stanza with this `from` is the entity's own (D16): its whole domain if it is a domain, else its
 -- account with all resources
 function entity_methods:is_sender(jid)
-	if self.node then return jid_bare(jid) == self.node.."@"..self.host; end
-	return jid_host(jid) == self.host;
+	return (self.node and jid_bare or jid_host)(jid) == self.owner;
 end
 
 -- One warning for each kind of trouble and connection, so that an entity cannot fill the log; the rest goes to the debug log.

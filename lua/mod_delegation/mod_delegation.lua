@@ -78,6 +78,7 @@ local nesting = module:require "nesting".new(delegations, function (user) return
 local function entity_of(jid, is_guest)
 	if not entities[jid] then
 		entities[jid] = entity.new(jid, max_pending, nesting.changed, saved_entities[jid], is_guest);
+		privilege.add(entities[jid].owner);
 		saved_entities[jid] = nil;
 	end
 	return entities[jid];
@@ -102,6 +103,7 @@ function guests.drop(jid)
 	local guest = entities[jid];
 	if not guest.is_guest then return; end
 	guest:down("users chose it, and have revoked that");
+	privilege.remove(guest.owner);
 	entities[jid] = nil;
 end
 
@@ -130,7 +132,8 @@ local function delegation_for(stanza, namespace)
 	for _, name in ipairs(delegation.filtering) do
 		if payload.attr[name] == nil then return nil; end
 	end
-	if delegation.entity:is_sender(privilege.sender_of(stanza)) then return nil; end
+	local managing = delegation.entity;
+	if managing:is_sender(from) or privilege.is_from(managing.owner, stanza) then return nil; end
 	return delegation;
 end
 

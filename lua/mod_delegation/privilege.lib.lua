@@ -4,39 +4,59 @@
 -- asks what the server makes of it, and must not get it back.
 
 local cache = require "util.cache";
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local sha1 = require "util.hashes".sha1;
+
+local privilege = {};
 
 local privileged_iq = "urn:xmpp:privilege:2:privileged_iq";
 
--- Wrapped requests that have not been routed yet, user and id -> the entity. Those that mod_privilege refuses stay until newer ones take
--- their place; no user can send what they wait for, as the `from` of her own requests is a full JID.
-local announced = cache.new(1000);
--- Routed ones -> the entity
+-- How many requests of an entity are remembered. Those that mod_privilege refuses stay until newer ones of the same entity take their
+-- place; no user can send what they wait for, as the `from` of her own requests is a full JID.
+local max_announced = 100;
+
+-- Owner of managing entities (an account, or a domain) -> { entities = their number, requests = cache of wrapped requests that have not been
+-- routed yet }. Nobody else's requests are remembered, and nobody's take the place of another's (E4).
+local owners = {};
+-- Routed ones -> the owner of the entity
 local senders = setmetatable({}, { __mode = "k" });
 
+-- add(owner), remove(owner): an entity of that owner manages from now on, or not any more
+function privilege.add(owner)
+	owners[owner] = owners[owner] or { entities = 0; requests = cache.new(max_announced) };
+	owners[owner].entities = owners[owner].entities + 1;
+end
+
+function privilege.remove(owner)
+	owners[owner].entities = owners[owner].entities - 1;
+	if owners[owner].entities == 0 then owners[owner] = nil; end
+end
+
+-- of the same length for ids of any length
 local function key_of(user, id)
-	return user.."\0"..id;
+	return sha1(user.."\0"..id);
 end
 
 -- ahead of mod_privilege (0)
 module:hook("iq/bare/"..privileged_iq, function (event)
-	local outer = event.stanza;
-	local wrapped = outer.tags[1].tags[1];
-	if outer.attr.to and wrapped and wrapped.attr.id then announced:set(key_of(outer.attr.to, wrapped.attr.id), outer.attr.from); end
+	local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
+	if not attr.to or not wrapped or not wrapped.attr.id then return; end
+	for _, name in ipairs { jid_bare(attr.from), jid_host(attr.from) } do
+		if owners[name] then owners[name].requests:set(key_of(attr.to, wrapped.attr.id), true); end
+	end
 end, 10);
 
--- sender_of(stanza) -> the JID that a request really comes from: `from`, or the privileged entity
-local function sender_of(stanza)
-	local from = stanza.attr.from;
-	if announced:count() > 0 and stanza.attr.id then
-		local key = key_of(from, stanza.attr.id);
-		local entity = announced:get(key);
-		if entity then
-			announced:set(key, nil);
-			-- one request can be looked at more than once
-			senders[stanza] = entity;
-		end
-	end
-	return senders[stanza] or from;
+-- is_from(owner, stanza) -> boolean: whether an entity of that owner sends the request in the name of a user
+function privilege.is_from(owner, stanza)
+	local requests = owners[owner].requests;
+	-- one request can be looked at more than once
+	if requests:count() == 0 or senders[stanza] == owner then return senders[stanza] == owner; end
+	local key = key_of(stanza.attr.from, stanza.attr.id or "");
+	if not requests:get(key) then return false; end
+	requests:set(key, nil);
+	senders[stanza] = owner;
+	return true;
 end
 
-return { sender_of = sender_of };
+return privilege;

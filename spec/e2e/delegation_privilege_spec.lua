@@ -31,6 +31,28 @@ local function expect_privileged(entity, id)
 		:find "{urn:xmpp:privilege:2}privilege/{urn:xmpp:forward:0}forwarded/{jabber:client}iq";
 end
 
+-- A module like mod_privilege that takes its time: it keeps what ent.capulet.lit wraps until release() routes it as juliet's own
+local slow_privilege = [[
+	module:context("capulet.lit"):hook("iq/bare/urn:xmpp:privilege:2:privileged_iq", function (event)
+		if event.stanza.attr.from ~= "ent.capulet.lit" then return; end
+		prosody.bed_wrapped = event.stanza.tags[1].tags[1];
+		return true;
+	end, 5);
+]];
+local function release(node)
+	node:eval [[
+		local wrapped = prosody.bed_wrapped;
+		wrapped.attr.from, wrapped.attr.xmlns = "juliet@capulet.lit", nil;
+		prosody.core_post_stanza({ username = "juliet"; host = "capulet.lit"; full_jid = "juliet@capulet.lit"; type = "c2s"; send = function () end;
+			log = function () end }, wrapped);
+	]];
+end
+
+-- Bytes of the server's heap that are in use
+local function heap(node)
+	return node:eval [[ collectgarbage() collectgarbage() return collectgarbage("count") * 1024 ]];
+end
+
 local notes = "<query xmlns='jabber:iq:private'><notes xmlns='urn:x:n'>%s</notes></query>";
 
 for version in bed.versions() do
@@ -70,6 +92,41 @@ describe("delegation and privilege on Prosody "..version, function ()
 		privileged(entity, "none", "get", "<query xmlns='urn:x:delegated'/>", "capulet.lit");
 		entity:expect { "iq", id = "none" };
 		entity:expect_none({ "iq", type = "set" }, 0.1);
+	end));
+
+	it("keep nothing of strangers who write what only a privileged entity may, and forget none of its requests (E4, D17)",
+			bed.scenario(function (s)
+		local capulet = delegation.server(s, version, [[ ["jabber:iq:private"] = { jid = "ent.capulet.lit" } ]], { log_level = "warn",
+			modules = { "private" } });
+		local montague = s:node { version = version, log_level = "warn", config = [[VirtualHost "montague.lit"]] };
+		capulet:eval(slow_privilege);
+		local entity = delegation.entity(capulet);
+		local strangers = { capulet:client("romeo@capulet.lit/orchard"), montague:client("eve@montague.lit/street") };
+		capulet:client("juliet@capulet.lit/balcony"):sync();
+		-- one more that juliet sends waits at last, so that what follows is answered
+		for _, stranger in ipairs(strangers) do
+			stranger:send "<iq type='get' id='first' to='juliet@capulet.lit'><query xmlns='urn:x:none'/></iq>";
+			stranger:expect { "iq", id = "first" };
+		end
+		privileged(entity, "kept", "get", notes:format(""));
+		s:wait_until(function () return capulet:eval [[return prosody.bed_wrapped ~= nil]]; end);
+		local before = heap(capulet);
+		local iq = "<iq type='get' id='flood' to='juliet@capulet.lit'><privileged_iq xmlns='urn:xmpp:privilege:2'>"
+			.."<iq xmlns='jabber:client' type='get' id='%d"..("x"):rep(3000).."'><query xmlns='jabber:iq:private'/></iq></privileged_iq></iq>";
+		for i = 1, 1200 do
+			local stranger = strangers[i % 2 + 1];
+			stranger:send(iq:format(i));
+			stranger:expect { "iq", id = "flood", type = "error" };
+		end
+		assert.is_true(heap(capulet) - before < 1000000);
+		release(capulet);
+		capulet:client("juliet@capulet.lit/chamber"):sync();
+		entity:expect_none({ "iq", type = "set" }, 0.1);
+		-- nor does an entity with long ids fill the memory
+		before = heap(capulet);
+		for i = 1, 1200 do privileged(entity, ("x"):rep(3000)..i, "get", notes:format("")); end
+		s:wait_until(function () return capulet:eval [[return prosody.bed_wrapped.attr.id:sub(-4)]] == "1200"; end);
+		assert.is_true(heap(capulet) - before < 1000000);
 	end));
 end);
 end

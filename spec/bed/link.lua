@@ -161,7 +161,7 @@ end
 
 -- new(a, b, address_ab, address_ba): the addresses on which a reaches b, and b reaches a
 function link.new(a, b, address_ab, address_ba)
-	local self = setmetatable({ pairs = {}; sinks = { [a] = new_sink(), [b] = new_sink() } }, link_mt);
+	local self = setmetatable({ a = a; b = b; pairs = {}; sinks = { [a] = new_sink(), [b] = new_sink() } }, link_mt);
 	self.address = { [a] = address_ab, [b] = address_ba };
 	self.servers = { listen(self, address_ab, a, b), listen(self, address_ba, b, a) };
 	return self;
@@ -197,6 +197,31 @@ function link:is_managed(node)
 		end
 	end
 	return managed == true;
+end
+
+-- expect_broken(): waits until both servers know that the link is cut: no stream is left, and none waits for a connection
+function link:expect_broken()
+	loop.wait_until(function ()
+		return self.a:streams_to(self.b) == 0 and self.b:streams_to(self.a) == 0;
+	end, nil, "the servers to lose their streams");
+end
+
+local function all_managed(self)
+	for pair in pairs(self.pairs) do
+		if not pair.managed then return false; end
+	end
+	return true;
+end
+
+-- settle(): waits until all that either server has sent was received, and what it caused as well: each stanza is acknowledged, in both
+-- directions, and no new one has come meanwhile. What a server will do on its own later is not waited for.
+function link:settle()
+	local function count() return #self.sinks[self.a].stanzas + #self.sinks[self.b].stanzas; end
+	local function is_idle(node, other) return select(2, node:streams_to(other)) == 0; end
+	loop.wait_until(function ()
+		local before = count();
+		return all_managed(self) and is_idle(self.a, self.b) and is_idle(self.b, self.a) and is_idle(self.a, self.b) and before == count();
+	end, nil, "the link to settle");
 end
 
 -- expect(node, pattern, [timeout]) -> first stanza from the node that matches and was not taken before

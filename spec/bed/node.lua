@@ -199,6 +199,29 @@ function node:unacknowledged(from, to)
 	]]):format(from, to));
 end
 
+-- streams_to(other) -> number of streams between this server and another node, in both directions and of any state, as this one knows;
+-- number of stanzas that it has sent there and nobody has acknowledged. A server that does not run, or is frozen, knows of none.
+function node:streams_to(other)
+	if not self.pid or self.frozen then return 0, 0; end
+	local names = {};
+	for i, name in other:hosts() do names[i] = ("[%q] = true"):format(name); end
+	return table.unpack(self:eval(([[
+		local others, streams, unacknowledged = { %s }, 0, 0;
+		for _, host in pairs(prosody.hosts) do
+			for name, session in pairs(host.s2sout or {}) do
+				if others[name] then
+					local queue = session.outgoing_stanza_queue;
+					streams, unacknowledged = streams + 1, unacknowledged + (queue and queue:count_unacked() or 0);
+				end
+			end
+		end
+		for session in pairs(prosody.incoming_s2s) do
+			if others[session.from_host] then streams = streams + 1; end
+		end
+		return { streams, unacknowledged };
+	]]):format(table.concat(names, ", "))));
+end
+
 -- add_user(jid): makes the account; the password is the same for all
 function node:add_user(jid)
 	local user, host = jid_split(jid);

@@ -62,7 +62,7 @@ describe("test bed on Prosody " .. version, function ()
 		romeo:expect { "message", id = "3" };
 
 		link:cut();
-		s:wait(0.2);
+		link:expect_broken();
 		say("4");
 		juliet:expect({ "message", type = "error", id = "4" }, 10);
 		link:restore();
@@ -92,6 +92,7 @@ describe("test bed on Prosody " .. version, function ()
 		say("2");
 		gateway:expect { "message", id = "2" };
 		s:wait_until(function () return capulet:unacknowledged("capulet.lit", "gw.montague.lit") == 0; end);
+		link:settle();
 		assert.equal(2, #link:sent(capulet));
 		assert.equal("2", link:sent(capulet)[2].attr.id);
 		assert.has_error(function () montague:unacknowledged("gw.montague.lit", "capulet.lit"); end);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- mod_fmuc: the example of its README, as a new user would try it, with the very configurations and commands that stand there. Only
--- addresses and paths are adapted, an authority for certificates stands in for a public one, and clients need no TLS.
+-- addresses and paths are adapted, the bed's authority for certificates stands in for a public one, and clients need no TLS.
 
 local bed = require "bed";
 local federation = require "e2e.federation";
@@ -48,21 +48,11 @@ local function write(path, text)
 	out:close();
 end
 
--- An authority in the folder of the scenario
-local function new_authority(s)
-	shell.run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout %s -out %s",
-		s.dir .. "/ca.key", s.dir .. "/ca.crt");
-end
-
 -- A certificate as certbot leaves it in the folder `live`
 local function certify(s, live, name)
 	local path = live .. "/" .. name;
-	shell.run("mkdir -p %s", path);
-	write(path .. "/extensions", "subjectAltName=DNS:" .. name .. "\n");
-	shell.run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj %s -keyout %s -out %s", "/CN=" .. name,
-		path .. "/privkey.pem", path .. "/request.pem");
-	shell.run("openssl x509 -req -days 2 -in %s -CA %s -CAkey %s -CAcreateserial -extfile %s -out %s", path .. "/request.pem",
-		s.dir .. "/ca.crt", s.dir .. "/ca.key", path .. "/extensions", path .. "/fullchain.pem");
+	shell.run("mkdir -p %s && cp %s %s", path, s.authority.key, path .. "/privkey.pem");
+	s.authority:issue({ name }, path .. "/fullchain.pem");
 end
 
 -- Runs the commands of the example, but for installation and restart, with the configuration as it stands there, before anything is
@@ -82,10 +72,8 @@ end
 -- A server as an admin gets it who follows the example. uncertified: name of a host whose certificate is missing
 local function new_server(s, version, config, accounts, uncertified)
 	local node = s:node { version = version; config = config; start = false; global = ([[
-		modules_disabled = { }
-		s2s_require_encryption = true
 		ssl = { cafile = %q }
-	]]):format(s.dir .. "/ca.crt") };
+	]]):format(s.authority.certificate) };
 	config = replace(config, "/run/prosody/prosody.pid", node.dir .. "/prosody.pid");
 	config = replace(config, "/var/log/prosody/prosody.log", node.dir .. "/prosody.log");
 	node.config = config:gsub("modules_enabled = {", "%0 \"bed\",", 1); -- the test bed's probe
@@ -94,6 +82,7 @@ local function new_server(s, version, config, accounts, uncertified)
 	prepare(node, config, node.dir .. "/live");
 	if uncertified then shell.run("rm %s", node.dir .. "/certs/" .. uncertified .. ".crt"); end
 	node:allow_log("Duplicate option"); -- the test bed has a value of its own before
+	node:allow_log("Without stream management"); -- what a server must have stands in the example, and no more
 	node:start();
 	for jid in accounts:gmatch("prosodyctl adduser (%S+)") do node:add_user(jid); end
 	return node;
@@ -132,7 +121,6 @@ end
 for _, versions in ipairs(federation.crossings()) do
 describe(("the README's example of fmuc, %s mirror and %s master"):format(versions.mirror, versions.master), function ()
 	it("has everybody in the room, and one copy on the link", bed.scenario(function (s)
-		new_authority(s);
 		local remote = new_server(s, versions.mirror, mirror_config, remote_accounts);
 		local talk = new_server(s, versions.master, master_config, talk_accounts);
 		local link = s:link(talk, remote);
@@ -155,13 +143,11 @@ describe(("the README's example of fmuc, %s mirror and %s master"):format(versio
 		kev:type("here I am");
 		curtis:expect("Kev: here I am");
 		ann:expect { "message", body = "here I am", from = mirror_room .. "/Kev" };
-		link:expect_none(talk, {}, 0.2); -- what is on its way
-		link:forget();
 		curtis:type("good morning");
 		kev:expect("Curtis: good morning");
-		local copy = ann:expect { "message", body = "good morning", from = mirror_room .. "/Curtis" };
-		local bytes, one = link:bytes(talk), #tostring(copy);
-		assert.is_true(bytes > 0.7 * one and bytes < 1.5 * one, ("one copy has %d bytes, %d crossed the link"):format(one, bytes));
+		ann:expect { "message", body = "good morning", from = mirror_room .. "/Curtis" };
+		link:expect(talk, { "message", body = "good morning" });
+		link:expect_none(talk, { "message", body = "good morning" }, 0);
 
 		for line in log_lines:gmatch("info  ([^\n]+)") do remote:expect_log(pattern(line)); end
 		local shown = overview(remote:client("kev@remote.example.com/admin"), "mirror.remote.example.com", "Mirrored rooms");
@@ -174,7 +160,6 @@ describe(("the README's example of fmuc, %s mirror and %s master"):format(versio
 	end));
 
 	it("fails without a certificate as the troubleshooting says", bed.scenario(function (s)
-		new_authority(s);
 		local remote = new_server(s, versions.mirror, mirror_config, remote_accounts);
 		local talk = new_server(s, versions.master, master_config, talk_accounts, "talk.example.com");
 		local ann = remote:client("ann@remote.example.com/Gajim");

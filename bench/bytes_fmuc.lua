@@ -18,7 +18,7 @@ local function measure(count, kind, option)
 	bed.scenario(function (s)
 		local configs = { mirror = federation.mirror_config .. "\t" .. (option or "") };
 		local f = traffic.populate(s, { master = version; mirror = version }, count, math.max(1, room_size - count), kind, configs);
-		costs = traffic.measure(s, f);
+		costs = traffic.measure(f);
 		costs.first_join, costs.last_join, costs.joins = f.first_join, f.last_join, f.joins;
 	end)();
 	return costs;

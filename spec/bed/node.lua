@@ -200,7 +200,8 @@ function node:unacknowledged(from, to)
 end
 
 -- streams_to(other) -> number of streams between this server and another node, in both directions and of any state, as this one knows;
--- number of stanzas that it has sent there and nobody has acknowledged. A server that does not run, or is frozen, knows of none.
+-- number of stanzas that it has sent there and nobody has acknowledged, and of outgoing streams that are not that far. A server that does
+-- not run, or is frozen, knows of none.
 function node:streams_to(other)
 	if not self.pid or self.frozen then return 0, 0; end
 	local names = {};
@@ -211,7 +212,7 @@ function node:streams_to(other)
 			for name, session in pairs(host.s2sout or {}) do
 				if others[name] then
 					local queue = session.outgoing_stanza_queue;
-					streams, unacknowledged = streams + 1, unacknowledged + (queue and queue:count_unacked() or 0);
+					streams, unacknowledged = streams + 1, unacknowledged + (queue and queue:count_unacked() or 1);
 				end
 			end
 		end

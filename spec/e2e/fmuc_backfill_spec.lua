@@ -25,14 +25,14 @@ local function meet(s, versions, more)
 	return f;
 end
 
--- miss(s, f, count): so many messages while the link is cut
-local function miss(s, f, count)
+-- miss(f, count): so many messages while the link is cut
+local function miss(f, count)
 	f.link:cut();
 	for i = 1, count do
 		say(f.curtis, master_room, "missed " .. i);
 		f.curtis:expect { "message", body = "missed " .. i };
 	end
-	s:wait(0.5);
+	f.link:expect_broken();
 end
 
 local function list(prefix, count)
@@ -58,7 +58,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 			end
 			room:set_members_only(true);]]);
 		for _, client in ipairs { f.kev, f.bob } do client:sync(); client:drain(); end
-		miss(s, f, 8);
+		miss(f, 8);
 		f.talk:restart();
 		f.link:forget();
 		f.link:restore();
@@ -71,7 +71,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 
 	it("shows what was missed once, in order, as what it is (G8 G9)", bed.scenario(function (s)
 		local f = meet(s, versions);
-		miss(s, f, 5);
+		miss(f, 5);
 		f.talk:restart();
 		f.link:restore();
 		local texts, ids = {}, {};
@@ -117,7 +117,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 		local f = meet(s, versions);
 		-- who has been in the room for a while
 		f.talk:eval(([[prosody.hosts["talk.example.com"].modules.fmuc.module.save().journals[%q].since = 0]]):format(master_room));
-		miss(s, f, 5);
+		miss(f, 5);
 		f.link:restore();
 		f.bob:expect({ "message", body = "missed 5" }, 25);
 		outages.wait_until_live(s, f);
@@ -131,7 +131,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 		fake_master.admit(f, f.kev, "Kev", nil, features);
 		local function resync(is_first)
 			f.link:cut();
-			s:wait(0.5);
+			f.link:expect_broken();
 			f.link:restore();
 			if is_first then -- afterwards the mirror knows that the master does not count
 				f.fake:send(st.error_reply(f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20), "cancel", "service-unavailable"));
@@ -196,7 +196,7 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 		local is_question = { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
 		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", xmlns_mam });
 		f.link:cut();
-		s:wait(0.5);
+		f.link:expect_broken();
 		f.link:restore();
 		f.fake:send(st.error_reply(f.fake:expect(is_question, 20), "cancel", "service-unavailable"));
 		local again = f.fake:expect({ "presence", to = fake_master.room .. "/Kev", has = fmuc .. "/history@since" }, 20);

@@ -31,13 +31,13 @@ local function populate(s, version, level)
 	f.bob:sync();
 	f.join = f.link:expect(f.remote, { "presence", to = master_room .. "/Kev" });
 	f.at_master = f.curtis:expect { "presence", from = master_room .. "/Kev" };
-	s:wait(0.2);
+	f.link:settle();
 	f.link:forget();
 	return f;
 end
 
-local function nothing_crossed(s, f)
-	s:wait(0.3);
+local function nothing_crossed(f)
+	f.link:settle();
 	assert.same({ {}, {} }, { f.link:sent(f.remote), f.link:sent(f.talk) });
 end
 
@@ -64,11 +64,11 @@ describe("fmuc_bandwidth, Prosody " .. version, function ()
 		f.kev:expect { "presence", from = mirror_room .. "/Kev", where = shows "away", has = muc_user .. "/status@code" };
 		status(f.curtis, master_room, "Curtis", "dnd");
 		f.curtis:expect { "presence", from = master_room .. "/Curtis", where = shows "dnd" };
-		nothing_crossed(s, f);
+		nothing_crossed(f);
 		f.talk:reload("fmuc", "talk.example.com");
 		status(f.curtis, master_room, "Curtis", "xa");
 		f.curtis:expect { "presence", from = master_room .. "/Curtis", where = shows "xa" };
-		s:wait(0.2);
+		f.link:settle();
 		for _, stanza in ipairs(f.link:sent(f.talk)) do assert.is_nil(stanza:get_child("show")); end
 
 		-- what else the master says of Kev changes nothing in that
@@ -110,12 +110,13 @@ describe("fmuc_bandwidth, Prosody " .. version, function ()
 		status(f.curtis, master_room, "Curtis", "dnd");
 		status(f.kev, mirror_room, "Kev", "xa");
 		f.bob:expect { "presence", from = mirror_room .. "/Kev", where = shows "xa" };
-		s:wait(1);
+		f.link:expect_broken();
 		f.link:restore();
 		f.bob:expect({ "message", body = "meanwhile" }, 30);
 		federation.say(f.curtis, master_room, "later");
 		f.bob:expect({ "message", body = "later" }, 30);
-		s:wait(1);
+		f.link:settle();
+		f.bob:sync();
 		f.bob:expect_none({ "presence" }, 0);
 		local ann = f.remote:client("ann@remote.example.com/Dino");
 		ann:send(federation.join(mirror_room, "Ann"));
@@ -135,7 +136,7 @@ describe("fmuc_bandwidth, Prosody " .. version, function ()
 		f.bob:expect { "message", id = "read" };
 		f.curtis:send(message(master_room, "typing2", "composing", chatstates));
 		f.curtis:expect { "message", id = "typing2" };
-		nothing_crossed(s, f);
+		nothing_crossed(f);
 
 		f.kev:send(message(mirror_room, "m1", "markable", markers, "hello"));
 		f.curtis:expect { "message", id = "m1", body = "hello", from = master_room .. "/Kev", lacks = "{" .. markers .. "}markable" };
@@ -176,7 +177,7 @@ describe("fmuc_bandwidth, Prosody " .. version, function ()
 		assert.equal("policy-violation", federation.error_condition(refusal));
 		f.curtis:send(message(master_room, "e2", "reactions", reactions));
 		f.curtis:expect { "message", id = "e2" };
-		nothing_crossed(s, f);
+		nothing_crossed(f);
 		f.bob:sync();
 		f.bob:expect_none({ "message", id = "~^e" }, 0);
 	end));

@@ -22,14 +22,14 @@ describe("fmuc traffic, Prosody " .. version, function ()
 	local single;
 
 	setup(bed.scenario(function (s)
-		single = traffic.measure(s, traffic.populate(s, versions, 1, 1, "direct"));
+		single = traffic.measure(traffic.populate(s, versions, 1, 1, "direct"));
 	end));
 
 	it("carries one copy of each stanza for fifty users, and 45 kB for them to join (M2 M5 M10 M17 M19)", bed.scenario(function (s)
 		local f = traffic.populate(s, versions, users, 1, "mirror");
 		at_most(45000, sum(f.joins), "joins");
 		at_most(1000, sum(f.last_join), "the last join");
-		local costs = traffic.measure(s, f);
+		local costs = traffic.measure(f);
 		for _, name in ipairs { "own_message", "other_message", "presence", "other_presence" } do
 			at_most(1.15 * single[name].up, costs[name].up, name .. " up");
 			at_most(1.15 * single[name].down, costs[name].down, name .. " down");
@@ -39,7 +39,7 @@ describe("fmuc traffic, Prosody " .. version, function ()
 
 	it("carries a message once and not back when it is fired and forgotten (M21 M22)", bed.scenario(function (s)
 		local f = traffic.populate(s, versions, users, 1, "mirror", { mirror = federation.mirror_config .. "\tfmuc_nomirror = true" });
-		local costs = traffic.measure(s, f);
+		local costs = traffic.measure(f);
 		assert.equal(0, costs.own_message.down);
 		at_most(1.3 * single.own_message.up, costs.own_message.up, "own message"); -- the mark is 51 bytes
 		at_most(1.15 * single.other_message.down, sum(costs.other_message), "other's message");
@@ -50,7 +50,7 @@ describe("fmuc traffic, Prosody " .. version, function ()
 		local bob = f.users[2];
 		local tablet = f.remote:client("kev@remote.example.com/tablet");
 		f.kev:drain();
-		local cost = traffic.cost(s, f, function ()
+		local cost = traffic.cost(f, function ()
 			bob:send(st.message({ type = "chat"; id = "pm"; to = mirror_room .. "/remote1" }):text_tag("body", "psst"));
 			f.kev:expect { "message", type = "chat", body = "psst" };
 			bob:send(("<iq type='get' id='ping' to='%s/remote1'><ping xmlns='urn:xmpp:ping'/></iq>"):format(mirror_room));

@@ -27,7 +27,8 @@ local function lose_answer(s, f, act, heard)
 	f.link:cut_after(f.talk, 1);
 	act();
 	f.curtis:expect(heard);
-	s:wait(0.2);
+	s:wait_until(function () return f.link.refusing; end);
+	f.link:expect_broken();
 end
 
 -- miss(s, f, client, text): that client misses a message of Curtis in an outage, and gets it afterwards
@@ -35,7 +36,7 @@ local function miss(s, f, client, text)
 	f.link:cut();
 	say(f.curtis, master_room, text);
 	f.curtis:expect { "message", body = text };
-	s:wait(1); -- or the server delivers it as soon as there is a connection again
+	f.link:expect_broken(); -- or the server delivers it as soon as there is a connection again
 	s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
 	f.link:restore();
 	client:expect({ "message", body = text }, 20);
@@ -113,10 +114,9 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = "ok" }; end
 		f.link:stall();
 		say(f.kev, mirror_room, "ok", "second");
-		f.kev:sync();
-		s:wait(0.3);
+		f.link:expect(f.remote, { "message", id = "second" });
 		f.link:cut();
-		s:wait(0.5);
+		f.link:expect_broken();
 		f.link:restore();
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect({ "message", body = "ok", id = "second" }, 20); end
 		outages.wait_until_live(s, f);
@@ -295,7 +295,7 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		federation.enter(phone, "Kev", others);
 		f.link:cut();
 		federation.configure(f, [[room:set_role(true, room.jid .. "/Kev", nil, "Out")]]);
-		s:wait(1);
+		f.link:expect_broken();
 		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
 		f.link:restore();
 		for client, room_jid in pairs { [f.kev] = mirror_room; [phone] = others } do
@@ -396,7 +396,7 @@ Component "mirror.remote.example.com"
 		f.link:expect(f.talk, { "iq", type = "result", has = "{http://jabber.org/protocol/disco#info}query" });
 		f.link:cut();
 		rename("second");
-		s:wait(1);
+		f.link:expect_broken();
 		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
 		f.link:restore();
 		f.kev:expect({ "message", where = is_change }, 20);
@@ -418,7 +418,7 @@ Component "mirror.remote.example.com"
 				<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>
 				<field var='muc#roomconfig_roomname'><value>The other name</value></field></x></query></iq>]]):format(master_room));
 			f.curtis:expect { "iq", type = "result", id = "config" };
-			s:wait(1);
+			f.link:expect_broken();
 			if restarted then f.talk:restart(); end
 			f.link:restore();
 			outages.wait_until_live(s, f);
@@ -435,7 +435,7 @@ Component "mirror.remote.example.com"
 		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
 		for i = 1, 4 do
 			f.link:cut();
-			s:wait(0.5);
+			f.link:expect_broken();
 			f.link:restore();
 			if i == 1 then
 				f.fake:send(st.error_reply(f.fake:expect({ "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20), "cancel", "service-unavailable"));
@@ -458,7 +458,7 @@ Component "mirror.remote.example.com"
 		local is_question = { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
 		for i = 1, 2 do -- it arrives, and its answer may have met the next outage
 			f.link:cut();
-			s:wait(0.5);
+			f.link:expect_broken();
 			f.link:restore();
 			if i == 1 then f.fake:expect(is_question, 20); end
 		end
@@ -486,7 +486,7 @@ Component "mirror.remote.example.com"
 		f.fake:send(fake_master.presence("Bob", fake_master.ask(f, bob, "Bob").attr.id));
 		bob:expect { "message", has = "subject" };
 		f.link:cut();
-		s:wait(0.5);
+		f.link:expect_broken();
 		f.link:restore();
 		local is_question = { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
 		f.fake:send(st.error_reply(f.fake:expect(is_question, 20), "cancel", "service-unavailable"));

@@ -83,7 +83,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		f.link:cut();
 		say(f.curtis, master_room, "missed");
 		f.curtis:expect { "message", body = "missed" };
-		s:wait(1);
+		f.link:expect_broken();
 		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
 		f.link:restore();
 		f.bob:expect({ "message", body = "missed" }, 20);
@@ -143,7 +143,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 			f.fake:send(fake_master.subject());
 		end
 		f.link:cut();
-		s:wait(0.5);
+		f.link:expect_broken();
 		eve:send(join(fake_master.mirror, "Eve"));
 		eve:sync();
 		interrupt();
@@ -179,7 +179,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 	it("lets somebody in whom the master takes for one of a mirror that it has lost (G3 G4)", bed.scenario(function (s)
 		local f = outages.new(s, versions);
 		f.link:cut();
-		s:wait(0.5);
+		f.link:expect_broken();
 		say(f.curtis, master_room, "lost?"); -- the master finds out
 		f.curtis:expect { "message", body = "lost?" };
 		leave(f.kev, "Kev");

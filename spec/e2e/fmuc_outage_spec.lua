@@ -35,7 +35,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		say(f.bob, mirror_room, "kept 4");
 		f.kev:sync();
 		f.bob:sync();
-		s:wait(1);
+		f.link:expect_broken();
 		assert.same({}, words(f.kev, mirror_room));
 		assert.same({}, words(f.bob, mirror_room));
 		f.link:restore();
@@ -105,9 +105,8 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		-- one of them joins again for all, and says how he is
 		for nick, client in pairs { Kev = f.kev, Bob = f.bob } do
 			client:send(("<presence to='%s/%s'><show>away</show></presence>"):format(mirror_room, nick));
-			client:sync();
+			f.link:expect(f.remote, { "presence", to = master_room .. "/" .. nick, where = is_away });
 		end
-		s:wait(0.2);
 		f.link:cut(); -- what was in it is gone
 		f.link:restore();
 		for _, nick in ipairs { "Kev", "Bob" } do
@@ -255,8 +254,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		end
 		f.link:stall();
 		say(f.curtis, master_room, "missed");
-		f.curtis:expect { "message", body = "missed" };
-		s:wait(0.3);
+		f.link:expect(f.talk, { "message", body = "missed" });
 		f.link:cut(); -- what was on its way is lost
 		f.link:delay(1);
 		f.link:rate(800); -- a connection, and then who is in the room, take ten seconds each

@@ -245,9 +245,10 @@ describe("fmuc races, Prosody " .. version, function ()
 		f.kev:send(st.presence({ type = "unavailable"; to = federation.mirror_room .. "/Kev" }));
 		f.curtis:expect { "message", body = "bye" };
 		f.curtis:expect { "presence", type = "unavailable", from = federation.master_room .. "/Kev" };
-		s:wait(0.3);
 		-- nothing is left to be reported as lost when its time is up
-		assert.is_true(f.remote:eval [[return next(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) == nil]]);
+		s:wait_until(function ()
+			return f.remote:eval [[return next(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) == nil]];
+		end);
 	end));
 
 	it("refuses a join without a nick (M3)", bed.scenario(function (s)
@@ -267,7 +268,8 @@ describe("fmuc races, Prosody " .. version, function ()
 		for i = 1, 50 do f.fake:send(presence("u" .. i, "u" .. i)); end
 		for i = 1, 50 do f.fake:send(message("u1", "m" .. i)); end
 		assert.equal("item-not-found", error_condition(f.fake:expect { "presence", type = "error" }));
-		s:wait(0.3);
+		f.link:settle();
+		f.fake:sync();
 		assert.is_true(#f.fake:drain() <= 2);
 	end));
 end);

@@ -175,11 +175,11 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" };
 		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
 		f.curtis:sync();
-		s:wait(0.2);
+		f.link:settle();
 		f.link:forget();
 		say(f.curtis, master_room, "alone");
 		topic(f, "Nobody there");
-		s:wait(0.3);
+		f.link:settle();
 		assert.same({}, f.link:sent(f.talk));
 		assert.same({}, f.link:sent(f.remote));
 		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
@@ -237,8 +237,7 @@ describe(("fmuc generation 1, %s mirror and %s master"):format(versions.mirror, 
 		assert.is_nil(at_master:find(nomirror));
 		local forth = f.link:expect(f.remote, { "message" });
 		assert.truthy(forth:find(nomirror));
-		f.curtis:sync();
-		s:wait(0.2);
+		f.link:settle();
 		assert.equal(0, #f.link:sent(f.talk));
 		bob:expect_none({ "message", body = "warm" }, 0);
 

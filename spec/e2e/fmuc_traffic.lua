@@ -6,23 +6,13 @@ local st = require "util.stanza";
 
 local traffic = {};
 
--- how long the link has to be silent before what was done counts as done
-local quiet = 0.3;
-
-local function settle(s, f)
-	local last;
-	repeat
-		last = f.link:bytes(f.talk) + f.link:bytes(f.remote);
-		s:wait(quiet);
-	until f.link:bytes(f.talk) + f.link:bytes(f.remote) == last;
-end
-
--- cost(s, f, act) -> bytes that crossed because of act(): up (from the remote users' server), down (from the room's server)
-function traffic.cost(s, f, act)
-	settle(s, f);
+-- cost(f, act) -> bytes that crossed because of act(): up (from the remote users' server), down (from the room's server)
+function traffic.cost(f, act)
+	f.link:settle();
 	local up, down = f.link:bytes(f.remote), f.link:bytes(f.talk);
 	act();
-	settle(s, f);
+	for _, client in ipairs { f.kev, f.curtis } do client:sync(); end
+	f.link:settle();
 	return { up = f.link:bytes(f.remote) - up; down = f.link:bytes(f.talk) - down };
 end
 
@@ -70,7 +60,7 @@ function traffic.populate(s, versions, count, others, kind, configs)
 	f.users = { f.kev };
 	for i = 2, count do f.users[i] = f.remote:client(("user%d@remote.example.com/phone"):format(i)); end
 	local function join_all(first, last)
-		return traffic.cost(s, f, function ()
+		return traffic.cost(f, function ()
 			for i = first, last do join(f.users[i], ("%s/remote%d"):format(f.room, i)); end
 		end);
 	end
@@ -81,10 +71,10 @@ function traffic.populate(s, versions, count, others, kind, configs)
 	return f;
 end
 
--- measure(s, f) -> costs of: own_message (of a remote user), other_message (of a user at the room's server), presence (a remote user's),
+-- measure(f) -> costs of: own_message (of a remote user), other_message (of a user at the room's server), presence (a remote user's),
 -- other_presence, silence (a message and a presence when all remote users have left)
-function traffic.measure(s, f)
-	local function cost(act) return traffic.cost(s, f, act); end
+function traffic.measure(f)
+	local function cost(act) return traffic.cost(f, act); end
 	local function all_get(text)
 		for _, user in ipairs(f.users) do user:expect({ "message", body = text }, 15); end
 	end

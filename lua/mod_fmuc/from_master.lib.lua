@@ -10,9 +10,11 @@ local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
 local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
+local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
+local crossing = module:require "crossing";
 local refusal = module:require "refusal";
 local same = module:require "same";
 
@@ -91,6 +93,12 @@ local function accept(room, record)
 	if room.fmuc.synced then return admit(room); end
 end
 
+-- One of the new presences of a local user that were sent has been answered
+local function confirm(room, occupant_jid)
+	local unconfirmed = room.fmuc.line.unconfirmed;
+	if unconfirmed[occupant_jid] then unconfirmed[occupant_jid] = unconfirmed[occupant_jid] > 1 and unconfirmed[occupant_jid] - 1 or nil; end
+end
+
 local function handle_available(room, occupant_jid, copy, id, mark)
 	local state = room.fmuc;
 	local record = state.waiting[occupant_jid];
@@ -105,8 +113,7 @@ local function handle_available(room, occupant_jid, copy, id, mark)
 		state.line.asked = nil;
 		from_master.take_own_codes(room, copy, true);
 	end
-	local unconfirmed = state.line.unconfirmed[occupant_jid];
-	if unconfirmed then state.line.unconfirmed[occupant_jid] = unconfirmed > 1 and unconfirmed - 1 or nil; end
+	confirm(room, occupant_jid);
 	local known = state.copies[occupant_jid];
 	state.copies[occupant_jid] = fanout.view(copy);
 	if answer then
@@ -122,29 +129,57 @@ local function handle_available(room, occupant_jid, copy, id, mark)
 	if rejoined then resync.continue(room); end
 end
 
+local function refuse_join(room, occupant_jid, record, stanza)
+	take_join(room, occupant_jid, true);
+	local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
+	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
+	greeting.pass_on(room, record);
+	resync.continue(room);
+	mirrored.forget_if_unused(room.jid);
+end
+
+-- This server could not deliver a presence, or does not know whether it did. Who wants to join a room that others are in waits for the end of
+-- the outage; who would be the first gets the error, and is taken out again in case the master has let him in.
+local function handle_undeliverable(room, occupant_jid, event)
+	local state, stanza = room.fmuc, event.stanza;
+	local record, nick = state.waiting[occupant_jid], jid_resource(occupant_jid);
+	local _, condition = stanza:get_error();
+	if resync.is_answer(room, occupant_jid, stanza.attr.id) then return probe.failed(room, state.line.asked.id); end
+	if not record and nick and not mirrored.is_local(room, occupant_jid) then state.line.parted[nick] = true; end -- may have been a part
+	outage.undelivered(room, condition);
+	if not record or stanza.attr.id ~= record.id or outage.is_out(room) then return; end
+	refuse_join(room, occupant_jid, record, whose_error.explained(event));
+	if not event.origin.dummy then send_part(room.jid, nick); end -- mod_s2s never sent it
+end
+
+-- The master refuses a new presence of a local user, who is told as in the master's room
+local function pass_on_refusal(room, occupant_jid, stanza)
+	confirm(room, occupant_jid);
+	local copy = st.clone(stanza);
+	crossing.clean(copy);
+	copy.attr.from = occupant_jid;
+	room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy);
+end
+
 -- M8, M9: the master refuses a join; or does not know a user, or the mirror (G4)
 local function handle_error(room, occupant_jid, stanza)
 	local state, id = room.fmuc, stanza.attr.id;
-	local record, no_way = state.waiting[occupant_jid], outage.is_no_way(stanza);
+	local record = state.waiting[occupant_jid];
 	local _, condition = stanza:get_error();
 	if resync.is_answer(room, occupant_jid, id) then
-		if no_way then return probe.failed(room, state.line.asked.id); end
-		return resync.refused(room, stanza);
+		resync.refused(room, stanza);
 	elseif record and (not id or id == record.id) then
-		take_join(room, occupant_jid, true);
-		local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
-		for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
-		if no_way then outage.lost(room, condition); else greeting.pass_on(room, record); end
-		resync.continue(room);
-		return mirrored.forget_if_unused(room.jid);
+		refuse_join(room, occupant_jid, record, stanza);
 	elseif record then -- the end of an earlier join
 		return;
-	elseif no_way then
-		outage.lost(room, condition);
 	elseif not occupant_jid and not state.synced and condition == "item-not-found" then
 		greeting.join_again(room); -- the master has lost this mirror, which is new to the room
-	elseif not occupant_jid or mirrored.is_local(room, occupant_jid) then
-		outage.lost(room, "the master does not know it: " .. (condition or "error"), true);
+	elseif occupant_jid and not mirrored.is_local(room, occupant_jid) then
+		return;
+	elseif condition == "item-not-found" or condition == "not-acceptable" then
+		outage.lost(room, "the master does not know it: " .. condition, true);
+	elseif occupant_jid then
+		pass_on_refusal(room, occupant_jid, stanza);
 	end
 end
 
@@ -216,20 +251,25 @@ function from_master.handle_held(room, stanza)
 	handle_occupant(room, presences.subject(room, stanza), stanza);
 end
 
--- handle_presence(room_jid, stanza): to the bare JID of the mirrored room or, for one user only, to the occupant
-function from_master.handle_presence(room_jid, stanza)
+-- handle_presence(room_jid, event): to the bare JID of the mirrored room or, for one user only, to the occupant
+function from_master.handle_presence(room_jid, event)
+	local stanza = event.stanza;
 	local room = mirrored.get(room_jid);
 	local type = stanza.attr.type;
 	if not room then
 		if type == nil then from_master.deny(room_jid, stanza); end
 		return true;
 	end
-	if not outage.is_no_way(stanza) then outage.heard(room, stanza); end
+	local occupant_jid = presences.subject(room, stanza);
+	if whose_error.is_undeliverable(event) then
+		handle_undeliverable(room, occupant_jid, event);
+		return true;
+	end
+	outage.heard(room, stanza);
 	if avatar.is_announcement(room, stanza) then
 		avatar.announce(room, stanza);
 		return true;
 	end
-	local occupant_jid = presences.subject(room, stanza);
 	if type == "error" then
 		handle_error(room, occupant_jid, stanza);
 	elseif occupant_jid and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then

@@ -47,10 +47,12 @@ local function error_for(master, info)
 	if info.failed then type, condition, text = info.failed:get_error(); end
 	if info.failed == false then
 		return "wait", "remote-server-timeout", "The server of " .. master .. " does not answer";
+	elseif info.is_undeliverable then
+		return type, condition, text;
 	elseif condition == "item-not-found" then
 		return "cancel", "item-not-found", "There is no room " .. master;
 	elseif type == "wait" or condition == "remote-server-not-found" then
-		return type, condition, text or "The server of " .. master .. " cannot be reached";
+		return type, condition, text or "The server of " .. master .. " cannot reach it now";
 	end
 	return "cancel", "feature-not-implemented", "The server of " .. master .. " does not support mirrors. Join " .. master .. " itself.";
 end

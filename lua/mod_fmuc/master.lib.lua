@@ -167,10 +167,10 @@ module:hook("muc-occupant-pre-join", function (event)
 	end
 end, -1000); -- after every other handler has had its chance to change the nick
 
--- hear(room, link, stanza) -> whether a stanza from the mirror's address is what it says, and not about the way there
-local function hear(room, link, stanza)
-	if stanza.attr.type == "error" then
-		watch.failed(room, link, stanza);
+-- hear(room, link, event) -> whether a stanza from the mirror's address is what it says, and no error
+local function hear(room, link, event)
+	if event.stanza.attr.type == "error" then
+		watch.failed(room, link, event);
 		return false;
 	end
 	watch.heard(link);
@@ -182,7 +182,7 @@ local function handle_update(event, room, link)
 	local origin, stanza = event.origin, event.stanza;
 	local nick = jid_resource(stanza.attr.to);
 	local real_jid = link.nicks[nick];
-	if not hear(room, link, stanza) then return true; end
+	if not hear(room, link, event) then return true; end
 	if link.line.down and stanza.attr.type ~= "unavailable" then
 		watch.nudge(room.jid, link.jid);
 	elseif not real_jid then
@@ -233,7 +233,7 @@ module:hook("message/bare", function (event)
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, jid_bare(from));
 	if not link then return crossing.clean(stanza); end
-	if not hear(room, link, stanza) then return true; end
+	if not hear(room, link, event) then return true; end
 	local nick = jid_resource(from);
 	local real_jid = nick and link.nicks[nick];
 	if not real_jid or link.line.down then

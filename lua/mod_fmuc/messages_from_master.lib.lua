@@ -3,6 +3,7 @@
 
 local datetime = require "util.datetime";
 local jid_resource = require "util.jid".resource;
+local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local crossing = module:require "crossing";
@@ -157,29 +158,42 @@ end
 -- handle_held(room, stanza): a groupchat message that has been counted and held (outage.lib.lua)
 messages.handle_held = handle_groupchat;
 
--- G15: the master refused a message; its sender is told, even one who has left meanwhile. A master that does not know the sender, or
--- cannot be reached, may get it once more after a resync.
-local function handle_message_error(room_jid, room, stanza)
+-- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it
+local function tell_sender(room_jid, room, stanza, echo)
 	local occupant_jid = stanza.attr.to;
 	local is_local = room and mirrored.is_local(room, occupant_jid);
-	local echo = outbox.take_echo(occupant_jid, stanza);
+	local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
+	if not sender then return; end
+	local copy = st.clone(stanza);
+	crossing.clean(copy);
+	copy.attr.from, copy.attr.to = room_jid, sender;
+	if echo then copy.attr.id = echo.id; end
+	module:send(copy);
+end
+
+-- G15: the master refused a message; its sender is told, even one who has left meanwhile. A master that does not know the sender may get it
+-- once more after a resync.
+local function handle_message_error(room_jid, room, stanza)
+	local is_local = room and mirrored.is_local(room, stanza.attr.to);
+	local echo = outbox.take_echo(stanza.attr.to, stanza);
 	local _, condition = stanza:get_error();
 	local is_unknown = condition == "not-acceptable" or condition == "item-not-found";
-	local no_way = outage.is_no_way(stanza);
-	if is_local and echo and (no_way or is_unknown and not echo.refused) then
-		echo.refused = is_unknown or nil;
+	if is_local and echo and is_unknown and not echo.refused then
+		echo.refused = true;
 		outbox.put_back(room_jid, echo);
 	else
-		local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
-		if sender then
-			local copy = st.clone(stanza);
-			crossing.clean(copy);
-			copy.attr.from, copy.attr.to = room_jid, sender;
-			if echo then copy.attr.id = echo.id; end
-			module:send(copy);
-		end
+		tell_sender(room_jid, room, stanza, echo);
 	end
-	if is_local and (is_unknown or no_way) then outage.lost(room, condition, is_unknown); end
+	if is_local and is_unknown then outage.lost(room, condition, true); end
+end
+
+-- This server could not deliver a message, or does not know whether it did. What was said to the room keeps its place in the outbox: the
+-- resync tells whether it has arrived. Anything else is answered now.
+local function handle_undeliverable(room_jid, room, event)
+	local stanza = event.stanza;
+	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
+	if room and outage.is_out(room) and outbox.has(stanza.attr.to, stanza.attr.id) then return; end
+	tell_sender(room_jid, room, whose_error.explained(event), outbox.take_echo(stanza.attr.to, stanza));
 end
 
 local function handle_in_room(room, stanza)
@@ -193,12 +207,17 @@ local function handle_in_room(room, stanza)
 	end
 end
 
--- handle(room_jid, stanza): to the mirrored room or to one of its occupants
-function messages.handle(room_jid, stanza)
+-- handle(room_jid, event): to the mirrored room or to one of its occupants
+function messages.handle(room_jid, event)
+	local stanza = event.stanza;
 	local room = mirrored.get(room_jid);
 	local type = stanza.attr.type;
+	if whose_error.is_undeliverable(event) then
+		handle_undeliverable(room_jid, room, event);
+		return true;
+	end
 	if room and backfill.take(room, stanza) then return true; end
-	if room and not outage.is_no_way(stanza) then outage.heard(room, stanza); end
+	if room then outage.heard(room, stanza); end
 	if type == "error" then
 		handle_message_error(room_jid, room, stanza);
 	elseif not room then

@@ -198,7 +198,7 @@ module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	local room_jid = jid_bare(stanza.attr.to);
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return from_master.handle_presence(room_jid, stanza);
+		return from_master.handle_presence(room_jid, event);
 	end
 	return handle_user_presence(stanza, stanza.attr.to);
 end, before_muc);
@@ -207,7 +207,7 @@ module:hook("presence/bare", function (event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return from_master.handle_presence(room_jid, stanza);
+		return from_master.handle_presence(room_jid, event);
 	end
 	-- as mod_muc does for clients that send their updates to the room
 	local room = muc.get_room_from_jid(room_jid);
@@ -226,7 +226,7 @@ module:hook("message/bare", function (event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
-		return messages.handle(room_jid, stanza);
+		return messages.handle(room_jid, event);
 	end
 	local room = muc.get_room_from_jid(room_jid);
 	if stanza.attr.type ~= "groupchat" then return; end

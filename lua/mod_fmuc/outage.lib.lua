@@ -41,9 +41,6 @@ local max_backoff = math.min(60, grace_period / 2);
 -- more than that is left to the resync
 local max_held = 300;
 
--- what this server says when the master cannot be reached
-local no_way = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
-
 local parts; -- mirrored, outbox, resync, from_master, messages
 
 local outage = { grace_period = grace_period };
@@ -64,12 +61,7 @@ function outage.is_autonomous(room)
 	return room.fmuc.line.expired == true;
 end
 
--- is_no_way(stanza) -> whether that error is this server's, because it cannot deliver
-function outage.is_no_way(stanza)
-	return stanza.attr.type == "error" and no_way[select(2, stanza:get_error())] == true;
-end
-
--- heard(room, stanza): of the master
+-- heard(room, stanza): of the master, not an error of this server in its name
 function outage.heard(room, stanza)
 	local line = room.fmuc.line;
 	line.heard = now();
@@ -118,6 +110,12 @@ function outage.lost(room, why, must_join)
 	line.phase, line.asked, line.attempts, line.next_try, line.held = "lost", nil, 0, nil, {};
 	for _, record in pairs(state.waiting) do record.sent = nil; end
 	try(room);
+end
+
+-- undelivered(room, condition): a stanza for the master has not been delivered, or nobody knows. In phase "lost" that is no news: the open
+-- question, which was asked since, has its own answer.
+function outage.undelivered(room, condition)
+	if room.fmuc.line.phase ~= "lost" then outage.lost(room, condition); end
 end
 
 -- hold(room, stanza): of the master, in phase "lost"
@@ -271,7 +269,7 @@ module:add_timer(1, function ()
 end);
 
 compat.on_stream_lost(module, function (host, is_new)
-	local concerned = {};
+	local concerned, broken_at = {}, now();
 	for room_jid, state in parts.mirrored.each() do
 		if jid_host(state.master) == host then concerned[#concerned + 1] = room_jid; end
 	end
@@ -280,7 +278,8 @@ compat.on_stream_lost(module, function (host, is_new)
 		module:add_timer(0, function ()
 			local room = parts.mirrored.get(room_jid);
 			if not room then return; end
-			local current = room.fmuc.line.resync;
+			local asked, current = room.fmuc.line.asked, room.fmuc.line.resync;
+			if asked and asked.at > broken_at then return; end -- mod_smacks has told already, and the question took another way
 			if is_new and current and not current.answered then return parts.resync.restart_collection(room); end
 			outage.lost(room, "a connection with " .. host .. " broke");
 		end);

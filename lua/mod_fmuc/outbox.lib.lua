@@ -3,7 +3,8 @@
 -- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
 --
 -- boxes[room JID] = list, in the order of arrival, and its bytes, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id
--- (as the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded }.
+-- (as the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded,
+-- attempts (how often it has been sent) }.
 -- sent: it has left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its
 -- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
 
@@ -28,6 +29,8 @@ local echo_timeout = math.max(60, 2 * options.number(module, "fmuc_join_timeout"
 -- How many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached. After so long
 -- one that was fired and forgotten counts as delivered.
 local max_messages, max_of_occupant, max_age = 500, 100, 900;
+-- How often a message is sent, one outage after the other
+local max_attempts = 5;
 -- who was held up for longer is shown when it was written
 local worth_a_delay = 5;
 
@@ -65,7 +68,7 @@ local function send(room_jid, entry)
 		entry.stanza:tag("delay", { xmlns = "urn:xmpp:delay"; from = room_jid; stamp = datetime.datetime(os.time() - age) }):up();
 		entry.delayed = true;
 	end
-	entry.sent, entry.at = true, now();
+	entry.sent, entry.at, entry.attempts = true, now(), (entry.attempts or 0) + 1;
 	mirrored.send(room_jid, entry.stanza);
 end
 
@@ -116,7 +119,14 @@ function outbox.take_echo(occupant_jid, stanza, only_by_id)
 	return remove(room_jid, index);
 end
 
--- put_back(room_jid, entry): it was refused because the master did not know its author, or has not left at all; it goes first next time
+-- has(occupant_jid, id) -> whether a message of that occupant, with that id for the master, has left and has not come back
+function outbox.has(occupant_jid, id)
+	return find(jid_bare(occupant_jid), function (entry)
+		return entry.nick == occupant_jid and entry.sent and entry.stanza.attr.id == id;
+	end) ~= nil;
+end
+
+-- put_back(room_jid, entry): it was refused because the master did not know its author; it goes first next time
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;
 	insert(room_jid, entry, (find(room_jid, function (other) return other.written >= entry.written; end)));
@@ -196,12 +206,17 @@ function outbox.in_doubt_since(room_jid)
 	return entry and entry.at;
 end
 
+-- Whether a message has waited too long: for the master, since it was written, however often it was sent; for its copy while the master is
+-- there, since it was sent, or a copy of an earlier one came
+local function is_overdue(entry, is_out, time)
+	if is_out or entry.shown then return time - entry.written >= max_age; end
+	return time - math.max(entry.at, entry.preceded or 0) >= echo_timeout;
+end
+
 local function expire(room_jid, is_out)
 	local time = now();
 	while true do
-		local index, entry = find(room_jid, function (other)
-			return time - math.max(other.at, other.preceded or 0) >= ((is_out or other.shown) and max_age or echo_timeout);
-		end);
+		local index, entry = find(room_jid, function (other) return is_overdue(other, is_out, time); end);
 		if not index then return; end
 		remove(room_jid, index);
 		fail_unless_seen(room_jid, entry, "The room's server did not return this message");
@@ -241,6 +256,9 @@ function outbox.flush(room_jid, in_doubt)
 		local index = (in_doubt or not entry.sent) and find(room_jid, function (other) return other == entry; end);
 		if index and is_passing(entry.stanza) then
 			remove(room_jid, index);
+		elseif index and (entry.attempts or 0) >= max_attempts then
+			remove(room_jid, index);
+			fail_unless_seen(room_jid, entry, "The connection to the room's server broke each time when this message was sent");
 		elseif index then
 			send(room_jid, entry);
 		end

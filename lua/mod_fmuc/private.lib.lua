@@ -5,6 +5,7 @@
 
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
+local explained = require "prosody_relay.origin".explained;
 local pending = require "prosody_relay.pending";
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
@@ -69,7 +70,7 @@ local function send_message(room, stanza, occupant_jid)
 	return true;
 end
 
--- A private message that the other side refused: to the session that sent it, once
+-- A private message that the other side refused, or that may have been lost on its way: to the session that sent it, once
 local function handle_error(room, stanza)
 	local occupant_jid, from = stanza.attr.to, room.jid .. "/" .. jid_resource(stanza.attr.from);
 	local key = sent_key(occupant_jid, from, stanza.attr.id);
@@ -122,10 +123,11 @@ local function deliver_message(room, stanza, origin)
 end
 
 -- From an occupant of the master, who is an occupant here as well, with the address at the master as real JID
-local function handle_inbound(room, stanza, origin)
+local function handle_inbound(room, event)
+	local stanza, origin = event.stanza, event.origin;
 	local type = stanza.attr.type;
 	if stanza.name == "message" and type == "error" and jid_resource(stanza.attr.from) then
-		if room then handle_error(room, stanza); end
+		if room then handle_error(room, explained(event)); end
 		return true;
 	elseif type == "error" or type == "result" then
 		return true; -- to a request that nobody has sent, or not any more
@@ -155,9 +157,9 @@ local function handle_private(event)
 	local room = mirrored.get(room_jid);
 	if jid_bare(stanza.attr.from) == master then
 		if stanza.name == "message" and (stanza.attr.type == "groupchat" or not jid_resource(stanza.attr.from)) then
-			return messages.handle(room_jid, stanza);
+			return messages.handle(room_jid, event);
 		end
-		return handle_inbound(room, stanza, event.origin);
+		return handle_inbound(room, event);
 	elseif not room then
 		return handle_stranger(stanza);
 	elseif not mirrored.is_local(room, stanza.attr.to) and room:get_occupant_by_nick(stanza.attr.to) then

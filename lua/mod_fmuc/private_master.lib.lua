@@ -7,6 +7,7 @@ local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
 local now = require "util.time".now;
+local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local allowpm = module:require "allowpm";
@@ -22,8 +23,6 @@ local answer_timeout, features_timeout = 60, 20;
 local max_age, max_age_failure = 3600, 60;
 -- stanzas that wait for what a mirror can do
 local max_waiting = 100;
-
-local unreachable = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true };
 
 module:hook("muc-disco#info", function (event)
 	event.reply:tag("feature", { var = crossing.xmlns }):up();
@@ -90,10 +89,12 @@ local function peer_takes_private(host)
 	return peer.takes_private or false;
 end
 
--- Once the features of the mirror are known
-local function deliver_or_refuse(room, link, waiting)
+-- Once the features of the mirror are known; failure: error of this server, which could not ask
+local function deliver_or_refuse(room, link, waiting, failure)
 	local stanza = waiting.stanza;
-	if not peer_takes_private(jid_host(link.jid)) then
+	if failure then
+		return refuse(stanza, waiting.reply_to, failure:get_error());
+	elseif not peer_takes_private(jid_host(link.jid)) then
 		return refuse(stanza, waiting.reply_to, "cancel", "service-unavailable", "Private stanzas do not reach this occupant");
 	end
 	deliver(room, stanza, waiting.real_jid, waiting.reply_to, {});
@@ -112,7 +113,7 @@ local function ask_peer(room, link, waiting)
 	return requests.send("peer-features", iq, { waiting = { waiting } }, features_timeout);
 end
 
-local function handle_features(record, answer)
+local function handle_features(record, answer, is_undeliverable)
 	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
 	local takes_private;
 	if query then
@@ -126,7 +127,7 @@ local function handle_features(record, answer)
 		local room = muc.get_room_from_jid(jid_bare(waiting.stanza.attr.to));
 		local link = room and links.get(room, waiting.link_jid);
 		if link then
-			deliver_or_refuse(room, link, waiting);
+			deliver_or_refuse(room, link, waiting, is_undeliverable and answer);
 		else
 			refuse(waiting.stanza, waiting.reply_to, "cancel", "item-not-found", "Recipient not in room");
 		end
@@ -163,10 +164,9 @@ local function from_link(room, link, event)
 	local type, nick = stanza.attr.type, jid_resource(reply_to);
 	local real_jid = nick and link.nicks[nick];
 	if type == "error" and stanza.name == "message" then
-		local _, condition = stanza:get_error();
-		-- of a copy for the whole mirror; or the way there is no way at all (G2)
-		if nick then return_error(room, link, stanza); end
-		if not nick or unreachable[condition] then watch.failed(room, link, stanza); end
+		if nick then return_error(room, link, whose_error.explained(event)); end
+		-- of a copy for the whole mirror; or nothing at all reaches the mirror (G2)
+		if not nick or whose_error.is_undeliverable(event) then watch.failed(room, link, event); end
 		return true;
 	elseif type == "error" or type == "result" then
 		return true; -- to a request that nobody has sent, or not any more

@@ -3,6 +3,7 @@
 -- answer of a master of this module says how many stanzas have crossed (our extension), so that a connection that broke without any loss
 -- costs one small question and no resync. Whatever the answer is: all that the master sent before it is here then.
 
+local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
 local new_id = require "util.id".medium;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
@@ -140,7 +141,7 @@ module:hook("iq/bare", function (event)
 	local room = parts.mirrored.get(stanza.attr.to);
 	local asked = room and room.fmuc.line.asked;
 	if not asked or asked.id ~= id and asked.check ~= id or stanza.attr.from ~= room.fmuc.master then return true; end
-	if parts.outage.is_no_way(stanza) then
+	if is_undeliverable(event) then
 		probe.failed(room, id);
 		return true;
 	end

@@ -3,6 +3,7 @@
 --
 -- What is to be done with the answer is a record and the name of its kind, not a function, so that requests outlive a reload.
 
+local origin = require "prosody_relay.origin";
 local pending = require "prosody_relay.pending";
 local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
@@ -20,8 +21,8 @@ local table_of_requests = pending.new(module, function (_, record)
 	handlers[record.kind](record, nil);
 end, module.saved_state and module.saved_state.requests);
 
--- on(kind, handler): handler(record, answer) is called for each request of that kind; answer: stanza of type result or error from the
--- entity that was asked, or nil when there was none in time
+-- on(kind, handler): handler(record, answer, is_undeliverable) is called for each request of that kind; answer: stanza of type result or
+-- error from the entity that was asked, or nil when there was none in time; is_undeliverable: the error is this server's own, and says why
 function requests.on(kind, handler)
 	handlers[kind] = handler;
 end
@@ -82,7 +83,7 @@ local function handle_answer(event)
 	-- nobody answers for somebody else
 	if not record or record.peer ~= stanza.attr.from or record.own ~= stanza.attr.to then return; end
 	table_of_requests:remove(stanza.attr.id);
-	handlers[record.kind](record, stanza);
+	handlers[record.kind](record, origin.explained(event), origin.is_undeliverable(event));
 	return true;
 end
 module:hook("iq/bare", handle_answer, 10); -- ahead of those who route IQ of rooms and occupants

@@ -232,7 +232,7 @@ function resync.is_answer(room, occupant_jid, id)
 	return id == asked.id or not state.reflects_ids and id == nil and occupant_jid == (asked.occupant_jid or state.line.resync.nick);
 end
 
--- The master does not have the room. It may be about to come back with it.
+-- The master does not have the room, or its server does not have the master. It may be about to come back.
 local function on_absence(room)
 	local line = room.fmuc.line;
 	line.absent_since = line.absent_since or now();
@@ -266,8 +266,8 @@ end
 
 -- refused(room, stanza): the master does not take the user back
 function resync.refused(room, stanza)
-	local _, condition = stanza:get_error();
-	if condition == "item-not-found" then
+	local type, condition = stanza:get_error();
+	if condition == "item-not-found" or type == "wait" and room.fmuc.line.asked.kind == "join" then
 		return on_absence(room);
 	elseif condition == "gone" then
 		return parts.outage.give_up(room);

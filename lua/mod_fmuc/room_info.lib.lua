@@ -3,7 +3,7 @@
 -- changes, and on demand for a user who looks before joining (G13). Users are answered from it; it says what else holds (G9, G10, G12).
 --
 -- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm (of
--- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer }
+-- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is this server's own }
 -- That of a room somebody is in lies in room.fmuc.info, others in a cache.
 
 local cache = require "util.cache";
@@ -56,11 +56,12 @@ function room_info.has(room, feature)
 	return info ~= nil and info.features[feature] == true;
 end
 
-local function parse(answer)
+local function parse(answer, is_undeliverable)
 	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
 	if not query then
 		local is_error = answer and answer.attr.type == "error" and answer:get_error();
-		return { features = {}; list = {}; failed = is_error and answer or false };
+		return { features = {}; list = {}; failed = is_error and answer or false;
+			is_undeliverable = is_undeliverable };
 	end
 	local info = { features = {}; list = {} };
 	for feature in query:childtags("feature") do
@@ -116,9 +117,9 @@ function room_info.renew(room)
 	room_info.fetch(room.jid, room.fmuc.master);
 end
 
-local function handle_answer(record, answer)
+local function handle_answer(record, answer, is_undeliverable)
 	local room_jid = record.own;
-	local room, info = mirrored.get(room_jid), parse(answer);
+	local room, info = mirrored.get(room_jid), parse(answer, is_undeliverable);
 	if room then describe(room, info); end
 	known:set(room_jid, { time = now(); info = info });
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end

@@ -8,6 +8,7 @@ local compat = require "prosody_relay.compat";
 local jid_host = require "util.jid".host;
 local new_id = require "util.id".medium;
 local now = require "util.time".monotonic;
+local origin = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local paced = module:require "quiet".paced;
@@ -25,9 +26,11 @@ local suspicion = math.min(10, grace_period / 2);
 
 local id_prefix = "fmuc-watch-";
 
--- Errors of this server, about the way to the mirror; all others are the mirror's own word
-local no_way = { ["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["resource-constraint"] = true };
-local delivery_failures = { ["gone"] = true; ["item-not-found"] = true; ["recipient-unavailable"] = true; ["redirect"] = true };
+-- What the other server says when a message has not reached the mirror (XEP-0045 section 9.6); any other error is about that message
+local delivery_failures = {
+	["gone"] = true; ["item-not-found"] = true; ["recipient-unavailable"] = true; ["redirect"] = true;
+	["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
+};
 
 local muc, links;
 
@@ -57,14 +60,16 @@ local function set_down(room_jid, link_jid, line, why)
 	line.down, line.nudges, line.next_nudge = now(), 0, now() + 2;
 end
 
--- failed(room, link, stanza): the error `stanza` came back from the mirror's address
-function watch.failed(room, link, stanza)
-	local _, condition = stanza:get_error();
-	if no_way[condition] then
-		set_down(room.jid, link.jid, link.line, condition);
-	elseif stanza.name == "presence" or delivery_failures[condition] then
-		drop(room, link, stanza);
-	end
+-- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
+-- whether it did: the mirror has the grace period to come back. Else it is the mirror's word, or that of its server (G2): the mirror does
+-- not know this room, or is not there; it has the grace period too if the error is of type wait.
+function watch.failed(room, link, event)
+	local stanza = event.stanza;
+	local type, condition = stanza:get_error();
+	local is_undeliverable = origin.is_undeliverable(event);
+	if not is_undeliverable and stanza.name == "message" and not delivery_failures[condition] then return; end
+	if is_undeliverable or type == "wait" then return set_down(room.jid, link.jid, link.line, condition or "error"); end
+	drop(room, link, stanza);
 end
 
 -- heard(link): a stanza of the mirror has come
@@ -122,7 +127,7 @@ module:add_timer(1, function ()
 	return 1;
 end);
 
--- The answer to ask(). Any answer but one shows that the mirror is there.
+-- The answer to ask(). Any answer of the mirror but one shows that it is there.
 module:hook("iq/bare", function (event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
@@ -132,8 +137,8 @@ module:hook("iq/bare", function (event)
 	if not link or not link.line.asked or link.line.asked.id ~= id then return true; end
 	link.line.asked = nil;
 	local _, condition = stanza:get_error();
-	if type == "error" and (no_way[condition] or condition == "item-not-found") then
-		watch.failed(room, link, stanza);
+	if origin.is_undeliverable(event) or type == "error" and condition == "item-not-found" then
+		watch.failed(room, link, event);
 	else
 		watch.heard(link);
 	end

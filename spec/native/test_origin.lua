@@ -6,15 +6,17 @@ local origin = require "prosody_relay.origin";
 local is_undeliverable, explained = origin.is_undeliverable, origin.explained;
 local st = require "util.stanza";
 
+-- luacheck: globals prosody
+
 local TestOrigin = {};
 
 local former_prosody;
 function TestOrigin.setUp()
-	former_prosody = _G.prosody;
-	_G.prosody = { hosts = {} }; -- luacheck: ignore 122/prosody
+	former_prosody = prosody;
+	prosody = { hosts = {} };
 end
 function TestOrigin.tearDown()
-	_G.prosody = former_prosody; -- luacheck: ignore 122/prosody
+	prosody = former_prosody;
 end
 
 local function error_stanza(condition)

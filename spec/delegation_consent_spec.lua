@@ -8,6 +8,7 @@ local consent = dofile "lua/mod_delegation/consent.lib.lua";
 local namespaces = dofile "lua/mod_delegation/namespaces.lib.lua";
 local challenges = dofile "lua/mod_delegation/challenges.lib.lua";
 local rates = dofile "lua/mod_delegation/rates.lib.lua";
+local new_throttle = require "util.throttle".create;
 local time = require "util.time";
 
 -- A module whose timers are run by hand, and whose clock is set
@@ -159,6 +160,11 @@ describe("delegation's challenges", function ()
 end);
 
 describe("delegation's limits", function ()
+	-- the clock stands still
+	local with_clock = { new_throttle, getmetatable(new_throttle(1, 1)).__index.update };
+	setup(function () set_clock(with_clock, "gettime", function () return 1000; end); end);
+	teardown(function () set_clock(with_clock, "gettime", time.now); end);
+
 	it("let an entity ask one user, a user be asked, and a domain ask so often (C8)", function ()
 		local function count(allow)
 			for i = 1, 1000 do

@@ -147,7 +147,7 @@ describe("faults around client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("does not wait for ever (P13)", bed.scenario(function (s)
-		local capulet, a = proxy.start(s, version, nil, "client_proxy_timeout = 1");
+		local capulet, a = proxy.start(s, version, nil, "client_proxy_timeout = 4");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		juliet:send(proxy.request("1", "node@proxy.capulet.lit"));
 		local request = a:expect { "iq", id = "1" };
@@ -163,7 +163,7 @@ describe("faults around client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("keeps pool and requests over a reload (P21)", bed.scenario(function (s)
-		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_timeout = 3");
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_timeout = 8");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		-- no presence after the reload can fill the pool
 		capulet:eval [[prosody.hosts["capulet.lit"].events.add_handler("presence/bare", function (event)

@@ -68,7 +68,7 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 	it("gets over a target server that dies without a word, and over one that loses its clients", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
 		montague:add_user("impl@montague.lit");
-		local capulet = s:node { version = version; config = proxy.config("client_proxy_timeout = 3"):gsub("impl@capulet", "impl@montague") };
+		local capulet = s:node { version = version; config = proxy.config("client_proxy_timeout = 8"):gsub("impl@capulet", "impl@montague") };
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local function come(approved)
 			local impl = montague:client("impl@montague.lit/a");

@@ -165,7 +165,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("are refused from and to rooms and strangers (X1)", bed.scenario(function (s)
-		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_user_ttl = 1");
+		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_user_ttl = 4");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local nurse = capulet:client("nurse@capulet.lit/chamber");
 		local address = "proxy.capulet.lit/" .. juliet.jid;
@@ -182,7 +182,7 @@ describe("messages of client_proxy on Prosody " .. version, function ()
 		refused("proxy.capulet.lit/@nonsense", "item-not-found");
 		refused(address, "service-unavailable", "groupchat");
 		juliet:expect_none({ "message" }, 0);
-		s:wait(1.2);
+		s:wait(4.2);
 		refused(address, "item-not-found");
 		for _, to in ipairs(proxy.addresses) do
 			juliet:send(message(to, "hail all", { id = "g"; type = "groupchat" }));

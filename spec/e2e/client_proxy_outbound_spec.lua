@@ -155,7 +155,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("end with an error when the user keeps silent, or is not there (X3)", bed.scenario(function (s)
-		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_timeout = 1");
+		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_timeout = 4");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local to = introduce(juliet, impl);
 		impl:send(proxy.request("silent", to));
@@ -170,7 +170,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 		-- the bounce of the user's server
 		proxy.expect_error(impl, "gone", "service-unavailable", to, 0.8);
 		impl:sync();
-		impl:expect_none({ "iq" }, 2);
+		impl:expect_none({ "iq" }, 6); -- nor when its time is up
 	end));
 
 	it("are limited in number, and have deadlines by namespace (X3)", bed.scenario(function (s)
@@ -196,7 +196,7 @@ describe("outbound requests of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("survive a reload, and are answered at the end (X3, P21)", bed.scenario(function (s)
-		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_timeout = 2");
+		local capulet, impl = proxy.start(s, version, nil, on .. "client_proxy_timeout = 6");
 		local juliet = capulet:client("juliet@capulet.lit/\u{5d0}");
 		local to = introduce(juliet, impl);
 		local function ask(id)

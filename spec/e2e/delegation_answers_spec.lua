@@ -236,7 +236,7 @@ describe("delegation on Prosody "..version, function ()
 	end));
 
 	it("uses no id again while an answer is overdue (B11, D13)", bed.scenario(function (s)
-		local capulet = delegation.server(s, version, delegated, { host = "delegation_timeout = 1" });
+		local capulet = delegation.server(s, version, delegated, { host = "delegation_timeout = 4" });
 		capulet:allow_log("ent.capulet.lit: no answer in time");
 		local entity = delegation.entity(capulet);
 		local juliet, romeo = capulet:client("juliet@capulet.lit/balcony"), capulet:client("romeo@capulet.lit/orchard");
@@ -261,7 +261,7 @@ describe("delegation on Prosody "..version, function ()
 		local capulet = delegation.server(s, version, [[
 			["urn:x:delegated"] = { jid = "ent.capulet.lit" },
 			["urn:x:slow"] = { jid = "ent.capulet.lit", timeout = 30 },
-		]], { host = "delegation_timeout = 1" });
+		]], { host = "delegation_timeout = 4" });
 		capulet:allow_log("ent.capulet.lit: no answer in time");
 		local entity = delegation.entity(capulet);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

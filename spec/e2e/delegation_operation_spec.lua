@@ -14,7 +14,7 @@ local global = [[
 	statistics_interval = "manual"
 ]];
 local delegated = [[
-	["urn:x:delegated"] = { jid = "ent.capulet.lit", timeout = 1 },
+	["urn:x:delegated"] = { jid = "ent.capulet.lit", timeout = 6 },
 	["urn:x:other"] = { jid = "ent.capulet.lit", filtering = { "node", "ver" }, protocol = 1, blocking = true },
 	["urn:x:bot"] = { jid = "bot@capulet.lit" },
 	["urn:x:manager"] = { jid = "bot@capulet.lit/manager" },

@@ -21,7 +21,7 @@ describe("fmuc under faults, Prosody " .. version, function ()
 	local versions = { master = version; mirror = version };
 
 	it("answers a join that the master does not (M9)", bed.scenario(function (s)
-		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tfmuc_join_timeout = 1" });
+		local f = federation.new(s, versions, { mirror = federation.mirror_config .. "\tfmuc_join_timeout = 4" });
 		local bob = f.remote:client("bob@remote.example.com/Gajim");
 		enter(bob, "Bob");
 		f.link:stall();

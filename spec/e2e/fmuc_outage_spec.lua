@@ -85,7 +85,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 	end));
 
 	it("notices a black hole by a message that does not come back (G1 G16)", bed.scenario(function (s)
-		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 2" });
+		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 5" });
 		f.link:stall();
 		say(f.kev, mirror_room, "swallowed");
 		say(f.curtis, master_room, "unheard");
@@ -116,7 +116,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 	end));
 
 	it("notices a black hole when nobody says anything, by a question (G7)", bed.scenario(function (s)
-		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 1; fmuc_grace_period = 1" });
+		local f = outages.new(s, versions, { mirror = "fmuc_join_timeout = 4; fmuc_grace_period = 1" });
 		f.link:stall();
 		f.kev:expect({ "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" }, 15);
 	end));

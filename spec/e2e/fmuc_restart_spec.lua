@@ -139,7 +139,7 @@ describe(("fmuc over restarts, master %s, mirror %s"):format(versions.master, ve
 	end));
 
 	it("finds out that a mirror is gone that nobody talks to, with one question for all its users (G7 G2)", bed.scenario(function (s)
-		local f = outages.new(s, versions, { master = "fmuc_grace_period = 1; fmuc_join_timeout = 1" });
+		local f = outages.new(s, versions, { master = "fmuc_grace_period = 4; fmuc_join_timeout = 4" });
 		f.remote:freeze(); -- no connection tells of it
 		for _, nick in ipairs { "Kev", "Bob" } do
 			local gone = f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/" .. nick }, 25);

@@ -5,9 +5,9 @@
 -- It hangs on the entity as entity.granted as long as there is a grant; grants.lib.lua decides what is granted.
 
 local st = require "util.stanza";
-local new_id = require "util.id".medium;
 
 local config = module:require "config";
+local ids = module:require "ids";
 
 local xmlns_delegation = "urn:xmpp:delegation:2";
 
@@ -35,7 +35,7 @@ end
 
 -- What this user delegates to the entity, all of it (C14, D34); namespaces: sorted list
 local function tell(address, user, namespaces)
-	local message = st.message({ from = module.host; to = address; id = new_id() })
+	local message = st.message({ from = module.host; to = address; id = ids.new() })
 		:tag("delegation", { xmlns = xmlns_delegation; to = user.."@"..module.host });
 	for _, namespace in ipairs(namespaces) do
 		message:tag("delegated", { namespace = namespace }):up();
@@ -134,7 +134,7 @@ function granted:gone()
 	if self.managing.resource then self.on_gone(); end
 end
 
--- failed(stanza): what the entity, or the server in its place, has answered to a request is no good
+-- failed(stanza): what the entity, or its server in its place, has answered to a request is no good
 function granted:failed(stanza)
 	if not self.managing.remote or not self.managing.resource or stanza.attr.type ~= "error" then return; end
 	local _, condition = stanza:get_error();
@@ -160,10 +160,10 @@ end
 function granted:released(record)
 	if not record.user then return; end
 	local view = self.users[record.user] and self.users[record.user][record.namespace];
-	local ids = self.in_flight[view];
-	if not ids then return; end
-	ids[record.outer_id] = nil;
-	if next(ids) == nil then self.in_flight[view] = nil; end
+	local of_view = self.in_flight[view];
+	if not of_view then return; end
+	of_view[record.outer_id] = nil;
+	if next(of_view) == nil then self.in_flight[view] = nil; end
 end
 
 -- adopt_requests(managing): after a module reload, takes over the requests in flight to an entity that is there again; those of grants that

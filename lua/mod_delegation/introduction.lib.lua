@@ -7,6 +7,8 @@ local new_id = require "util.id".medium;
 
 local pending = require "prosody_relay.pending";
 
+local ids = module:require "ids";
+
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_form = "jabber:x:data";
 
@@ -99,7 +101,7 @@ local function advertise(self, delegations)
 	for version, advert in pairs(adverts) do
 		local text = tostring(advert);
 		if self.told[version] ~= text then
-			module:send(st.message({ from = module.host; to = self.address; id = new_id() }):add_child(advert:reset()));
+			module:send(st.message({ from = module.host; to = self.address; id = ids.new() }):add_child(advert:reset()));
 			changed = true;
 		end
 		self.told[version] = advert.tags[1] and text or nil;
@@ -186,15 +188,17 @@ local function size_of(tags)
 	return size;
 end
 
--- answer(stanza) -> true if it was the answer to one of our queries
-function introduction:answer(stanza)
+-- answer(stanza, is_undeliverable) -> true if it was the answer to one of our queries
+function introduction:answer(stanza, is_undeliverable)
 	if stanza.attr.from ~= self.address then return; end
 	local query = self.queries:remove(stanza.attr.id);
 	if not query then return; end
 	local delegation = query.delegation;
 	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);
 	local tags = info and showable(info);
-	if not tags then
+	if is_undeliverable then
+		return true; -- which says nothing about its features
+	elseif not tags then
 		self.complain(("no features announced for %s"):format(delegation.namespace));
 	elseif delegation.client and size_of(tags) > max_size_for_users then
 		self.complain(("too many features announced for %s"):format(delegation.namespace));

@@ -12,6 +12,7 @@ if module:get_host_type() ~= "local" then return; end
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
 
 local options = require "prosody_relay.options";
@@ -20,6 +21,7 @@ local xmlns_commands = "http://jabber.org/protocol/commands";
 
 local config = module:require "config";
 local entity = module:require "entity";
+local ids = module:require "ids";
 local granted = module:require "granted";
 local parse_allowlist = module:require "namespaces".parse;
 
@@ -102,7 +104,7 @@ end
 function guests.drop(jid)
 	local guest = entities[jid];
 	if not guest.is_guest then return; end
-	guest:down("users chose it, and have revoked that");
+	guest:down("users chose it, and have revoked that", true);
 	privilege.remove(guest.owner);
 	entities[jid] = nil;
 end
@@ -155,15 +157,41 @@ local function handle_iq(event)
 	if delegation then return forward(event, delegation); end
 end
 
+-- The entities that a stanza may come from: by its full address, by its account, of which the entity may be one resource, and by its domain
+local function senders_of(stanza)
+	local from = stanza.attr.from;
+	local found, seen = {}, {};
+	for _, jid in ipairs { from, jid_bare(from), jid_host(from) } do
+		if entities[jid] and not seen[jid] then
+			seen[jid], found[#found + 1] = true, entities[jid];
+		end
+	end
+	return found;
+end
+
 local function handle_answer(event)
 	local stanza = event.stanza;
-	local type, from = stanza.attr.type, stanza.attr.from;
-	if (type ~= "result" and type ~= "error") or not from then return; end
-	local asked = entities[from];
-	if asked and asked:answer(stanza) then return true; end
-	-- an account and one of its resources can both be configured
-	local account = entities[jid_bare(from)];
-	return account and account ~= asked and account:answer(stanza) or nil;
+	local type = stanza.attr.type;
+	if (type ~= "result" and type ~= "error") or not stanza.attr.from then return; end
+	for _, managing in ipairs(senders_of(stanza)) do
+		if managing:answer(event) then return true; end
+	end
+end
+
+-- What an entity was told comes back
+local function handle_bounce(event)
+	local stanza = event.stanza;
+	if stanza.attr.type ~= "error" or not ids.is_new(stanza.attr.id or "") then return; end
+	for _, managing in ipairs(senders_of(stanza)) do
+		if managing.address == stanza.attr.from then managing:bounced(event); end
+	end
+	return true;
+end
+
+-- An account on another server can say that it is there (E10)
+local function handle_presence(event)
+	if event.stanza.attr.type ~= nil or not event.stanza.attr.from then return; end
+	for _, managing in ipairs(senders_of(event.stanza)) do managing:seen(); end
 end
 
 -- Ahead of mod_iq (0), which fires the events that the server's own handlers hook; behind what filters stanzas (mod_blocklist: 100).
@@ -171,6 +199,9 @@ end
 module:hook("iq/bare", handle_iq, 90);
 module:hook("iq/host", handle_iq, 90);
 module:hook("iq/host", handle_answer, 90);
+-- ahead of modules that take whatever is sent to the host
+module:hook("message/host", handle_bounce, 10);
+module:hook("presence/host", handle_presence, 10);
 
 -- D18: asking for the namespace of delegation itself is forbidden. Other requests are unknown here without client mode, which answers those
 -- of the current version.

@@ -26,6 +26,7 @@ describe("operation of delegation on Prosody "..version, function ()
 	local function start(s, host)
 		local node = delegation.server(s, version, delegated, { global = global; modules = { "admin_shell" }; host = host });
 		node:allow_log("entry \"urn:x:wrong\"");
+		node:allow_log("there is no account bot@capulet.lit");
 		return node;
 	end
 
@@ -34,7 +35,7 @@ describe("operation of delegation on Prosody "..version, function ()
 	end
 
 	it("counts requests by namespace, entity and what became of them", bed.scenario(function (s)
-		local capulet = start(s, "delegation_max_pending = 2");
+		local capulet = start(s, "delegation_max_pending = 4");
 		capulet:allow_log("ent.capulet.lit: ");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		local here, bot = " urn:x:delegated ent.capulet.lit", " urn:x:bot bot@capulet.lit";
@@ -95,9 +96,9 @@ describe("operation of delegation on Prosody "..version, function ()
 		local admin, juliet = capulet:client("admin@capulet.lit/desk"), capulet:client("juliet@capulet.lit/balcony");
 		local lines = command:overview(admin);
 		assert.same({
-			"bot@capulet.lit  not available: no resource of the account is connected, 0 in flight",
+			"bot@capulet.lit  not available: no resource of the account is connected (there is no account bot@capulet.lit; is it mistyped?), 0 in flight",
 			"  urn:x:bot  inactive: no resource of the account is connected, 0 in flight",
-			"bot@capulet.lit/manager  not available: this resource is not connected, 0 in flight",
+			"bot@capulet.lit/manager  not available: this resource is not connected (there is no account bot@capulet.lit; is it mistyped?), 0 in flight",
 			"  urn:x:manager  inactive: this resource is not connected, 0 in flight",
 			"ent.capulet.lit  not available: the component is not connected, 0 in flight",
 			"  urn:x:delegated  inactive: the component is not connected, 0 in flight",

@@ -173,6 +173,7 @@ describe("order of delegation on Prosody "..version, function ()
 			["urn:x:bot"] = { jid = "bot@capulet.lit", blocking = true },
 			["urn:x:remote"] = { jid = "bot@montague.lit/a", blocking = true },
 		]]);
+		capulet:allow_log("there is no account bot@capulet.lit");
 		local entity = delegation.entity(capulet);
 		local bot, juliet = capulet:client("bot@capulet.lit/a"), capulet:client("juliet@capulet.lit/balcony");
 		bot:expect { "message" };

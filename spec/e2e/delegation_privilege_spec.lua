@@ -125,7 +125,7 @@ describe("delegation and privilege on Prosody "..version, function ()
 		-- nor does an entity with long ids fill the memory
 		before = heap(capulet);
 		for i = 1, 1200 do privileged(entity, ("x"):rep(3000)..i, "get", notes:format("")); end
-		s:wait_until(function () return capulet:eval [[return prosody.bed_wrapped.attr.id:sub(-4)]] == "1200"; end);
+		s:wait_until(function () return capulet:eval [[return prosody.bed_wrapped.attr.id:sub(-4)]] == "1200"; end, 60);
 		assert.is_true(heap(capulet) - before < 1000000);
 	end));
 end);

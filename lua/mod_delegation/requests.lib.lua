@@ -1,0 +1,203 @@
+-- SPDX-License-Identifier: MIT
+-- The requests that an entity owes an answer: methods of the managing entity (entity.lib.lua).
+--
+-- They lie in one pending table per entity, keyed by the id of the request to the entity. An entry leaves it when the answer comes, its
+-- deadline passes, the entity disconnects or the module unloads, and each time the user gets exactly one answer.
+
+local st = require "util.stanza";
+local now = require "util.time".monotonic;
+local jid_node = require "util.jid".node;
+
+local new_shares = require "prosody_relay.shares".new;
+local pending = require "prosody_relay.pending";
+
+local ids = module:require "ids";
+local wrapper = module:require "wrapper";
+
+local requests = {};
+
+-- Answers in a row that fail the checks, after which the stream of an entity is closed (D12)
+local max_faults = 10;
+
+-- Of the places of an entity, one account may hold one in so many (E7), or this number if that is more
+local account_part, account_places = 100, 10;
+-- Bytes of an id that cost one place more: what is kept of a request is bounded in bytes, too
+local bytes_per_place = 1000;
+
+local function places_of(id)
+	return 1 + #id // bytes_per_place;
+end
+
+-- prepare(max_pending, [saved]): for a new entity; saved: what was in flight before a module reload
+function requests:prepare(max_pending, saved)
+	self.max_pending = max_pending;
+	self.shares = new_shares(max_pending, math.max(max_pending // account_part, account_places));
+	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved);
+	for _, record in self.requests:each() do
+		self.shares:hold(record.from, places_of(record.id));
+		local meter = self:meter(record.namespace);
+		meter.pending = meter.pending + 1;
+	end
+end
+
+-- Lets the user's stream go on if it waits for the end of a request (D31)
+local function release_stream(record)
+	if record.done then record.done(); end
+end
+
+-- The user gets the server's answer instead of the entity's
+local function refuse(record)
+	module:send(wrapper.refusal(record));
+	release_stream(record);
+end
+
+-- Sends the user the stanza in an answer -> true; or nil and what is wrong with the answer
+local function pass_on(answer, record)
+	local reply, reason = wrapper.unwrap(answer, record);
+	if not reply then return nil, reason; end
+	module:send(reply);
+	return true;
+end
+
+local what_is_full = {
+	total = "%d requests without an answer"; domain = "one domain has as many requests without an answer as may be";
+	account = "one account has as many requests without an answer as may be";
+};
+
+-- Why a request cannot be sent to the entity: the meter's reason, and the type and condition of the error; nil when it can
+local function obstacle(self, stanza)
+	if not self.address then return "unavailable", "cancel", "service-unavailable"; end
+	local from = stanza.attr.from;
+	-- the server's own requests are no user's to keep out
+	local full = (from ~= module.host or jid_node(from)) and self.shares:refusal(from, places_of(stanza.attr.id));
+	if not full then return nil; end
+	self:complain(what_is_full[full]:format(self.max_pending));
+	return "max-pending", "wait", "resource-constraint";
+end
+
+-- forward(origin, stanza, delegation, to, [done]) -> whether the request was sent to the entity; otherwise it has been refused
+--   to: address that the user wrote, nil if none (D8: Prosody removes her own bare JID)
+--   done(): called when the user has been answered, which may be before this returns
+function requests:forward(origin, stanza, delegation, to, done)
+	local namespace = delegation.namespace;
+	local meter = self:meter(namespace);
+	local reason, error_type, condition = obstacle(self, stanza);
+	if reason then
+		meter:refused(reason);
+		origin.send(st.error_reply(stanza, error_type, condition));
+		return false;
+	end
+	local attr = stanza.attr;
+	-- eight fields fill a table of Lua; another one would double it
+	local record = {
+		from = attr.from; to = to; id = attr.id; inner_id = ids.take(self.address, attr.id); version = delegation.version; address = self.address;
+		namespace = namespace; since = now();
+	};
+	if done then record.done = done; end
+	local id = ids.new();
+	if delegation.user then self.granted:forwarding(id, record, delegation); end
+	self.shares:hold(record.from, places_of(record.id));
+	self.requests:add(id, record, delegation.timeout);
+	meter:forwarded();
+	-- a stream has no use for a stanza that it has passed on; a module that sends one compares the answer with it
+	module:send(wrapper.wrap(origin.thread and stanza or st.clone(stanza), record, module.host, id));
+	return true;
+end
+
+local function release(self, record)
+	ids.release(record.address, record.inner_id);
+	self.shares:give(record.from, places_of(record.id));
+	if self.granted then self.granted:released(record); end
+	local meter = self:meter(record.namespace);
+	meter.pending = meter.pending - 1;
+end
+
+-- Takes a request out of the table; nil if it is not (or no longer) there
+local function take(self, id)
+	local record = self.requests:remove(id);
+	if record then release(self, record); end
+	return record;
+end
+
+-- cancel(id, reason): answers a request that is in flight without the entity, whose answer then comes too late (C25)
+--   reason: the meter's
+function requests:cancel(id, reason)
+	local record = take(self, id);
+	if not record then return; end
+	ids.overdue(record.address);
+	self:meter(record.namespace):refused(reason);
+	refuse(record);
+end
+
+-- cancel_all(reason, [address]): as cancel, for all requests that went to this address, or to any
+function requests:cancel_all(reason, address)
+	local waiting = {};
+	for id, record in self.requests:each() do
+		if not address or record.address == address then waiting[#waiting + 1] = id; end
+	end
+	for _, id in ipairs(waiting) do self:cancel(id, reason); end
+end
+
+function requests:expired(record)
+	release(self, record);
+	-- its answer may still come, and be mixed up with that to a new request of the same id (B11)
+	ids.overdue(record.address);
+	self:meter(record.namespace):timed_out();
+	self:complain("no answer in time");
+	self.forgotten = self.remote;
+	refuse(record);
+end
+
+-- D12. Errors of the entity are no fault of its protocol (D14), what it cannot get through may be a user's, and one good answer makes up for
+-- the bad ones before it.
+local function count_fault(self, reason)
+	if reason == "error" or reason == "unsendable" then return; end
+	self.faults = self.faults + 1;
+	if self.faults == max_faults and self.session then
+		module:log("warn", "Managing entity %s: closing its stream after %d bad answers in a row", self.name, max_faults);
+		self.session:close { condition = "policy-violation"; text = "Answers to delegated requests are not as XEP-0355 demands" };
+	end
+end
+
+-- The server could not deliver a request, or does not know whether it has
+local function fail(self, record, stanza)
+	ids.overdue(record.address);
+	self:meter(record.namespace):refused("unreachable");
+	self:unreachable(stanza);
+	refuse(record);
+end
+
+local function check(self, record, stanza)
+	-- an error would leave the user without an answer, and her stream waiting for ever
+	local done, passed, reason = pcall(pass_on, stanza, record);
+	if done and passed then
+		self.faults = 0;
+		self:meter(record.namespace):answered(now() - record.since);
+		self:heard();
+		return release_stream(record);
+	end
+	if not done then
+		module:log("debug", "An answer cannot be passed on: %s", passed);
+		reason = "unsendable";
+	end
+	self:meter(record.namespace):refused(reason);
+	self:complain("answers a request with "..wrapper.faults[reason]);
+	self.forgotten = self.remote;
+	refuse(record);
+	count_fault(self, reason);
+	if self.granted then self.granted:failed(stanza); end
+end
+
+-- answer(event) -> true if the stanza was the answer to one of our requests. Only the JID that was asked can answer (B2).
+function requests:answer(event)
+	local stanza = event.stanza;
+	local id, from = stanza.attr.id, stanza.attr.from;
+	local waiting = self.requests:get(id);
+	if not waiting then return self:answer_about_features(event); end
+	if waiting.address ~= from then return; end
+	local record = take(self, id);
+	if self:is_own_error(event) then fail(self, record, stanza); else check(self, record, stanza); end
+	return true;
+end
+
+return { methods = requests; refuse = refuse };

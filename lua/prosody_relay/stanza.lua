@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The bytes of a stanza from C, for stanzas that one module changes and sends on (design decision 5). They are made of the stanza's
--- present state each time: nothing is remembered, whoever changes it in between.
+-- What util.stanza does not do, or does slowly: the bytes of a stanza from C (design decision 5), which are made of its present state each
+-- time, and one linear pass that removes children. Prosody's maptags and remove_children shift all later children for each that they remove.
 
 local native = require "prosody_relay".native "stanza_c";
 local st = require "util.stanza";
@@ -34,6 +34,101 @@ function stanza.native(self)
 	-- getmetatable would not tell one that poses as an ordinary stanza's and cannot be replaced
 	if debug.getmetatable(self) == stanza_mt then setmetatable(self, native_mt); end
 	return self;
+end
+
+-- The rules of a pass (F7) say what becomes of the children of an element, by their namespace and name:
+--
+--   rules = { [xmlns] = { [name] = action; ["*"] = action for all other names }; other = action for all other children }
+--   xmlns is "" for children in the namespace of the element itself
+--   action = true (or nil): stays; false: goes; or a table, of which each part may be left out:
+--     stays(child, context) -> boolean
+--     once = true: the first that stays stays alone
+--     within = rules for its children
+--     change(child, context): changes its attributes
+--
+-- context is the caller's and goes to the functions. Text always stays. A pass visits each child once, however many go.
+
+local function action_for(rules, parent, child)
+	local xmlns = child.attr.xmlns;
+	local names = rules[(xmlns == nil or xmlns == parent.attr.xmlns) and "" or xmlns];
+	local action = names and names[child.name];
+	if action == nil and names then action = names["*"]; end
+	if action == nil then action = rules.other; end
+	return action;
+end
+
+-- goes(rules, parent, child, context) -> whether the child goes, whatever came before it; else nil and its action, if that is a table
+local function goes(rules, parent, child, context)
+	local action = action_for(rules, parent, child);
+	if action == nil or action == true then return nil; end
+	if action == false or action.stays and not action.stays(child, context) then return true; end
+	return nil, action;
+end
+
+-- judge(rules, parent, child, context, met) -> as goes(). met: actions with `once` that a child of the same parent has met
+local function judge(rules, parent, child, context, met)
+	local is_gone, action = goes(rules, parent, child, context);
+	if is_gone or not action or not action.once then return is_gone, action; end
+	if met[action] then return true; end
+	met[action] = true;
+	return nil, action;
+end
+
+-- filter(element, rules, [context]) -> element, changed in place. For who may change it: its own copy, or the children are shared
+function stanza.filter(element, rules, context)
+	local tags, count, tag_count = element.tags, #element, #element.tags;
+	local kept, kept_tags, met = 0, 0, {};
+	for i = 1, count do
+		local child = element[i];
+		local is_tag = type(child) == "table";
+		local is_gone, action;
+		if is_tag then is_gone, action = judge(rules, element, child, context, met); end
+		if not is_gone then
+			if action and action.within then stanza.filter(child, action.within, context); end
+			if action and action.change then action.change(child, context); end
+			kept = kept + 1;
+			element[kept] = child;
+			if is_tag then
+				kept_tags = kept_tags + 1;
+				tags[kept_tags] = child;
+			end
+		end
+	end
+	for i = count, kept + 1, -1 do element[i] = nil; end
+	for i = tag_count, kept_tags + 1, -1 do tags[i] = nil; end
+	return element;
+end
+
+-- copy(element, rules, [context]) -> as filter(st.clone(element), …), without copies of what goes. The element is not changed.
+function stanza.copy(element, rules, context)
+	local copy = st.clone(element, true);
+	local tags, kept, kept_tags, met = copy.tags, 0, 0, {};
+	for i = 1, #element do
+		local child = element[i];
+		local is_tag = type(child) == "table";
+		local is_gone, action;
+		if is_tag then is_gone, action = judge(rules, element, child, context, met); end
+		if not is_gone then
+			if is_tag then
+				child = action and action.within and stanza.copy(child, action.within, context) or st.clone(child);
+				if action and action.change then action.change(child, context); end
+				kept_tags = kept_tags + 1;
+				tags[kept_tags] = child;
+			end
+			kept = kept + 1;
+			copy[kept] = child;
+		end
+	end
+	return copy;
+end
+
+-- cleaned(element, rules, [context]) -> the element itself where nothing goes, else as copy(). For what is somebody else's and has to lose
+-- some children: rules without `once`, `within` and `change`
+function stanza.cleaned(element, rules, context)
+	for _, child in ipairs(element.tags) do
+		if goes(rules, element, child, context) then return stanza.copy(element, rules, context); end
+	end
+	return element;
 end
 
 return stanza;

@@ -16,14 +16,12 @@ local function is_id(id)
 	return id ~= nil and #id <= 64 and id:find("^[%w_.-]+$") ~= nil;
 end
 
--- take(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil. The element is removed.
-function adoption.take(room, stanza, link)
+-- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil
+function adoption.read(room, stanza, link)
 	local id;
-	stanza:maptags(function (child)
-		if child.name ~= "stanza-id" or child.attr.xmlns ~= xmlns_sid or jid_prep(child.attr.by) ~= link.jid then return child; end
-		id = child.attr.id;
-		return nil;
-	end);
+	for child in stanza:childtags("stanza-id", xmlns_sid) do
+		if jid_prep(child.attr.by) == link.jid then id = child.attr.id; end
+	end
 	if is_id(id) and archive.may_choose_ids() and archive.is_on(room) and not archive.has(room, id) then return id; end
 end
 

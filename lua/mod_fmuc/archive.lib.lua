@@ -20,6 +20,8 @@ local archived_as = "message<groupchat"; -- by mod_muc_mam, which looks for that
 -- of an archive in one file, which may be that much too long
 local lines_between_cuts = 1000;
 
+local hygiene = module:require "hygiene";
+
 local archive = {};
 
 local open_store;
@@ -129,12 +131,8 @@ end
 -- stanza-id of the room is not kept, as mod_muc_mam adds it from the id.
 function archive.keep(room, stanza, id, when)
 	local node = jid_node(room.jid);
-	local copy = st.clone(stanza);
+	local copy = hygiene.copy("into the archive", stanza, { room_jid = room.jid });
 	copy.attr.to = nil;
-	copy:maptags(function (child)
-		if child.name == "stanza-id" and child.attr.xmlns == xmlns_sid and child.attr.by == room.jid then return nil; end
-		return child;
-	end);
 	local latest = kept:get(room.jid) or cache.new(512);
 	latest:set(id, true);
 	kept:set(room.jid, latest);

@@ -10,7 +10,7 @@ local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 local max_askers = 100;
 
-local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 
 local mirrored, requests, room_info;
 
@@ -23,8 +23,7 @@ end
 
 -- announce(room, stanza): to the users here, and to those who come
 function avatar.announce(room, stanza)
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
 	room.fmuc.vcard, room.fmuc.avatar = nil, fanout.view(copy);
 	for jid in room.fmuc.recipients:each() do

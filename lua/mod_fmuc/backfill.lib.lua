@@ -12,6 +12,7 @@ local rsm = require "util.rsm";
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
+local hygiene = module:require "hygiene";
 
 local xmlns_client = "jabber:client";
 local xmlns_delay = "urn:xmpp:delay";
@@ -60,14 +61,9 @@ local function as_history(result, master)
 	local stamp = forwarded and forwarded:find("{" .. xmlns_delay .. "}delay@stamp");
 	local message = forwarded and forwarded:get_child("message", xmlns_client);
 	if not stamp or not message or jid_bare(message.attr.from) ~= master or message.attr.type ~= "groupchat" then return nil; end
-	message = st.clone(message);
+	message = hygiene.copy("message of the master's archive", message, { room_jid = master });
 	unqualify(message);
 	if message:get_child("subject") and not message:get_child("body") then return nil; end -- which it is now, the master has said
-	message:remove_children("stanza-id", xmlns_sid);
-	message:maptags(function (child)
-		if child.name == "delay" and child.attr.xmlns == xmlns_delay and child.attr.from == master then return nil; end
-		return child;
-	end);
 	message:tag("stanza-id", { xmlns = xmlns_sid; by = master; id = result.attr.id }):up();
 	return message:tag("delay", { xmlns = xmlns_delay; from = master; stamp = stamp }):up();
 end

@@ -8,9 +8,9 @@
 -- A mirror keeps to its level, and names it in its joins: <fmuc from='…' bandwidth='messages'/> (our extension). A master of this module
 -- keeps to it in what it sends to that mirror; other masters send what they send.
 
-local st = require "util.stanza";
+local stanza_lib = require "prosody_relay.stanza";
 
-local same = module:require "same";
+local equivalent = module:require "equivalent";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 
@@ -39,12 +39,16 @@ function bandwidth.is_payload(element)
 	return element.name ~= "error" and not kept_in_presence[element.attr.xmlns or ""];
 end
 
--- strip_presence(stanza): takes such payloads out
+local without_payload = { other = { stays = function (child) return not bandwidth.is_payload(child); end } };
+
+-- strip_presence(stanza): takes such payloads out of the caller's own stanza
 function bandwidth.strip_presence(stanza)
-	stanza:maptags(function (child)
-		if bandwidth.is_payload(child) then return nil; end
-		return child;
-	end);
+	stanza_lib.filter(stanza, without_payload);
+end
+
+-- stripped_presence(stanza) -> a copy without them
+function bandwidth.stripped_presence(stanza)
+	return stanza_lib.copy(stanza, without_payload);
 end
 
 -- It passes, and nobody misses it who does not see it
@@ -56,6 +60,10 @@ local transient = {
 
 -- What goes along with a message and may be left out: the body says the same
 local dispensable = { ["http://jabber.org/protocol/xhtml-im"] = true; ["http://jabber.org/protocol/nick"] = true };
+
+local without_dispensable = {};
+for xmlns in pairs(transient) do without_dispensable[xmlns] = { ["*"] = false }; end
+for xmlns in pairs(dispensable) do without_dispensable[xmlns] = { ["*"] = false }; end
 
 -- They come along with anything
 local incidental = { ["urn:xmpp:hints"] = true; ["urn:xmpp:sid:0"] = true; ["urn:xmpp:occupant-id:0"] = true };
@@ -84,12 +92,9 @@ function bandwidth.judge(stanza)
 	return verdict;
 end
 
--- strip_message(stanza): takes out what an essential message can do without
-function bandwidth.strip_message(stanza)
-	stanza:maptags(function (child)
-		if transient[child.attr.xmlns] or dispensable[child.attr.xmlns] then return nil; end
-		return child;
-	end);
+-- stripped_message(stanza) -> a copy without what an essential message can do without
+function bandwidth.stripped_message(stanza)
+	return stanza_lib.copy(stanza, without_dispensable);
 end
 
 -- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
@@ -100,7 +105,7 @@ local function is_news(link, stanza)
 		link.shown[nick] = nil;
 		return true;
 	end
-	if link.shown[nick] and same(link.shown[nick], stanza) then return false; end
+	if link.shown[nick] and equivalent(link.shown[nick], stanza) then return false; end
 	link.shown[nick] = stanza;
 	return true;
 end
@@ -111,14 +116,10 @@ function bandwidth.down(link, stanza, is_answer)
 	local level = link.bandwidth or "full";
 	if level == "full" then return stanza; end
 	if stanza.name == "presence" then
-		local copy = st.clone(stanza);
-		bandwidth.strip_presence(copy);
+		local copy = bandwidth.stripped_presence(stanza);
 		return (is_news(link, copy) or is_answer) and copy or nil;
 	elseif stanza.name == "message" and level == "messages" then
-		if bandwidth.judge(stanza) ~= "essential" then return nil; end
-		local copy = st.clone(stanza);
-		bandwidth.strip_message(copy);
-		return copy;
+		return bandwidth.judge(stanza) == "essential" and bandwidth.stripped_message(stanza) or nil;
 	end
 	return stanza;
 end

@@ -9,6 +9,7 @@ local jid_bare = require "util.jid".bare;
 local st = require "util.stanza";
 
 local bandwidth = module:require "bandwidth";
+local hygiene = module:require "hygiene";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -33,9 +34,7 @@ end
 local function show_update(room, stanza, occupant_jid)
 	local known = room.fmuc.copies[occupant_jid];
 	if not known then return; end
-	local copy = st.clone(known);
-	bandwidth.strip_presence(copy);
-	add_payload(copy, stanza);
+	local copy = add_payload(bandwidth.stripped_presence(known), stanza);
 	copy.attr.to = nil;
 	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
 	room.fmuc.copies[occupant_jid] = fanout.view(copy);
@@ -55,9 +54,7 @@ local function complete(room, stanza)
 		presence = room.fmuc.copies[occupant_jid];
 	end
 	if not presence then return stanza; end
-	local copy = st.clone(stanza);
-	bandwidth.strip_presence(copy);
-	return add_payload(copy, presence);
+	return add_payload(bandwidth.stripped_presence(stanza), presence);
 end
 
 local function handle_presence(event)
@@ -79,9 +76,7 @@ local function refuse(stanza)
 end
 
 local function strip(event)
-	local copy = st.clone(event.stanza);
-	bandwidth.strip_message(copy);
-	event.stanza = copy;
+	event.stanza = bandwidth.stripped_message(event.stanza);
 end
 
 local function handle_groupchat(event)
@@ -93,7 +88,7 @@ local function handle_groupchat(event)
 	local verdict = bandwidth.judge(stanza);
 	if verdict == "essential" then return strip(event); end
 	if verdict == "other" then return refuse(stanza); end
-	ids.clean_from_user(stanza, room);
+	stanza = hygiene.copy("from a client", stanza, ids.from_client(room));
 	ids.add_occupant_id(stanza, room, occupant_jid);
 	room:handle_message_to_room(event.origin, stanza);
 	return true;

@@ -4,8 +4,6 @@
 
 local st = require "util.stanza";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-
 -- max_id: bytes of a stanza's id that are kept until its answer may come; clients use a few dozen
 local crossing = { xmlns = "urn:x-prosody-relay:fmuc:private:0"; max_id = 256 };
 
@@ -20,12 +18,6 @@ function crossing.may_cross(iq)
 	if xmlns == "urn:xmpp:ping" then return payload.name == "ping"; end
 	local items = xmlns == "http://jabber.org/protocol/pubsub" and payload:get_child("items");
 	return items ~= nil and items ~= false and avatar_nodes[items.attr.node] == true;
-end
-
--- clean(stanza): takes away what only services may say to each other
-function crossing.clean(stanza)
-	stanza:remove_children("fmuc", xmlns_fmuc);
-	stanza:remove_children("nomirror", xmlns_fmuc);
 end
 
 -- answer(record, answer) -> the stanza for who asked. record: asker, asked (addresses), id; answer: stanza, or nil when there was none

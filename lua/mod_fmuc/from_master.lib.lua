@@ -14,9 +14,9 @@ local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
-local crossing = module:require "crossing";
+local equivalent = module:require "equivalent";
+local hygiene = module:require "hygiene";
 local refusal = module:require "refusal";
-local same = module:require "same";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -50,8 +50,7 @@ local function admit(room)
 			if room.fmuc.reflects_ids then mirrored.make_way(room, occupant_jid); end
 			for _, join in pairs(record.joins) do
 				-- what the master made of the presence counts; the history limits are the user's
-				local stanza = st.clone(room.fmuc.copies[occupant_jid]);
-				stanza:remove_children("x", xmlns_muc_user);
+				local stanza = hygiene.copy("presence to let in", room.fmuc.copies[occupant_jid]);
 				stanza:add_child(join:get_child("x", xmlns_muc));
 				stanza.attr.from, stanza.attr.to, stanza.attr.id = join.attr.from, occupant_jid, join.attr.id;
 				room:handle_normal_presence(origin, stanza);
@@ -77,13 +76,12 @@ end
 function from_master.take_own_codes(room, copy, is_rejoin)
 	local whois = is_rejoin and room:get_whois() or "moderators";
 	local logged = is_rejoin and room.fmuc.logged or nil;
-	copy:get_child("x", xmlns_muc_user):maptags(function (child)
-		local code = child.name == "status" and child.attr.code;
-		if code == "100" then whois = "anyone"; end
-		if code == "170" then logged = true; end
-		if code == "100" or code == "170" then return nil; end
-		return child;
-	end);
+	local x = copy:get_child("x", xmlns_muc_user);
+	for status in x:childtags("status") do
+		if status.attr.code == "100" then whois = "anyone"; end
+		if status.attr.code == "170" then logged = true; end
+	end
+	hygiene.filter("own codes of the joining user", x);
 	room:set_whois(whois);
 	room.fmuc.logged = logged;
 end
@@ -122,7 +120,7 @@ local function handle_available(room, occupant_jid, copy, id, mark)
 	end
 	local sessions = state.recipients:by_nick(occupant_jid);
 	-- after an outage the master may say what is known here already
-	if not (known and same(known, copy)) then
+	if not (known and equivalent(known, copy)) then
 		mirrored.set_occupant(room, occupant_jid, copy, sessions);
 		mirrored.show(room, occupant_jid, copy, sessions);
 	end
@@ -155,8 +153,7 @@ end
 -- The master refuses a new presence of a local user, who is told as in the master's room
 local function pass_on_refusal(room, occupant_jid, stanza)
 	confirm(room, occupant_jid);
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from = occupant_jid;
 	room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy);
 end

@@ -2,9 +2,9 @@
 -- The identifiers of a mirrored room: stanza-id (XEP-0359, G9) and occupant-id (XEP-0421, G10) are the master's, so that replies,
 -- reactions, retractions and moderation mean the same message and the same person at both ends.
 --
--- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them.
+-- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them
+-- (hygiene.lib.lua).
 
-local jid_prep = require "util.jid".prep;
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
@@ -18,27 +18,15 @@ local archive, room_info;
 
 local ids = {};
 
-local function remove_stanza_ids(stanza, by)
-	stanza:maptags(function (child)
-		if child.name == "stanza-id" and child.attr.xmlns == xmlns_sid and jid_prep(child.attr.by) == by then return nil; end
-		return child;
-	end);
+-- from_client(room) -> context of hygiene.lib.lua for stanzas of local users, of whom nobody identifies himself
+function ids.from_client(room)
+	return { by = { [room.jid] = true; [room.fmuc.master] = true } };
 end
 
--- clean_from_user(stanza, room): a stanza of a local user, before it goes anywhere. Nobody identifies himself.
-function ids.clean_from_user(stanza, room)
-	stanza:remove_children("occupant-id", xmlns_occupant_id);
-	remove_stanza_ids(stanza, room.jid);
-	remove_stanza_ids(stanza, room.fmuc.master);
-end
-
--- clean_from_master(stanza, room): a stanza of the master, for local users: at most one occupant-id, no stanza-id but the master's own
-function ids.clean_from_master(stanza, room)
-	local occupant_id = room_info.has(room, xmlns_occupant_id) and stanza:get_child("occupant-id", xmlns_occupant_id);
-	stanza:remove_children("occupant-id", xmlns_occupant_id);
-	if occupant_id then stanza:add_direct_child(occupant_id); end
-	remove_stanza_ids(stanza, room.jid);
-	if not room_info.has(room, xmlns_sid) then remove_stanza_ids(stanza, room.fmuc.master); end
+-- from_master(room) -> context of hygiene.lib.lua for stanzas of the master
+function ids.from_master(room)
+	return { by = { [room.jid] = true; [room.fmuc.master] = not room_info.has(room, xmlns_sid) }; room_jid = room.jid;
+		has_occupant_ids = room_info.has(room, xmlns_occupant_id) };
 end
 
 -- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant

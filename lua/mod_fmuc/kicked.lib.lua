@@ -9,8 +9,7 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
-
-local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+local hygiene = module:require "hygiene";
 
 local max_kicked, max_bytes = 100, 4096;
 
@@ -25,9 +24,7 @@ end
 -- A reason may be as long as a stanza
 local function within_bounds(presence)
 	if bounds.size(presence) <= max_bytes then return presence; end
-	local copy = st.clone(presence);
-	copy:get_child("x", xmlns_muc_user):get_child("item"):remove_children("reason");
-	return copy;
+	return hygiene.copy("long presence to remember", presence);
 end
 
 -- The oldest, of the same mirror if there is another: no mirror makes the room forget the others'

@@ -18,7 +18,7 @@ local bandwidth = module:require "bandwidth";
 local journal = module:require "journal";
 local kicked = module:require "kicked";
 local delivery = module:require "delivery";
-local for_many = module:require "for_many";
+local hygiene = module:require "hygiene";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -139,10 +139,7 @@ end
 
 -- What mod_muc sends to one session becomes what a whole mirror may see: no mark of a self-presence, no JID that only some may know
 local function presence_for_link(room, stanza)
-	local copy = st.clone(stanza);
-	local x = copy:get_child("x", xmlns_muc_user);
-	if x then for_many(x, room:get_whois() ~= "anyone"); end
-	return copy;
+	return hygiene.copy("presence to a mirror", stanza, { is_hidden = room:get_whois() ~= "anyone" });
 end
 
 -- One copy for each link while an occupant's status is made public: the one addressed to the occupant itself on its own links, since that

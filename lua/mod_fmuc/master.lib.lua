@@ -17,7 +17,7 @@ local during = module:require "delivery".during;
 local trust = module:require "trust";
 local adoption = module:require "adoption";
 local bounds = module:require "bounds";
-local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 local kicked = module:require "kicked";
 local links = module:require "links";
 local once = module:require "quiet".once;
@@ -59,9 +59,7 @@ end
 
 -- The join as if the user had come directly (M5), with what the mirror may pass on for it
 local function direct_join(stanza, fmuc, real_jid)
-	local join = st.clone(stanza);
-	join:remove_children("fmuc", xmlns_fmuc);
-	join:remove_children("x", xmlns_muc);
+	local join = hygiene.copy("join from a mirror", stanza);
 	join.attr.from = real_jid;
 	join:tag("x", { xmlns = xmlns_muc });
 	for _, name in ipairs { "password", "history" } do
@@ -190,7 +188,7 @@ local function handle_update(event, room, link)
 			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
 		end
 	else
-		crossing.clean(stanza);
+		stanza = hygiene.cleaned("from anybody", stanza);
 		stanza.attr.from = real_jid;
 		room:handle_presence_to_occupant(origin_for(origin, room.jid, link.jid .. "/" .. nick), stanza);
 		if stanza.attr.type == "unavailable" then links.remove_user(room, link, nick); end
@@ -212,7 +210,7 @@ module:hook("presence/full", function (event)
 	local stanza = event.stanza;
 	local from = stanza.attr.from;
 	if jid_resource(from) then
-		crossing.clean(stanza);
+		event.stanza = hygiene.cleaned("from anybody", stanza);
 		return handle_direct(event);
 	end
 	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
@@ -220,11 +218,15 @@ module:hook("presence/full", function (event)
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	local link = links.get(room, from);
 	if link then return handle_update(event, room, link); end
-	crossing.clean(stanza);
+	event.stanza = hygiene.cleaned("from anybody", stanza);
 end, before_muc);
 
 -- What others than mirrors say in the name of FMUC would be taken for this service's word (G21)
-module:hook("presence/bare", function (event) crossing.clean(event.stanza); end, before_muc);
+local function clean(event)
+	event.stanza = hygiene.cleaned("from anybody", event.stanza);
+end
+
+module:hook("presence/bare", clean, before_muc);
 
 -- M17: from a mirrored user to the room
 module:hook("message/bare", function (event)
@@ -232,7 +234,7 @@ module:hook("message/bare", function (event)
 	local from = stanza.attr.from;
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, jid_bare(from));
-	if not link then return crossing.clean(stanza); end
+	if not link then return clean(event); end
 	if not hear(room, link, event) then return true; end
 	local nick = jid_resource(from);
 	local real_jid = nick and link.nicks[nick];
@@ -240,8 +242,8 @@ module:hook("message/bare", function (event)
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
 	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
-	local stanza_id = adoption.take(room, stanza, link);
-	crossing.clean(stanza);
+	local stanza_id = adoption.read(room, stanza, link);
+	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.jid] = true } });
 	stanza.attr.from = real_jid;
 	adoption.during(room, except_link and stanza_id, during, room.fmuc, "except_link", except_link,
 		room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);

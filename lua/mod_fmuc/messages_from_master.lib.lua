@@ -6,7 +6,7 @@ local jid_resource = require "util.jid".resource;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
-local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -44,15 +44,6 @@ module:hook("muc-get-history", function (event)
 	if history then event.maxstanzas = math.min(event.maxstanzas or #history, #history); end
 end, 2); -- before mod_muc_mam's 1
 
--- Nobody but this room says so; the master removes such stamps only if they are in its own name
-local function remove_forged_delays(stanza, room_jid)
-	stanza:maptags(function (child)
-		local is_delay = child.name == "delay" and child.attr.xmlns == xmlns_delay or child.name == "x" and child.attr.xmlns == "jabber:x:delay";
-		if is_delay and child.attr.from == room_jid then return nil; end
-		return child;
-	end);
-end
-
 local function is_anybody_accepted(state)
 	for _, record in pairs(state.waiting) do
 		if record.accepted then return true; end
@@ -75,13 +66,10 @@ end
 -- The message as local users get it, and its delay element if the master says that it is from before. id: of the message, where the
 -- master has lost it
 local function for_users(room, stanza, id)
-	local copy = st.clone(stanza);
+	local copy = hygiene.copy("message from the master", stanza, ids.from_master(room));
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
 	copy.attr.id = id or copy.attr.id;
-	crossing.clean(copy);
-	remove_forged_delays(copy, room.jid);
-	ids.clean_from_master(copy, room);
 	return copy, master_delay(copy, room.fmuc.master);
 end
 
@@ -164,8 +152,7 @@ local function tell_sender(room_jid, room, stanza, echo)
 	local is_local = room and mirrored.is_local(room, occupant_jid);
 	local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
 	if not sender then return; end
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = room_jid, sender;
 	if echo then copy.attr.id = echo.id; end
 	module:send(copy);

@@ -8,6 +8,7 @@ local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
 local pending = require "prosody_relay.pending";
+local hygiene = module:require "hygiene";
 local policy = module:require "policy";
 local refusal = module:require "refusal";
 local jid_bare = require "util.jid".bare;
@@ -17,8 +18,6 @@ local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
-local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
-
 -- ahead of mod_muc's -2, which sees only what a mirror may decide by itself
 local before_muc = 1;
 
@@ -57,11 +56,7 @@ end
 -- A presence of a local user as the master gets it (M4, M16). record: of the join that it is
 local function send_presence(room, stanza, fmuc_from, record)
 	local room_jid = jid_bare(stanza.attr.to);
-	local copy = st.clone(stanza);
-	copy:remove_children("x", xmlns_muc);
-	copy:remove_children("x", xmlns_muc_user);
-	copy:remove_children("fmuc", xmlns_fmuc);
-	copy:remove_children("occupant-id", "urn:xmpp:occupant-id:0"); -- G10
+	local copy = hygiene.copy("presence to the master", stanza);
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
 	line.presences[occupant_jid] = st.clone(copy);

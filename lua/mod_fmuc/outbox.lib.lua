@@ -12,7 +12,7 @@ local datetime = require "util.datetime";
 local options = require "prosody_relay.options";
 local bounds = module:require "bounds";
 local delivery = module:require "delivery";
-local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 local is_passing = module:require "passing";
 local policy = module:require "policy";
 local jid_bare = require "util.jid".bare;
@@ -21,7 +21,6 @@ local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_sid = "urn:xmpp:sid:0";
 
 -- seconds until a message whose copy has not come back, nor that of one before it, counts as lost, though the master is there
@@ -41,8 +40,7 @@ local outbox = {};
 
 -- The message as the master gets it (M17)
 local function for_master(stanza, room, occupant_jid)
-	local copy = st.clone(stanza);
-	copy:remove_children("x", xmlns_muc_user);
+	local copy = hygiene.copy("to the master", stanza, ids.from_client(room));
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
 	return copy;
 end
@@ -171,6 +169,7 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
 	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
 	seen.add(room.fmuc, copy); -- by the id that it has now
+	stanza = hygiene.copy("from a client", stanza, ids.from_client(room)); -- G21
 	ids.add_occupant_id(stanza, room, occupant.nick);
 	return delivery.during(room.fmuc, "stanza_id", stanza_id or nil, room.handle_message_to_room, room, origin, stanza);
 end
@@ -180,8 +179,6 @@ function outbox.handle_groupchat(origin, stanza, room)
 	local user = stanza.attr.from;
 	local occupant = room:get_occupant_by_real_jid(user);
 	if not occupant or not room.fmuc then return; end -- mod_muc refuses
-	crossing.clean(stanza); -- G21
-	ids.clean_from_user(stanza, room);
 	stanza.attr.id = stanza.attr.id or new_id();
 	local nomirror = policy.is_nomirror(room.fmuc.master);
 	if not make_place(room.jid, occupant.nick) then

@@ -3,10 +3,8 @@
 
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
-local st = require "util.stanza";
 
-local crossing = module:require "crossing";
-local for_many = module:require "for_many";
+local hygiene = module:require "hygiene";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -30,34 +28,12 @@ function presences.subject(room, stanza)
 		or local_occupant(room, stanza:find("{" .. xmlns_fmuc .. "}fmuc@from"));
 end
 
-local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- besides none
-
--- One <x/> with one item, as clients expect: what a second one says, they may believe instead
-local function keep_first(stanza)
-	local x, item;
-	stanza:maptags(function (child)
-		if child.name ~= "x" or child.attr.xmlns ~= xmlns_muc_user then return child; end
-		if x then return nil; end
-		x = child;
-		return child;
-	end);
-	x:maptags(function (child)
-		if child.name ~= "item" then return child; end
-		if item then return nil; end
-		item = child;
-		if not known_affiliations[child.attr.affiliation] then child.attr.affiliation = "none"; end
-		return child;
-	end);
-end
-
 -- for_local_users(room, stanza, occupant_jid) -> what they get of it, without `to` and `id`
 function presences.for_local_users(room, stanza, occupant_jid)
-	local copy, info = st.clone(stanza), room.fmuc.info;
-	crossing.clean(copy);
-	keep_first(copy);
-	ids.clean_from_master(copy, room);
+	local context, info = ids.from_master(room), room.fmuc.info;
+	context.is_hidden = info and not info.features.muc_nonanonymous;
+	local copy = hygiene.copy("presence from the master", stanza, context);
 	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
-	for_many(copy:get_child("x", xmlns_muc_user), info and not info.features.muc_nonanonymous);
 	return copy;
 end
 

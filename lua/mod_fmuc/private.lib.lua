@@ -12,6 +12,7 @@ local st = require "util.stanza";
 
 local allowpm = module:require "allowpm";
 local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -55,16 +56,13 @@ end
 
 -- The stanza's way to the master: the same nick there
 local function to_master(room, stanza, occupant_jid)
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
-	ids.clean_from_user(copy, room);
+	local copy = hygiene.copy("to the master", stanza, ids.from_client(room)); -- the other side adds the mark of a private message
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master .. "/" .. jid_resource(stanza.attr.to);
 	return copy;
 end
 
 local function send_message(room, stanza, occupant_jid)
 	local copy = to_master(room, stanza, occupant_jid);
-	copy:remove_children("x", xmlns_muc_user); -- which the other side adds
 	remember(occupant_jid, stanza.attr.to, stanza.attr.id, stanza.attr.from);
 	module:send(copy);
 	return true;
@@ -80,8 +78,7 @@ local function handle_error(room, stanza)
 	local occupant = room:get_occupant_by_nick(occupant_jid);
 	user = user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
 	if not user then return; end
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = from, user;
 	module:send(copy);
 end
@@ -110,8 +107,7 @@ local function handle_outbound(room, stanza)
 end
 
 local function deliver_message(room, stanza, origin)
-	local copy = st.clone(stanza);
-	copy:remove_children("x", xmlns_muc_user);
+	local copy = hygiene.copy("private message from the master", stanza, ids.from_master(room));
 	copy:tag("x", { xmlns = xmlns_muc_user }):up();
 	copy.attr.from = room.jid .. "/" .. jid_resource(stanza.attr.from);
 	if not room:get_occupant_by_nick(copy.attr.from) then return true; end -- has left meanwhile
@@ -124,7 +120,7 @@ end
 
 -- From an occupant of the master, who is an occupant here as well, with the address at the master as real JID
 local function handle_inbound(room, event)
-	local stanza, origin = event.stanza, event.origin;
+	local stanza = event.stanza;
 	local type = stanza.attr.type;
 	if stanza.name == "message" and type == "error" and jid_resource(stanza.attr.from) then
 		if room then handle_error(room, explained(event)); end
@@ -136,9 +132,8 @@ local function handle_inbound(room, event)
 	elseif stanza.name == "iq" and not crossing.may_cross(stanza) then
 		return refuse(stanza, "service-unavailable", "This kind of request does not cross a mirror");
 	end
-	crossing.clean(stanza);
-	ids.clean_from_master(stanza, room);
-	if stanza.name == "message" then return deliver_message(room, stanza, origin); end
+	if stanza.name == "message" then return deliver_message(room, stanza, event.origin); end
+	event.stanza = hygiene.cleaned("private from the master", stanza, ids.from_master(room));
 	-- mod_muc asks the user and routes the answer back
 end
 
@@ -183,8 +178,7 @@ module:hook("muc-private-message", function (event)
 			return false;
 		end
 	end
-	crossing.clean(stanza);
-	ids.clean_from_user(stanza, room);
+	hygiene.filter("from a client", stanza, ids.from_client(room)); -- mod_muc's own copy
 	ids.add_occupant_id(stanza, room, from);
 end, 2); -- before anybody makes something of it
 

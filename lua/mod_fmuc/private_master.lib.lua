@@ -12,6 +12,7 @@ local st = require "util.stanza";
 
 local allowpm = module:require "allowpm";
 local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 local muc = module:depends "muc";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
@@ -43,9 +44,8 @@ end
 
 -- To one occupant behind a link. reply_to: where the sender, whose nick is `from`, is to get the answer
 local function send_request(link, stanza, from, reply_to)
-	local copy = st.clone(stanza);
+	local copy = hygiene.copy("from anybody", stanza);
 	local record = { asker = reply_to; asked = stanza.attr.to; id = stanza.attr.id };
-	crossing.clean(copy);
 	copy.attr.from, copy.attr.to = from, link.jid .. "/" .. jid_resource(stanza.attr.to);
 	if not requests.send("private-iq", copy, record, answer_timeout) then
 		refuse(stanza, reply_to, "wait", "resource-constraint");
@@ -175,7 +175,7 @@ local function from_link(room, link, event)
 	elseif stanza.name == "iq" and not crossing.may_cross(stanza) then
 		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
 	end
-	crossing.clean(stanza);
+	stanza = hygiene.cleaned("from anybody", stanza);
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
 	if target and type ~= "groupchat" then return to_link(room, target, stanza, real_jid, reply_to); end
 	return deliver(room, stanza, real_jid, reply_to, event.origin);
@@ -187,7 +187,10 @@ local function handle_private(event)
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	local link = links.get(room, jid_bare(from));
 	if link then return from_link(room, link, event); end
-	if stanza.name == "message" then crossing.clean(stanza); end -- G21
+	if stanza.name == "message" then -- G21
+		stanza = hygiene.cleaned("from anybody", stanza);
+		event.stanza = stanza;
+	end
 	if not room or not room.fmuc then return; end
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
 	if not target or type == "error" or type == "result" or type == "groupchat" then return; end

@@ -6,7 +6,8 @@ local datetime = require "util.datetime";
 local st = require "util.stanza";
 
 local during = module:require "delivery".during;
-local same = module:require "same";
+local equivalent = module:require "equivalent";
+local hygiene = module:require "hygiene";
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -17,9 +18,7 @@ local journal;
 local rejoin = {};
 
 local function without_muc(join)
-	local presence = st.clone(join);
-	presence:remove_children("x", xmlns_muc);
-	return presence;
+	return hygiene.copy("presence without the mark of a join", join);
 end
 
 -- handle(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
@@ -30,7 +29,7 @@ function rejoin.handle(room, origin, join, wants_all)
 	-- as for any presence of an occupant: other modules may add to it, or refuse it
 	local change = { room = room; origin = origin; stanza = join; orig_occupant = occupant; dest_occupant = occupant };
 	if module:fire_event("muc-occupant-pre-change", change) then return; end
-	if not same(occupant:get_presence(real_jid), without_muc(join)) then
+	if not equivalent(occupant:get_presence(real_jid), without_muc(join)) then
 		return room:handle_normal_presence(origin, wants_all and join or without_muc(join));
 	end
 	occupant:set_session(real_jid, join); -- with the id that the answer is known by

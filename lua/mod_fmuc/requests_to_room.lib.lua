@@ -9,6 +9,7 @@ local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
 local crossing = module:require "crossing";
+local hygiene = module:require "hygiene";
 local policy = module:require "policy";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -35,8 +36,7 @@ local function cross(room, stanza, occupant_jid)
 		module:send(st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server cannot be reached"));
 		return;
 	end
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
 	mirrored.send(room.jid, copy);
 end
@@ -66,8 +66,7 @@ module:hook("message/full", function (event)
 	if (type ~= nil and type ~= "normal") or stanza.attr.from ~= relay_jid.unmirror(room_jid) then return; end
 	local room = mirrored.get(room_jid);
 	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
-	local copy = st.clone(stanza);
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from = room_jid;
 	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	return true;

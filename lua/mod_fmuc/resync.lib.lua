@@ -18,7 +18,7 @@ local st = require "util.stanza";
 
 local bounds = module:require "bounds";
 local paced = module:require "quiet".paced;
-local same = module:require "same";
+local equivalent = module:require "equivalent";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -138,12 +138,12 @@ local function show_occupant(room, current, occupant_jid, copy)
 		if not is_same_user(room, current, occupant_jid) then
 			table.insert(state.line.rejoin, occupant_jid);
 			state.line.usurpers[occupant_jid] = copy; -- or our user; the answer will tell
-		elseif not state.line.changed[occupant_jid] and not same(known, copy) then
+		elseif not state.line.changed[occupant_jid] and not equivalent(known, copy) then
 			show(room, occupant_jid, copy, sessions);
 		end
 	elseif current.own[occupant_jid] then
 		if not state.waiting[occupant_jid] then state.line.parted[nick] = true; end -- left meanwhile, or before a restart
-	elseif not state.waiting[occupant_jid] and not state.line.parted[nick] and not (known and same(known, copy)) then
+	elseif not state.waiting[occupant_jid] and not state.line.parted[nick] and not (known and equivalent(known, copy)) then
 		show(room, occupant_jid, copy, sessions);
 	end
 end

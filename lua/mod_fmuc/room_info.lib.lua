@@ -11,6 +11,7 @@ local dataforms = require "util.dataforms";
 local options = require "prosody_relay.options";
 local now = require "util.time".now;
 local st = require "util.stanza";
+local stanza_lib = require "prosody_relay.stanza";
 
 local allowpm = module:require "allowpm";
 
@@ -150,7 +151,7 @@ local function with_local_numbers(form, room)
 		if field.attr.var == "muc#roominfo_occupants" then
 			local count = 0;
 			for _ in pairs(room.fmuc.copies) do count = count + 1; end
-			field:maptags(function () return nil; end);
+			stanza_lib.filter(field, { other = false });
 			field:text_tag("value", tostring(count));
 		end
 	end

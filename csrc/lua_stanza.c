@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * prosody_relay.stanza_c, reached through prosody_relay.stanza, which documents the functions: Prosody's stanza serialiser over the very
- * tables of a stanza, linear in its size.
+ * tables of a stanza, and how much of Lua's heap they take. All are linear in the size of the stanza.
  *
- * Whatever is out of the ordinary (attributes with a prefix, values that are no strings, deep nesting) is left to Prosody: nil, and the
+ * For the serialiser, whatever is out of the ordinary (attributes with a prefix, values that are no strings, deep nesting) is left to Prosody: nil, and the
  * caller asks util.stanza, which knows what to do with it or which error to raise.
  */
 #include "common.h"
 #include "xml.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAX_DEPTH 64
@@ -17,7 +18,7 @@
 #define SHORT_MAX 1024
 
 /* Names of a stanza's fields, upvalues of the functions. */
-enum { NAME = 1, ATTR, UPVALUES = ATTR };
+enum { NAME = 1, ATTR, TAGS, UPVALUES = TAGS };
 
 /* Stack indices of the functions: the stanza, and what keeps the long output alive. */
 enum { STANZA = 1, BLOCK };
@@ -191,16 +192,93 @@ static int Lstanza_top_tag(lua_State *L) {
 	return 1;
 }
 
+/* What Lua 5.4 takes for a table, for a place in its hash part and in its array part, and for a string besides its octets. */
+#define TABLE_SIZE 56.0
+#define NODE_SIZE 24.0
+#define SLOT_SIZE 16.0
+#define STRING_SIZE 25.0
+
+/* A stanza has its name, its attributes and its tags in the hash part, whose length is a power of two. */
+#define FIELDS 4
+
+/* The least power of two that is not less than count; 0 for 0. */
+static double power_of_two(lua_Unsigned count) {
+	double power = 1;
+	while(power < (double)count) {
+		power *= 2;
+	}
+	return count == 0 ? 0 : power;
+}
+
+static double string_size(lua_State *L, int index) {
+	return lua_type(L, index) == LUA_TSTRING ? STRING_SIZE + (double)lua_rawlen(L, index) : 0;
+}
+
+/* Of the table of attributes on top of the stack. The parser leaves more places than attributes. */
+static double attributes_size(lua_State *L) {
+	const int attributes = lua_gettop(L);
+	lua_Unsigned count = 0;
+	double size = 0;
+	lua_pushnil(L);
+	while(lua_next(L, attributes)) {
+		size += string_size(L, -2) + string_size(L, -1);
+		count++;
+		lua_pop(L, 1);
+	}
+	return size + TABLE_SIZE + power_of_two(count) * NODE_SIZE + (double)count * NODE_SIZE;
+}
+
+/* Of the element on top of the stack. HUGE_VAL when it is nested too deep. */
+static double element_size(lua_State *L, int depth) {
+	const int element = lua_gettop(L);
+	const lua_Unsigned count = lua_rawlen(L, element);
+	double size = TABLE_SIZE + FIELDS * NODE_SIZE + power_of_two(count) * SLOT_SIZE + TABLE_SIZE;
+	lua_Unsigned i;
+	if(depth > MAX_DEPTH || !lua_checkstack(L, 8)) {
+		return HUGE_VAL;
+	}
+	push_field(L, element, NAME);
+	size += string_size(L, -1);
+	if(push_field(L, element, ATTR) == LUA_TTABLE) {
+		size += attributes_size(L);
+	}
+	if(push_field(L, element, TAGS) == LUA_TTABLE) {
+		size += power_of_two(lua_rawlen(L, -1)) * SLOT_SIZE;
+	}
+	for(i = 1; i <= count; i++) {
+		const int type = lua_rawgeti(L, element, (lua_Integer)i);
+		size += type == LUA_TTABLE ? element_size(L, depth + 1) : string_size(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_settop(L, element);
+	return size;
+}
+
+static int Lstanza_heap_size(lua_State *L) {
+	double size;
+	luaL_checktype(L, STANZA, LUA_TTABLE);
+	lua_settop(L, STANZA);
+	size = element_size(L, 0);
+	if(size < (double)LUA_MAXINTEGER) {
+		lua_pushinteger(L, (lua_Integer)size);
+	} else {
+		lua_pushnumber(L, size);
+	}
+	return 1;
+}
+
 PROSODY_RELAY_MODULE(stanza_c) {
 	static const luaL_Reg functions[] = {
 		{"serialise", Lstanza_serialise},
 		{"top_tag", Lstanza_top_tag},
+		{"heap_size", Lstanza_heap_size},
 		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlibtable(L, functions);
 	lua_pushliteral(L, "name");
 	lua_pushliteral(L, "attr");
+	lua_pushliteral(L, "tags");
 	luaL_setfuncs(L, functions, UPVALUES);
 	return 1;
 }

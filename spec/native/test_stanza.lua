@@ -98,4 +98,81 @@ TestStanza["test (A9) what is out of the ordinary is left to Prosody"] = functio
 	without_prosody(function () lu.assertEquals(odd[2]:top_tag(), "PROSODY"); end);
 end;
 
+-- What the collector says that make() takes, for as many that the interpreter's own does not count
+local function measured(make, count)
+	local kept = {};
+	for i = 1, count do kept[i] = false; end
+	collectgarbage();
+	local before = collectgarbage("count");
+	for i = 1, count do kept[i] = make(i); end
+	collectgarbage();
+	return (collectgarbage("count") - before) * 1024 / count, kept[1];
+end
+
+local function nested(depth, i)
+	local element = st.stanza("e", { xmlns = "urn:example:" .. i });
+	if depth > 0 then
+		for _ = 1, 2 do element:add_direct_child(nested(depth - 1, i)); end
+	end
+	return element;
+end
+
+local SHAPES = {
+	["one long text"] = function (i) return st.message():text_tag("body", ("%06d"):format(i) .. ("x"):rep(20000)); end;
+	["many attributes"] = function (i)
+		local attr = {};
+		for k = 1, 60 do attr["key" .. i .. "." .. k] = "value" .. i .. "." .. k; end
+		return st.presence(attr);
+	end;
+	["many empty elements"] = function ()
+		local presence = st.presence();
+		for _ = 1, 2000 do presence:add_direct_child(st.stanza("a")); end
+		return presence;
+	end;
+	["elements of a namespace"] = function ()
+		local presence = st.presence();
+		for _ = 1, 100 do presence:add_direct_child(st.stanza("x", { xmlns = "http://jabber.org/protocol/muc#user" })); end
+		return presence;
+	end;
+	["a tree"] = function (i) return nested(6, i); end;
+	["short texts"] = function (i)
+		local message = st.message();
+		for k = 1, 200 do message:text_tag("t", i .. "." .. k); end
+		return message;
+	end;
+	["a presence of a room"] = function (i)
+		return st.presence({ from = "room@conference.example.com/Nick " .. i; to = "user" .. i .. "@example.org/phone"; id = "id-" .. i })
+			:text_tag("show", "away"):text_tag("status", "Back at " .. i)
+			:tag("c", { xmlns = "http://jabber.org/protocol/caps"; hash = "sha-1"; node = "http://client" .. i; ver = ("v"):rep(20) .. i }):up()
+			:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+				:tag("item", { affiliation = "member"; role = "participant"; jid = "user" .. i .. "@example.org/phone" }):up():up();
+	end;
+};
+
+-- as a server gets them
+local function parsed(make)
+	local parse = require "util.xml".parse;
+	return function (i) return parse("<stream>" .. serialise(make(i)) .. "</stream>").tags[1]; end
+end
+
+TestStanza["test (F8 G29) the heap size of a stanza is about what the collector says"] = function ()
+	for name, make in pairs(SHAPES) do
+		for how, f in pairs { ["as built"] = make, cloned = function (i) return st.clone(make(i)); end, parsed = parsed(make) } do
+			local actual, stanza = measured(f, 50);
+			local ratio = stanza_lib.heap_size(stanza) / actual;
+			lu.assertTrue(ratio > 0.7 and ratio < 1.6, ("%s, %s: %.0f of %.0f"):format(name, how, stanza_lib.heap_size(stanza), actual));
+		end
+	end
+end;
+
+TestStanza["test (F8 G29) the heap size of what is nested too deep, or is no stanza"] = function ()
+	lu.assertEquals(stanza_lib.heap_size(deep(65):reset()), math.huge);
+	lu.assertEquals(stanza_lib.heap_size(deep(10000):reset()), math.huge);
+	lu.assertEquals(math.type(stanza_lib.heap_size(deep(64):reset())), "integer");
+	lu.assertTrue(stanza_lib.heap_size({ 5, false, "x", {} }) > 0);
+	lu.assertTrue(stanza_lib.heap_size({ name = 5; attr = "x"; tags = 7 }) > 0);
+	for _, value in ipairs { 5, "x", false } do lu.assertFalse((pcall(stanza_lib.heap_size, value))); end
+	lu.assertFalse((pcall(stanza_lib.heap_size)));
+end;
+
 return TestStanza;

@@ -3,11 +3,12 @@
 # Arguments: JID, password, address of the server, entity, and what to do: yes, no, cancel (answers to the next question), set=TEXT, get (the
 # note), show, revoke (with the command). Prints what it sees, one line each.
 
-import asyncio, sys, slixmpp
+import asyncio, os, sys, slixmpp
 from xml.etree.ElementTree import Element
 
 NODE = "urn:xmpp:delegation:2#configure"
 NOTES = "urn:example:notes"
+TIMEOUT = 10 * float(os.environ.get("PATIENCE", 10))
 
 
 class User(slixmpp.ClientXMPP):
@@ -27,7 +28,7 @@ class User(slixmpp.ClientXMPP):
         element.text = text
         request.append(element)
         try:
-            answer = await request.send(timeout=100)
+            answer = await request.send(timeout=TIMEOUT)
             print("note:", answer.xml[0].text, flush=True)
         except slixmpp.exceptions.IqError as error:
             print("note:", error.iq["error"]["condition"], flush=True)
@@ -39,7 +40,7 @@ class User(slixmpp.ClientXMPP):
             for var, value in values.items():
                 payload.add_field(var=var, value=value)
         return await self["xep_0050"].send_command(
-            self.boundjid.host, NODE, action=action, sessionid=session, payload=payload)
+            self.boundjid.host, NODE, action=action, sessionid=session, payload=payload, timeout=TIMEOUT)
 
     async def configure(self, changes):
         first = await self.step("execute")

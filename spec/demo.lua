@@ -145,7 +145,7 @@ local function say(room_jid, text)
 end
 
 -- The crew joins, everybody speaks, Curtis answers, the crew leaves; returns the bytes on the link
-local function meeting(s, link, talk, remote, curtis, clients, room_jid)
+local function meeting(link, talk, remote, curtis, clients, room_jid)
 	link:forget();
 	for i, nick in ipairs(crew) do
 		clients[i]:send(join(room_jid, nick));
@@ -166,7 +166,7 @@ local function meeting(s, link, talk, remote, curtis, clients, room_jid)
 		clients[i]:send(st.presence({ type = "unavailable"; to = room_jid .. "/" .. nick }));
 		curtis:expect { "presence", type = "unavailable", from = room .. "/" .. nick };
 	end
-	s:wait(0.3);
+	link:settle();
 	for _, client in ipairs(clients) do client:drain(); end
 	return link:bytes(talk) + link:bytes(remote);
 end
@@ -203,6 +203,7 @@ local function fmuc(s, master_version, mirror_version)
 	tell("Ann joins as well. Kev speaks: one copy goes to the master, one comes back for both:");
 	ann:send(join(mirror, "Ann"));
 	ann:expect { "presence", from = mirror .. "/Ann" };
+	link:settle();
 	link:forget();
 	send(kev, "kev", "mirror", say(mirror, "It's getting warm in here."));
 	hop("mirror", "talk.example.com", link:expect(remote, { "message" }));
@@ -214,12 +215,12 @@ local function fmuc(s, master_version, mirror_version)
 	for _, client in ipairs { kev, ann } do client:send(st.presence({ type = "unavailable"; to = mirror .. "/x" })); end
 	curtis:expect { "presence", type = "unavailable", from = room .. "/Ann" };
 	curtis:expect { "presence", type = "unavailable", from = room .. "/Kev" };
-	s:wait(0.3);
+	link:settle();
 
 	tell("A meeting of %d users of remote.example.com with Curtis, %d messages in all, counted on the link:",
 		#crew, rounds * (#crew + 1));
-	local mirrored = meeting(s, link, talk, remote, curtis, clients, mirror);
-	local direct = meeting(s, link, talk, remote, curtis, clients, room);
+	local mirrored = meeting(link, talk, remote, curtis, clients, mirror);
+	local direct = meeting(link, talk, remote, curtis, clients, room);
 	print(("  each user in the master's room directly  %7d bytes"):format(direct));
 	print(("  through the mirror                       %7d bytes"):format(mirrored));
 	print("  " .. paint("1;32", ("saved                                    %7d bytes, %d %%"):format(direct - mirrored,

@@ -284,7 +284,7 @@ end
 
 local options = [[
 	fmuc_grace_period = 30
-	fmuc_join_timeout = 3
+	fmuc_join_timeout = 6
 	muc_room_default_history_length = 500
 ]];
 

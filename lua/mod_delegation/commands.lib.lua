@@ -12,13 +12,13 @@ local function sorted_keys(map)
 end
 
 local function entity_line(managing)
-	return ("%s  %s, %d in flight"):format(managing.jid,
-		managing.address and "available as "..managing.address or "not available: "..managing.absence, managing.requests:count());
+	return ("%s  %s, %d in flight"):format(managing.name, (managing:state()), managing.requests:count());
 end
 
 local function delegation_line(delegation)
 	local managing = delegation.entity;
-	local notes = { managing.address and "active" or "inactive: "..managing.absence };
+	local _, is_sure = managing:state();
+	local notes = { is_sure and "active" or managing.address and "active if the entity is there" or "inactive: "..managing.absence };
 	if delegation.filtering[1] then notes[#notes + 1] = "with "..table.concat(delegation.filtering, " and "); end
 	if delegation.version ~= "urn:xmpp:delegation:2" then notes[#notes + 1] = "protocol 1"; end
 	if delegation.blocking then notes[#notes + 1] = "blocking"; end
@@ -35,7 +35,7 @@ local function overview(entities, problems)
 	local lines, available, jids = {}, 0, sorted_keys(entities);
 	for _, jid in ipairs(jids) do
 		local managing = entities[jid];
-		if managing.address then available = available + 1; end
+		if select(2, managing:state()) then available = available + 1; end
 		lines[#lines + 1] = entity_line(managing);
 		for _, delegation in ipairs(managing.delegations) do
 			lines[#lines + 1] = delegation_line(delegation);

@@ -152,9 +152,11 @@ end
 
 -- unreachable(stanza): this server's own error says that something could not be delivered to the entity (E3)
 function entity_methods:unreachable(stanza)
-	local _, condition, text = stanza:get_error();
 	self.missed, self.forgotten = true, self.remote;
-	if not self.session then self.contact = "lost"; end
+	-- the end of a stream of this server is noticed by itself
+	if self.session then return; end
+	local _, condition, text = stanza:get_error();
+	self.contact = "lost";
 	self:complain(("cannot be reached: %s%s"):format(condition, text and " ("..text..")" or ""));
 end
 

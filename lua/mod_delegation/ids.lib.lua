@@ -11,18 +11,20 @@ local ids = {};
 -- answered) }
 local entities = module:shared("/*/delegation/ids");
 
--- Ids that are made here cannot be guessed, and are not used again after a reload or restart
-local prefix, last = new_id(), 0;
+-- Ids that this host makes cannot be guessed, and are not used again after a reload or restart. Shared by all files that require this one,
+-- each of which gets an instance of its own.
+local made = module:shared("ids");
+made.prefix, made.last = made.prefix or new_id(), made.last or 0;
 
 -- new() -> id that nobody else uses
 function ids.new()
-	last = last + 1;
-	return prefix..last;
+	made.last = made.last + 1;
+	return made.prefix..made.last;
 end
 
 -- is_new(id) -> boolean: new() has given it
 function ids.is_new(id)
-	return id:sub(1, #prefix) == prefix;
+	return id:sub(1, #made.prefix) == made.prefix;
 end
 
 -- A component is one program, whatever resource its address has; the resources of an account are clients of their own.

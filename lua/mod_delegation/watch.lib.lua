@@ -1,11 +1,16 @@
 -- SPDX-License-Identifier: MIT
 -- When a managing entity is there (B3, B5, B12, R5, R7). Entities on this server are watched on their own host, whether that is active
--- already or later: external components by their connection, internal ones by their host, accounts by their resources. An entity on
--- another server is taken to be there; when it is not, its server's error answers the request.
+-- already or later: external components by their connection, internal ones by their host, accounts by their resources. Of an entity on
+-- another server nothing is known until it answers, or this server cannot reach it (E3).
 --
 -- A host is hooked once, however many entities are on it and come and go while the module runs (client mode).
 
+local jid_bare = require "util.jid".bare;
+local user_exists = require "core.usermanager".user_exists;
+
 local compat = require "prosody_relay.compat";
+local is_hibernating = require "prosody_relay.sessions".is_hibernating;
+local watch_hibernation = require "prosody_relay.sessions".watch;
 
 local watch = {};
 local watch_mt = { __index = watch };
@@ -35,22 +40,40 @@ local function watch_component(self, host)
 	end);
 end
 
--- The resource that manages for an account: the configured one, else the one that managed before a reload, else the first connected
+-- Whether `session` rather than `other` manages for the account: one that hibernates comes last (C6), and takes over from nobody; else the
+-- first connected does
+local function comes_first(current, session, other)
+	local sleeps = is_hibernating(session.full_jid);
+	if sleeps ~= is_hibernating(other.full_jid) then return not sleeps; end
+	if sleeps and (session == current or other == current) then return session == current; end
+	return (session.conntime or 0) < (other.conntime or 0);
+end
+
 local function managing_session(entity)
-	local account = prosody.bare_sessions[entity.node.."@"..entity.host];
+	local account = prosody.bare_sessions[entity.owner];
 	local sessions = account and account.sessions or {};
 	if entity.resource then return sessions[entity.resource]; end
-	local first = prosody.full_sessions[entity.preferred_address];
-	if first then return first; end
+	local current = prosody.full_sessions[entity.address or entity.preferred_address];
+	-- who managed before a module reload goes on managing
+	if current and not entity.address and not is_hibernating(current.full_jid) then return current; end
+	local first = current;
 	for _, session in pairs(sessions) do
-		if not first or (session.conntime or 0) < (first.conntime or 0) then first = session; end
+		if not first or comes_first(current, session, first) then first = session; end
 	end
 	return first;
 end
 
+-- The resource that should manage does so from now on
+local function review(entity)
+	local session = managing_session(entity);
+	if not session or session.full_jid == entity.address then return; end
+	entity.doubt = nil;
+	entity:up(session.full_jid, session);
+end
+
+-- Somebody has come: as long as one manages who can, nothing changes
 local function take_over(entity)
-	local session = not entity.address and managing_session(entity);
-	if session then entity:up(session.full_jid, session); end
+	if not entity.address or is_hibernating(entity.address) then review(entity); end
 end
 
 local function absence_of(entity)
@@ -60,43 +83,57 @@ end
 local function watch_accounts(self, host)
 	local events = module:context(host);
 	-- an account and one of its resources can both be managing
-	local function each_of(session, callback)
-		for _, jid in ipairs { session.username.."@"..host, session.full_jid } do
+	local function each_of(full_jid, callback)
+		for _, jid in ipairs { jid_bare(full_jid), full_jid } do
 			if self.entities[jid] then callback(self.entities[jid]); end
 		end
 	end
 	events:hook("resource-bind", function (event)
-		local session = event.session;
-		each_of(session, function ()
+		local full_jid = event.session.full_jid;
+		each_of(full_jid, function ()
 			-- the advert must not overtake the answer to the bind request
-			module:add_timer(0, function () each_of(session, take_over); end);
+			module:add_timer(0, function () each_of(full_jid, take_over); end);
 		end);
 	end);
 	-- ahead of what ends grants with this session (0): who is gone is not told of that
 	events:hook("resource-unbind", function (event)
-		each_of(event.session, function (entity)
-			if event.session.full_jid ~= entity.address then return; end
+		local full_jid = event.session.full_jid;
+		each_of(full_jid, function (entity)
+			if full_jid ~= entity.address then return entity:left(full_jid); end
 			entity:down(absence_of(entity));
-			take_over(entity);
+			review(entity);
 		end);
 	end, 10);
+	watch_hibernation(module, host, function (full_jid)
+		each_of(full_jid, function () module:add_timer(0, function () each_of(full_jid, review); end); end);
+	end);
+end
+
+-- A service inside the server, such as a pool of clients: who comes online there tells the service, and may have missed what the service was
+-- told while it had nobody (E10)
+local function watch_service(self, host)
+	module:context(host):hook("presence/host", function (event)
+		if event.stanza.attr.type ~= nil then return; end
+		-- when the service knows as well
+		module:add_timer(0, function () self:each_on(host, function (entity) entity:seen(); end); end);
+	end, 10); -- ahead of the service (1)
 end
 
 local function attach(self, entity)
 	local name = entity.host;
 	local host = prosody.hosts[name];
 	local is_component = host.modules.component ~= nil;
-	if not is_component and not (entity.node and host.type == "local") then
-		entity:up(entity.jid);
-		return;
-	end
+	local is_account = not is_component and entity.node and host.type == "local";
 	if not self.watched[name] then
 		self.watched[name] = true;
-		(is_component and watch_component or watch_accounts)(self, name);
+		(is_component and watch_component or host.type == "local" and watch_accounts or watch_service)(self, name);
 	end
-	if not is_component then
+	if is_account then
 		entity.absence = absence_of(entity);
-		take_over(entity);
+		review(entity);
+	elseif not is_component then
+		entity.is_inside = true;
+		entity:up(entity.jid);
 	elseif self.streams[name] then
 		entity:up(entity.jid, self.streams[name]);
 	else
@@ -104,10 +141,35 @@ local function attach(self, entity)
 	end
 end
 
+-- A host of this server that has the name within its own domain, or nil
+local function parent_of(name)
+	repeat
+		name = name:match("%.(.*)$");
+	until not name or prosody.hosts[name];
+	return name;
+end
+
+-- What looks like a mistake in the address of an entity that the administrator chose, or nil (E3)
+local function doubt_about(entity)
+	local host = prosody.hosts[entity.host];
+	if not host then
+		local parent = parent_of(entity.host);
+		return parent and ("there is no host %s here, though there is %s; is it mistyped?"):format(entity.host, parent);
+	end
+	if host.type ~= "local" or not entity.node then return nil; end
+	-- a module for authentication may raise
+	local done, exists = pcall(user_exists, entity.node, entity.host);
+	return done and not exists and ("there is no account %s; is it mistyped?"):format(entity.owner) or nil;
+end
+
 -- add(entity): watches one that was not there at the start; it must be in the table already
 function watch:add(entity)
+	if self.started and not entity.is_guest then
+		entity.doubt = doubt_about(entity);
+		if entity.doubt then module:log("warn", "Managing entity %s: %s", entity.jid, entity.doubt); end
+	end
 	if prosody.hosts[entity.host] then
-		attach(self, entity);
+		if not entity.address then attach(self, entity); end
 	elseif self.started then
 		entity.remote = true;
 		entity:up(entity.jid);
@@ -124,7 +186,7 @@ local function start(entities)
 	module:hook_global("host-activated", function (host)
 		self:each_on(host, function (entity)
 			entity:down("its host has been activated");
-			entity.remote = nil;
+			entity.remote, entity.is_inside, entity.doubt = nil, nil, nil;
 			attach(self, entity);
 		end);
 	end, -1);
@@ -134,9 +196,7 @@ local function start(entities)
 	end);
 	compat.on_started(module, function ()
 		self.started = true;
-		for _, entity in pairs(entities) do
-			if not prosody.hosts[entity.host] then self:add(entity); end
-		end
+		for _, entity in pairs(entities) do self:add(entity); end
 	end);
 	return self;
 end

@@ -132,6 +132,7 @@ describe("delegation on Prosody "..version, function ()
 			["jabber:iq:version"] = { jid = "ent.capulet.lit" },
 			["urn:xmpp:time"] = { jid = "bot@capulet.lit" },
 		]], { modules = { "version", "time" } });
+		capulet:allow_log("there is no account bot@capulet.lit");
 		local entity = delegation.entity(capulet);
 		local bot = capulet:client("bot@capulet.lit/a");
 		bot:expect { "message" };

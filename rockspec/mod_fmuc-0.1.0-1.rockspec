@@ -54,6 +54,7 @@ build = {
 			["mod_fmuc.quiet"] = "lua/mod_fmuc/quiet.lib.lua",
 			["mod_fmuc.refusal"] = "lua/mod_fmuc/refusal.lib.lua",
 			["mod_fmuc.rejoin"] = "lua/mod_fmuc/rejoin.lib.lua",
+			["mod_fmuc.repeats"] = "lua/mod_fmuc/repeats.lib.lua",
 			["mod_fmuc.requests"] = "lua/mod_fmuc/requests.lib.lua",
 			["mod_fmuc.requests_to_room"] = "lua/mod_fmuc/requests_to_room.lib.lua",
 			["mod_fmuc.resync"] = "lua/mod_fmuc/resync.lib.lua",

@@ -259,6 +259,7 @@ module:hook(archive_query, function (event)
 	return during(room.fmuc, "reader", link.jid, module.fire_event, module, archive_query, event);
 end, before_muc); -- before mod_muc_mam's 0
 
+module:require "repeats";
 module:require "operation_master" { muc = muc; links = links; watch = watch };
 module:require "private_master" { links = links; requests = requests; watch = watch };
 module:require "strays" { muc = muc; links = links };

@@ -146,11 +146,12 @@ end
 -- handle_held(room, stanza): a groupchat message that has been counted and held (outage.lib.lua)
 messages.handle_held = handle_groupchat;
 
--- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it
+-- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it. One whose message is not in the outbox has had
+-- the outcome of it; but a master may lose ids.
 local function tell_sender(room_jid, room, stanza, echo)
 	local occupant_jid = stanza.attr.to;
-	local is_local = room and mirrored.is_local(room, occupant_jid);
-	local sender = echo and echo.user or is_local and room:get_occupant_by_nick(occupant_jid).jid;
+	local is_any_message = not stanza.attr.id and room and mirrored.is_local(room, occupant_jid);
+	local sender = echo and echo.user or is_any_message and room:get_occupant_by_nick(occupant_jid).jid;
 	if not sender then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = room_jid, sender;
@@ -174,13 +175,14 @@ local function handle_message_error(room_jid, room, stanza)
 	if is_local and is_unknown then outage.lost(room, condition, true); end
 end
 
--- This server could not deliver a message, or does not know whether it did. What was said to the room keeps its place in the outbox: the
--- resync tells whether it has arrived. Anything else is answered now.
+-- This server could not deliver a message, or does not know whether it did. The message keeps its place in the outbox: the resync tells
+-- whether it has arrived. One that is not there has come back already.
 local function handle_undeliverable(room_jid, room, event)
 	local stanza = event.stanza;
 	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
-	if room and outage.is_out(room) and outbox.has(stanza.attr.to, stanza.attr.id) then return; end
-	tell_sender(room_jid, room, whose_error.explained(event), outbox.take_echo(stanza.attr.to, stanza));
+	if room and outage.is_out(room) then return; end
+	local echo = outbox.take_echo(stanza.attr.to, stanza, true);
+	if echo then tell_sender(room_jid, room, whose_error.explained(event), echo); end
 end
 
 local function handle_in_room(room, stanza)

@@ -268,6 +268,7 @@ local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
 local gate = module:require "gate" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
+module:require "repeats";
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };

@@ -117,13 +117,6 @@ function outbox.take_echo(occupant_jid, stanza, only_by_id)
 	return remove(room_jid, index);
 end
 
--- has(occupant_jid, id) -> whether a message of that occupant, with that id for the master, has left and has not come back
-function outbox.has(occupant_jid, id)
-	return find(jid_bare(occupant_jid), function (entry)
-		return entry.nick == occupant_jid and entry.sent and entry.stanza.attr.id == id;
-	end) ~= nil;
-end
-
 -- put_back(room_jid, entry): it was refused because the master did not know its author; it goes first next time
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;

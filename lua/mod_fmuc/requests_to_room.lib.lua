@@ -3,6 +3,7 @@
 -- mirror is invited into the mirrored room, anybody else into the master's, as far as the master takes what generation 1 has no form for.
 
 local dataforms = require "util.dataforms";
+local explained = require "prosody_relay.origin".explained;
 local jid_bare = require "util.jid".bare;
 local jid_prep = require "util.jid".prep;
 local relay_jid = require "prosody_relay.jid";
@@ -17,6 +18,9 @@ local xmlns_request = "http://jabber.org/protocol/muc#request";
 
 -- ahead of mod_muc's -2, which would decide by the rules of a room of its own
 local before_muc = 1;
+
+-- of a message that crosses
+local id_prefix = "fmuc-ask-";
 
 local mirrored, outage, room_info;
 
@@ -38,8 +42,23 @@ local function cross(room, stanza, occupant_jid)
 	end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
+	copy.attr.id = id_prefix .. (stanza.attr.id or "");
 	mirrored.send(room.jid, copy);
 end
+
+-- An error of the master, or of this server: nobody else has had to do with that message
+module:hook("message/full", function (event)
+	local stanza = event.stanza;
+	local type, room_jid, id = stanza.attr.type, jid_bare(stanza.attr.to), stanza.attr.id;
+	if type ~= "error" or stanza.attr.from ~= relay_jid.unmirror(room_jid) or not id or id:sub(1, #id_prefix) ~= id_prefix then return; end
+	local room = mirrored.get(room_jid);
+	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
+	local copy = st.clone(explained(event));
+	crossing.clean(copy);
+	copy.attr.from, copy.attr.id = room_jid, id:sub(#id_prefix + 1);
+	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
+	return true;
+end, before_muc + 1); -- and of private messages
 
 module:hook("message/bare", function (event)
 	local stanza = event.stanza;

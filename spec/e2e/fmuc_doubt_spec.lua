@@ -76,7 +76,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		-- what is known of them at the mirror apart from that they were shown is forgotten after a quarter of an hour
 		f.remote:eval [[
 			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
-				for _, entry in ipairs(box) do entry.at = entry.at - 1000; end
+				for _, entry in ipairs(box) do entry.written = entry.written - 1000; end
 			end
 		]];
 		s:wait_until(function () return count_kept(f) == 0; end, 5, "end of the wait");

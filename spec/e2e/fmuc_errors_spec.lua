@@ -8,7 +8,7 @@ local fake_master = require "e2e.fake_master";
 local st = require "util.stanza";
 
 local say, join = federation.say, federation.join;
-local fmuc, muc_user = federation.fmuc, federation.muc_user;
+local fmuc = federation.fmuc;
 local room, mirror = fake_master.room, fake_master.mirror;
 local presence, message = fake_master.presence, fake_master.message;
 local error_condition = federation.error_condition;

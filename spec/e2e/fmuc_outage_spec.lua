@@ -74,6 +74,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		local f = outages.new(s, versions);
 		say(f.kev, mirror_room, "before");
 		f.bob:expect { "message", body = "before" };
+		f.link:settle(); -- nothing is unacknowledged
 		f.link:forget();
 		close_in_order(f.remote, "talk.example.com");
 		close_in_order(f.talk, "mirror.remote.example.com");

@@ -4,6 +4,7 @@
 -- from_master.lib.lua: what the master sends; mirrored_room.lib.lua: the rooms.
 
 local commands = require "prosody_relay.commands";
+local compat = require "prosody_relay.compat";
 local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
@@ -290,4 +291,4 @@ function module.unload()
 	if module.reloading then mirrored.release(); else close(); requests.close(); end
 end
 
-module:hook_global("server-stopping", function () close(); end); -- while the streams to users and other servers still stand
+compat.on_stopping(module, close); -- while the streams to users and other servers still stand

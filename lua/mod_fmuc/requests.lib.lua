@@ -3,6 +3,7 @@
 --
 -- What is to be done with the answer is a record and the name of its kind, not a function, so that requests outlive a reload.
 
+local compat = require "prosody_relay.compat";
 local origin = require "prosody_relay.origin";
 local pending = require "prosody_relay.pending";
 local jid_bare = require "util.jid".bare;
@@ -69,7 +70,7 @@ function requests.close()
 	end
 end
 -- after the role has told its users of the end, while the streams to users and other servers still stand
-module:hook_global("server-stopping", requests.close, -1);
+compat.on_stopping(module, requests.close, -1);
 
 -- save() -> for the saved_state.requests of the next instance
 function requests.save()

@@ -13,6 +13,15 @@ function compat.on_started(module, callback)
 	end
 end
 
+-- on_stopping(module, callback, [priority]): calls back when the server is about to stop. An error there would keep Prosody from stopping
+-- at all, in both versions: it is logged.
+function compat.on_stopping(module, callback, priority)
+	module:hook_global("server-stopping", function ()
+		local ok, err = xpcall(callback, debug.traceback);
+		if not ok then module:log("error", "While the server stops: %s", err); end
+	end, priority);
+end
+
 -- Whether both ends agreed on the end of the stream, so that everything that was sent before it has arrived. mod_s2s passes false as the
 -- reason when the other end closed it, nothing when this end did, and nothing or a text when the connection broke.
 local function ended_in_order(event)

@@ -53,8 +53,7 @@ module:hook("message/full", function (event)
 	if type ~= "error" or stanza.attr.from ~= relay_jid.unmirror(room_jid) or not id or id:sub(1, #id_prefix) ~= id_prefix then return; end
 	local room = mirrored.get(room_jid);
 	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
-	local copy = st.clone(explained(event));
-	crossing.clean(copy);
+	local copy = hygiene.copy("from anybody", explained(event));
 	copy.attr.from, copy.attr.id = room_jid, id:sub(#id_prefix + 1);
 	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	return true;

@@ -192,10 +192,11 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 			-- the proxy starts again: its subscription and the presence come back over the link
 			impl = montague:client("impl@montague.lit/b");
 			proxy.available(impl);
+			link:expect(montague, { "presence", from = impl.jid, type = false });
 			capulet:restart();
 			proxy.serve(impl);
-			link:expect(montague, { "presence", from = impl.jid, type = false }, 10);
-			s:wait(0.2);
+			link:expect(montague, { "presence", from = impl.jid, type = false });
+			link:settle();
 			juliet = capulet:client(juliet.jid);
 			juliet:send(proxy.request("4"));
 			assert.equal(impl.jid, proxy.expect_answer(juliet, "4"));

@@ -173,7 +173,7 @@ describe("delegation on Prosody "..version, function ()
 		local function advertised()
 			local caps = capulet:eval [[
 				local features = require "util.stanza".stanza("stream:features");
-				module:context("capulet.lit"):fire_event("stream-features", { origin = { type = "c2s" }; features = features });
+				module:context("capulet.lit"):fire_event("stream-features", { origin = { type = "c2s"; log = module._log }; features = features });
 				local caps = features:get_child("c", "http://jabber.org/protocol/caps");
 				return { caps.attr.node, caps.attr.ver };
 			]];

@@ -54,7 +54,7 @@ local function check(node, juliet)
 	-- as in the stream features of somebody who connects now (XEP-0115)
 	local hash = node:eval [[
 		local features = require "util.stanza".stanza("stream:features");
-		module:context("capulet.lit"):fire_event("stream-features", { origin = { type = "c2s" }; features = features });
+		module:context("capulet.lit"):fire_event("stream-features", { origin = { type = "c2s"; log = module._log }; features = features });
 		return features:get_child("c", "http://jabber.org/protocol/caps").attr.ver;
 	]];
 	assert.equal((calculate_hash(query.tags)), hash);

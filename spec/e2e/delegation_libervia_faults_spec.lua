@@ -88,7 +88,7 @@ describe("delegation to Libervia Pubsub on Prosody " .. version, function ()
 	end));
 
 	it("survives answers that come too late (B11, D13)", bed.scenario(function (s)
-		local node, juliet, service = libervia.start(s, version, { global = "delegation_timeout = 5" });
+		local node, juliet, service = libervia.start(s, version, { global = "delegation_timeout = 20" });
 		node:allow_log("no answer in time");
 		local romeo = node:client("romeo@capulet.lit/orchard");
 		succeeds(publish(juliet, "urn:x:a", "of a", "a"));

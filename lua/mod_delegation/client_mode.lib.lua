@@ -254,15 +254,14 @@ local function add_hooks(self)
 end
 
 -- start(options) -> client_mode
---   options: allowed (set of namespaces), taken (namespace -> what the administrator delegates), may_persist, timeout (of requests),
---   entities (see grants.lib.lua), saved (result of :save() before a module reload)
+--   options: allowed (set of namespaces), taken (namespace -> what the administrator delegates), may_persist, store (of grants), timeout (of
+--   requests), entities (see grants.lib.lua), saved (result of :save() before a module reload)
 local function start(options)
 	local saved = options.saved or {};
-	local store = module:open_store("delegation_grants");
-	if not options.may_persist then grants.forget_stored(store); end
+	if not options.may_persist then grants.forget_stored(options.store); end
 	local self = setmetatable({
 		allowed = options.allowed; taken = options.taken; may_persist = options.may_persist;
-		grants = grants.new(options.entities, options.timeout, options.may_persist and store or nil);
+		grants = grants.new(options.entities, options.timeout, options.may_persist and options.store or nil);
 		challenges = new_challenges(module, saved.challenges);
 		rates = new_rates();
 		-- sessions that have run the command

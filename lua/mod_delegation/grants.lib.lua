@@ -4,7 +4,10 @@
 -- A grant is { entity, resource (of the user, whose session it ends with), time, wish (she wants to keep it), kept (it is kept, and
 -- stored) }. Managing entities are made when the first grant needs them and dropped with the last one.
 
+local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
+
+local stores = require "prosody_relay.stores";
 
 local granted = module:require "granted";
 
@@ -164,18 +167,31 @@ end
 -- List of the users who have something in the store
 local function users_in(store)
 	local names = {};
-	-- a store of the driver "none" lists nothing
-	if store.users then
-		for user in store:users() do names[#names + 1] = user; end
-	end
+	-- not each driver can list
+	if not store.users then return names; end
+	local listed, err = pcall(function ()
+		local next_user, state, first = store:users();
+		if not next_user then return; end -- the driver that keeps nothing
+		for user in next_user, state, first do names[#names + 1] = user; end
+	end);
+	if not listed then module:log("error", "It cannot be found out who has kept delegations: %s", err); end
 	return names;
+end
+
+-- Whether this is what :write() has stored for a user
+local function is_written(data)
+	for namespace, kept in pairs(data) do
+		if type(namespace) ~= "string" or type(kept.resource) ~= "string" or type(kept.time) ~= "number"
+				or kept.entity == module.host or jid_prep(kept.entity) ~= kept.entity or not kept.entity then return false; end
+	end
+	return true;
 end
 
 -- load(is_allowed): takes up what is in the store; is_allowed(namespace) -> boolean, what is not is deleted. After restore().
 function grants:load(is_allowed)
 	for _, user in ipairs(users_in(self.store)) do
 		local rejected = false;
-		for namespace, kept in pairs(self.store:get(user) or {}) do
+		for namespace, kept in pairs(stores.read(module, "delegation_grants", user, is_written) or {}) do
 			if not is_allowed(namespace) then
 				rejected = true;
 			elseif not self:delegation(user, namespace) then

@@ -20,73 +20,67 @@ local options = require "prosody_relay.options";
 local xmlns_commands = "http://jabber.org/protocol/commands";
 
 local config = module:require "config";
-local entity = module:require "entity";
-local ids = module:require "ids";
-local granted = module:require "granted";
 local parse_allowlist = module:require "namespaces".parse;
+
+local function open_store(name)
+	local store, err = module:open_store(name);
+	return store or error(("The store '%s' cannot be opened: %s"):format(name, err or "unknown error"), 0);
+end
+
+-- Reads the configuration, and does all that can fail: raises one line for what is wrong, so that it must come before the first hook (F23)
+local function read_settings()
+	module:depends("adhoc"); -- for the commands
+	local timeout = options.number(module, "delegation_timeout", 30, 1);
+	local configured = module:get_option("delegations", {});
+	if type(configured) ~= "table" then options.refuse("delegations", "a table of namespaces", configured); end
+	local delegations, problems = config.parse(configured, module.host, timeout);
+	local allowed, more_problems = parse_allowlist(options.list(module, "delegation_client_namespaces", {}), config.canonical);
+	table.move(more_problems, 1, #more_problems, #problems + 1, problems);
+	local is_client_mode = options.boolean(module, "delegation_client_mode", false);
+	return {
+		delegations = delegations; problems = problems; max_pending = options.integer(module, "delegation_max_pending", 10000, 1);
+		client = {
+			enabled = is_client_mode; may_persist = options.boolean(module, "delegation_client_persist", false); timeout = timeout;
+			allowed = allowed; store = is_client_mode and open_store("delegation_grants") or nil;
+		};
+	};
+end
+
+local settings = read_settings();
+for _, problem in ipairs(settings.problems) do
+	module:log("error", "%s", problem);
+end
 
 local saved = module.saved_state or {};
 local saved_entities = saved.entities or {};
 
-local function dismiss_saved_entities()
-	for jid, saved_entity in pairs(saved_entities) do
-		entity.dismiss_saved(saved_entity);
-		saved_entities[jid] = nil;
-	end
-end
-
-local function read_options()
-	-- needed for the commands; where it is disabled, that must be known before anything is taken over
-	module:depends("adhoc");
-	local timeout = options.number(module, "delegation_timeout", 30, 1);
-	local max_pending = options.integer(module, "delegation_max_pending", 10000, 1);
-	local configured = module:get_option("delegations", {});
-	if type(configured) ~= "table" then options.refuse("delegations", "a table of namespaces", configured); end
-	local delegations, problems = config.parse(configured, module.host, timeout);
-	local client_options = {
-		enabled = options.boolean(module, "delegation_client_mode", false);
-		may_persist = options.boolean(module, "delegation_client_persist", false);
-		timeout = timeout;
-	};
-	local allowed, more_problems = parse_allowlist(options.list(module, "delegation_client_namespaces", {}), config.canonical);
-	client_options.allowed = allowed;
-	table.move(more_problems, 1, #more_problems, #problems + 1, problems);
-	return delegations, problems, max_pending, client_options;
-end
-
-local readable, delegations, problems, max_pending, client_options = pcall(read_options);
-if not readable then
-	-- the module does not come back from this reload: nobody else would answer the users
-	dismiss_saved_entities();
-	error(delegations, 0);
-end
-for _, problem in ipairs(problems) do
-	module:log("error", "%s", problem);
-end
+-- From here on things are hooked that an error would leave behind.
+local blocking = module:require "blocking";
+local commands = module:require "commands";
+local entity = module:require "entity";
+local granted = module:require "granted";
+local ids = module:require "ids";
+local privilege = module:require "privilege";
+local written_to = module:require "written_to";
 
 -- namespace -> delegation
 local by_namespace = {};
 -- JID as configured -> managing entity
 local entities = {};
 
--- From here on things are hooked that an error would leave behind.
-local written_to = module:require "written_to";
-local blocking = module:require "blocking";
-local commands = module:require "commands";
-local privilege = module:require "privilege";
 local client, watch;
-local nesting = module:require "nesting".new(delegations, function (user) return client and client:delegations(user) or {}; end);
+local nesting = module:require "nesting".new(settings.delegations, function (user) return client and client:delegations(user) or {}; end);
 
 local function entity_of(jid, is_guest)
 	if not entities[jid] then
-		entities[jid] = entity.new(jid, max_pending, nesting.changed, saved_entities[jid], is_guest);
+		entities[jid] = entity.new(jid, settings.max_pending, nesting.changed, saved_entities[jid], is_guest);
 		privilege.add(entities[jid].owner);
 		saved_entities[jid] = nil;
 	end
 	return entities[jid];
 end
 
-for _, delegation in ipairs(delegations) do
+for _, delegation in ipairs(settings.delegations) do
 	entity_of(delegation.jid):manage(delegation);
 	by_namespace[delegation.namespace] = delegation;
 end
@@ -109,12 +103,13 @@ function guests.drop(jid)
 	entities[jid] = nil;
 end
 
-if client_options.enabled then
-	client_options.taken, client_options.entities, client_options.saved = by_namespace, guests, saved.client;
-	client = module:require "client_mode".start(client_options);
+if settings.client.enabled then
+	settings.client.taken, settings.client.entities, settings.client.saved = by_namespace, guests, saved.client;
+	client = module:require "client_mode".start(settings.client);
 end
--- what is left in it belongs to entities that the new configuration does not know, or no user any more
-dismiss_saved_entities();
+-- what is left belongs to entities that the new configuration does not know, or no user any more
+for _, saved_entity in pairs(saved_entities) do entity.dismiss_saved(saved_entity); end
+saved_entities = {};
 
 -- Whatever is delegated, users can manage their delegations (C23)
 local function is_exempt(payload)
@@ -214,7 +209,7 @@ local function handle_request_for_delegation(event)
 	end
 end
 
-for _, version in ipairs(config.versions(delegations)) do
+for _, version in ipairs(config.versions(settings.delegations)) do
 	module:add_feature(version); -- D19
 	module:hook("iq/host/"..version..":query", handle_request_for_delegation, -1); -- behind client mode (0)
 end
@@ -224,9 +219,11 @@ watch = module:require "watch".start(entities);
 for _, managing in pairs(entities) do
 	granted.adopt_requests(managing);
 end
-commands.start(entities, problems);
+commands.start(entities, settings.problems);
 
 function module.save()
+	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
+	read_settings();
 	local saved_now = {};
 	for jid, managing in pairs(entities) do
 		saved_now[jid] = managing:save();

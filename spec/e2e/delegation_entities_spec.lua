@@ -313,22 +313,6 @@ describe("delegation on Prosody "..version, function ()
 		end);
 		capulet:reload_config(config("delegations = { "..delegated.." }"));
 		capulet:reload("delegation", "capulet.lit");
-		-- a configuration that stops the module from loading
-		capulet:allow_log("Option 'delegation_timeout': expected a number of at least 1, got soon");
-		expect_refusal(function ()
-			capulet:reload_config(config("delegation_timeout = 'soon' delegations = { "..delegated.." }"));
-			capulet:eval [[ require "core.modulemanager".reload("capulet.lit", "delegation") ]];
-		end);
-		capulet:reload_config(config("delegations = { "..delegated.." }"));
-		capulet:eval [[ assert(require "core.modulemanager".load("capulet.lit", "delegation")) ]];
-		-- one in which something is disabled that it needs
-		capulet:allow_log("Dependency on disabled module mod_adhoc");
-		expect_refusal(function ()
-			capulet:reload_config(config("modules_disabled = { 'adhoc' } delegations = { "..delegated.." }"));
-			capulet:eval [[ require "core.modulemanager".reload("capulet.lit", "delegation") ]];
-		end);
-		capulet:reload_config(config("delegations = { "..delegated.." }"));
-		capulet:eval [[ assert(require "core.modulemanager".load("capulet.lit", "delegation")) ]];
 		expect_refusal(function ()
 			capulet:eval [[ assert(require "core.modulemanager".unload("capulet.lit", "delegation")) ]];
 		end);

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What a peer can make the other side keep, whatever it says: so many occupants in a room, so much for each. Both roles.
 
-local options = require "prosody_relay.options";
 local bandwidth = module:require "bandwidth";
 local once = module:require "quiet".once;
 
@@ -14,7 +13,7 @@ local max_presence_bytes = 8192;
 bounds.max_message_bytes = 4 * 1024 * 1024;
 
 -- A mirror brings no more than that into a room, and shows no more of the master's
-bounds.max_occupants = options.integer(module, "fmuc_max_occupants", 2000, 1);
+bounds.max_occupants = module:require "settings".max_occupants;
 
 -- has_place(counter, entries) -> whether one more fits into the table `entries`, which the caller then adds. counter: a table that lives
 -- as long; in it is an estimate, so that not each arrival costs a count

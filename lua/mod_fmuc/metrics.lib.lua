@@ -3,6 +3,8 @@
 
 local shared = require "prosody_relay.metrics";
 
+local settings = module:require "settings";
+
 local metrics = {};
 
 -- Anybody may have a server and open a link; a label is for ever
@@ -18,10 +20,8 @@ local links = module:metric("gauge", "links", "", "Links, by what state they are
 
 local peers, peer_count = {}, 0;
 
-for _, option in ipairs { "fmuc_allow_masters", "fmuc_allow_peers" } do
-	local list = module:get_option(option);
-	for _, host in ipairs(type(list) == "table" and list or { list }) do peers[host] = host; end
-end
+for _, host in ipairs(settings.allow_masters or {}) do peers[host] = host; end
+for host in pairs(settings.allow_peers or {}) do peers[host] = host; end
 
 local function label_of(peer)
 	if not peers[peer] and peer_count < max_peers then

@@ -6,7 +6,6 @@
 local commands = require "prosody_relay.commands";
 local compat = require "prosody_relay.compat";
 local configmanager = require "core.configmanager";
-local options = require "prosody_relay.options";
 local relay_jid = require "prosody_relay.jid";
 local pending = require "prosody_relay.pending";
 local hygiene = module:require "hygiene";
@@ -24,11 +23,12 @@ local before_muc = 1;
 
 local no_nick_changes = "Nicknames cannot be changed through a mirror";
 
-local join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
+local join_timeout = module:require "settings".join_timeout;
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
+module:require "own_rooms".refuse(muc); -- before anything here can fail
 
 local changes, mirrored, from_master, former, ids, messages, outage, outbox, parts, room_info;
 

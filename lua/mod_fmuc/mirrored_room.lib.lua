@@ -12,6 +12,7 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local delivery = module:require "delivery";
+local own_rooms = module:require "own_rooms";
 local refusal = module:require "refusal";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -46,11 +47,6 @@ end
 function mirrored.get(room_jid)
 	return states[room_jid] and muc.get_room_from_jid(room_jid);
 end
-
-module:hook("muc-room-pre-create", function (event)
-	event.origin.send(st.error_reply(event.stanza, "cancel", "not-allowed", "A mirror has no rooms of its own"));
-	return true;
-end, 2); -- before mod_muc sets one up; those of open() do not come this way
 
 -- is_local(room, occupant_jid) -> whether that occupant is a user of this mirror
 function mirrored.is_local(room, occupant_jid)
@@ -289,6 +285,7 @@ end
 return function (shared)
 	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
+	own_rooms.clear(muc, states);
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
 	for room in muc.live_rooms() do
 		if states[room.jid] then attach(room, states[room.jid]); end

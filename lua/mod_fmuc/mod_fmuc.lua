@@ -5,16 +5,51 @@
 --   Component "mirror.example.net" "fmuc"              the mirror role: local users join rooms of other servers through it
 --   Component "rooms.example.net" "muc"                the master role: rooms of this service may be mirrored
 --       modules_enabled = { "fmuc" }
+--
+-- The module is loaded as a whole or not at all (case F23): options are read before anything is hooked, and a failure later undoes what was.
 
 local configmanager = require "core.configmanager";
+local modulemanager = require "core.modulemanager";
 
-local component_module = configmanager.get(module.host, "component_module");
+local roles = { fmuc = "mirror"; muc = "master" };
+local role = roles[configmanager.get(module.host, "component_module")];
 
-if component_module == "fmuc" then
-	module:require "mirror";
-elseif component_module == "muc" then
-	module:require "master";
-else
+if not role then
 	error("mod_fmuc works as a component of its own (Component \"mirror.example.net\" \"fmuc\") or in the modules_enabled of a "
 		.. "Component \"…\" \"muc\"; " .. module.host .. " is neither", 0);
+end
+
+module:require "settings";
+
+-- The files of the module, by the names they are required by
+local files = {};
+rawset(module, "require", function (self, name)
+	files[name] = true;
+	return getmetatable(module).__index.require(self, name);
+end);
+
+-- Prosody forgets a module that failed to load, but not its hooks, timers and items
+local function undo()
+	for object, event, handler in module.event_handlers:iter(nil, nil, nil) do object.remove_handler(event, handler); end
+	rawset(module, "loaded", false); -- which ends timers
+	for key, items in pairs(module.items or {}) do
+		for i = #items, 1, -1 do module:remove_item(key, items[i]); end
+	end
+end
+
+local loads, err = xpcall(module.require, debug.traceback, module, role);
+if not loads then
+	undo();
+	error(err, 0);
+end
+
+local save = module.save;
+
+-- Raises where the next instance would fail to load: then Prosody keeps this one.
+function module.save()
+	module:require "settings";
+	for name in pairs(files) do
+		assert(modulemanager.loader:load_code_ext(module.name, name, "lib.lua", {}));
+	end
+	return save();
 end

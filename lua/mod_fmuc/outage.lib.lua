@@ -17,21 +17,20 @@
 --   is_stale   the room may have changed without a word
 --   is_repeated   the master may think that it has told this mirror everything already
 
-local options = require "prosody_relay.options";
 local compat = require "prosody_relay.compat";
 local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
+local settings = module:require "settings";
 local paced = module:require "quiet".paced;
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local grace_period = options.number(module, "fmuc_grace_period", 60, 1);
-local policy = options.enum(module, "fmuc_outage_policy", { "replica", "autonomous" }, "replica");
+local grace_period, policy = settings.grace_period, settings.outage_policy;
 -- a question, or a message that should come back, that is followed by silence for so long has met an outage
-local answer_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
+local answer_timeout = settings.join_timeout;
 -- A master that has been silent for so long is asked whether it is there, and the mirror still in the room
 local silence = 5 * grace_period;
 -- for the answer to a question that may have been lost with a connection

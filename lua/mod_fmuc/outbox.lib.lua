@@ -9,7 +9,6 @@
 -- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
 
 local datetime = require "util.datetime";
-local options = require "prosody_relay.options";
 local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local hygiene = module:require "hygiene";
@@ -24,7 +23,7 @@ local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_sid = "urn:xmpp:sid:0";
 
 -- seconds until a message whose copy has not come back, nor that of one before it, counts as lost, though the master is there
-local echo_timeout = math.max(60, 2 * options.number(module, "fmuc_join_timeout", 30, 1));
+local echo_timeout = math.max(60, 2 * module:require "settings".join_timeout);
 -- How many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached. After so long
 -- one that was fired and forgotten counts as delivered.
 local max_messages, max_of_occupant, max_age = 500, 100, 900;

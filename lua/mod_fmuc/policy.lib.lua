@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- The options that say what a mirror does for whom (requirements section 5, M21, M28, G20, G25).
 
-local options = require "prosody_relay.options";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
+
+local settings = module:require "settings";
 
 local policy = {};
 
 local parent_host = module.host:match("^[^.]+%.(.+)$");
-local allowed_users = options.list(module, "fmuc_allow_users", { parent_host }, options.prepped_jid);
-local allowed_masters = options.list(module, "fmuc_allow_masters", nil, options.prepped_domain);
+local allowed_users, allowed_masters = settings.allow_users or { parent_host }, settings.allow_masters;
 
 -- may_use(jid) -> boolean: whether that user may use the mirror; by default those of the parent host, so that no mirror is an open relay
 function policy.may_use(jid)
@@ -36,21 +36,12 @@ function policy.lists_masters()
 end
 
 -- What may cross the link (bandwidth.lib.lua)
-policy.bandwidth = options.enum(module, "fmuc_bandwidth", module:require "bandwidth".levels, "full");
-
-local nomirror = module:get_option("fmuc_nomirror");
-if type(nomirror) == "table" then
-	local rooms = {};
-	for _, room_jid in ipairs(options.list(module, "fmuc_nomirror", nil, options.prepped_jid)) do rooms[room_jid] = true; end
-	nomirror = rooms;
-elseif nomirror ~= nil and type(nomirror) ~= "boolean" then
-	options.refuse("fmuc_nomirror", "true, false or a list of room JIDs", nomirror);
-end
+policy.bandwidth = settings.bandwidth;
 
 -- is_nomirror(room_jid) -> whether messages to that room are fired and forgotten (M21)
 function policy.is_nomirror(room_jid)
-	if type(nomirror) == "table" then return nomirror[room_jid] == true; end
-	return nomirror == true;
+	local nomirror = settings.nomirror;
+	return nomirror == true or nomirror ~= false and nomirror[room_jid] == true;
 end
 
 return policy;

@@ -8,7 +8,6 @@
 
 local cache = require "util.cache";
 local dataforms = require "util.dataforms";
-local options = require "prosody_relay.options";
 local now = require "util.time".now;
 local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
@@ -19,7 +18,7 @@ local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
 
 -- of the master to answer, before anybody may join
-local deadline = options.number(module, "fmuc_join_timeout", 30, 1);
+local deadline = module:require "settings".join_timeout;
 -- of an answer for a room that nobody here is in; no answer and errors count for less
 local max_age, max_age_failure = 300, 30;
 -- Beyond that it is no description of a room

@@ -3,7 +3,6 @@
 -- which it may come back without anybody noticing; then all of them leave at once. Mirrors that are silent for long are asked whether
 -- they are there, one question for each mirror and room, none for single users.
 
-local options = require "prosody_relay.options";
 local compat = require "prosody_relay.compat";
 local jid_host = require "util.jid".host;
 local new_id = require "util.id".medium;
@@ -12,12 +11,12 @@ local origin = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local paced = module:require "quiet".paced;
+local settings = module:require "settings";
 
 local xmlns_ping = "urn:xmpp:ping";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
-local grace_period = options.number(module, "fmuc_grace_period", 60, 1);
-local answer_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
+local grace_period, answer_timeout = settings.grace_period, settings.join_timeout;
 
 -- Mirrors of this module speak up a little more often than this, so that only others are ever asked
 local silence = 6 * grace_period;

@@ -8,9 +8,12 @@ local jid_join = require "util.jid".join;
 
 local options = {};
 
+-- Prosody adds a traceback to a text that is raised while a module loads, and none to a table
+local complaint_mt = { __tostring = function (complaint) return complaint.text; end };
+
 local function refuse(name, expected, value)
 	local shown = type(value) == "table" and "a table" or ("%s (%s)"):format(tostring(value), type(value));
-	error(("Option '%s': expected %s, got %s"):format(name, expected, shown), 0);
+	error(setmetatable({ text = ("Option '%s': expected %s, got %s"):format(name, expected, shown) }, complaint_mt), 0);
 end
 -- Raises the message every bad option gets: name of the option, what was expected (text), the value found.
 options.refuse = refuse;

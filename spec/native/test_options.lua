@@ -16,7 +16,7 @@ local function refuses(message, getter, value, ...)
 	module.get_option = function () return value; end; -- false too
 	local ok, err = pcall(options[getter], module, "name", ...);
 	lu.assertFalse(ok, tostring(value));
-	lu.assertEquals(err, "Option 'name': expected " .. message);
+	lu.assertEquals(tostring(err), "Option 'name': expected " .. message);
 end
 
 function TestOptions.test_defaults_are_taken_as_they_are()

@@ -39,6 +39,7 @@ build = {
 			["prosody_relay.origin"] = "lua/prosody_relay/origin.lua",
 			["prosody_relay.pending"] = "lua/prosody_relay/pending.lua",
 			["prosody_relay.sessions"] = "lua/prosody_relay/sessions.lua",
+			["prosody_relay.fair_cache"] = "lua/prosody_relay/fair_cache.lua",
 			["prosody_relay.shares"] = "lua/prosody_relay/shares.lua",
 			["prosody_relay.stanza"] = "lua/prosody_relay/stanza.lua",
 			["prosody_relay.stores"] = "lua/prosody_relay/stores.lua",

@@ -68,6 +68,7 @@ build = {
 			["mod_fmuc.traffic"] = "lua/mod_fmuc/traffic.lib.lua",
 			["mod_fmuc.trust"] = "lua/mod_fmuc/trust.lib.lua",
 			["mod_fmuc.uninvited"] = "lua/mod_fmuc/uninvited.lib.lua",
+			["mod_fmuc.used_ids"] = "lua/mod_fmuc/used_ids.lib.lua",
 			["mod_fmuc.watch"] = "lua/mod_fmuc/watch.lib.lua",
 		},
 	},

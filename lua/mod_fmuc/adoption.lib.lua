@@ -1,28 +1,53 @@
 -- SPDX-License-Identifier: MIT
--- At the master: the stanza-id of a message that its mirror has shown already (M21, G9). Where nothing of that id is in the archive yet it
--- becomes the room's own; otherwise the room gives the message another, and what refers to it there is lost at the mirror.
+-- At the master: the stanza-id of a message that its mirror has shown already (M21, G9) becomes the room's own, so that references to it
+-- mean the same message at both ends.
+--
+-- No mirror may name a message after another one (F9, XEP-0359 section 3). So the master gives each link a random prefix of its own, and
+-- takes over an id only if it has the prefix of that link, and a higher number than all that the link has used. Then it is new for certain,
+-- whatever the archive has, and nothing has to be looked up. Any other message gets an id of the room, and what refers to it by the
+-- mirror's id is lost here.
+--
+-- link.line.ids = { prefix, last }. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/> (our extension).
 
 local delivery = module:require "delivery";
 local archive = module:require "archive";
 local jid_prep = require "util.jid".prep;
+local new_id = require "util.id".short;
 local st = require "util.stanza";
 
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_sid = "urn:xmpp:sid:0";
 
 local adoption = {};
 
--- Not any text of somebody else becomes a key of the archive
-local function is_id(id)
-	return id ~= nil and #id <= 64 and id:find("^[%w_.-]+$") ~= nil;
+local function is_possible(room)
+	return archive.may_choose_ids() and archive.is_on(room);
 end
 
--- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil
+-- offer(room, link) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over
+function adoption.offer(room, link)
+	if not is_possible(room) then return nil; end
+	link.line.ids = link.line.ids or { prefix = new_id(); last = 0 };
+	return st.presence({ from = room.jid }):tag("fmuc", { xmlns = xmlns_fmuc; ids = link.line.ids.prefix }):up();
+end
+
+-- The number of an id with the prefix of that link; or nil
+local function number_of(id, link)
+	local given = link.line.ids;
+	if not id or not given or #id > 64 or id:sub(1, #given.prefix) ~= given.prefix then return nil; end
+	return math.tointeger(tonumber(id:match("^%-([1-9]%d*)$", #given.prefix + 1)));
+end
+
+-- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil. The mirror cannot use it again.
 function adoption.read(room, stanza, link)
 	local id;
 	for child in stanza:childtags("stanza-id", xmlns_sid) do
 		if jid_prep(child.attr.by) == link.jid then id = child.attr.id; end
 	end
-	if is_id(id) and archive.may_choose_ids() and archive.is_on(room) and not archive.has(room, id) then return id; end
+	local number = number_of(id, link);
+	if not number or number <= link.line.ids.last or not is_possible(room) then return nil; end
+	link.line.ids.last = number;
+	return id;
 end
 
 -- during(room, id, f, …) -> results of f(…), while which a message to the room gets that id (nil: as usual)

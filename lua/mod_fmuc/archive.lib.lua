@@ -26,8 +26,6 @@ local archive = {};
 
 local open_store;
 
-local kept = cache.new(256); -- room JID -> cache of the ids of the latest messages kept
-
 local function mod_muc_mam()
 	return prosody.hosts[module.host].modules.muc_mam;
 end
@@ -103,27 +101,20 @@ local function append(node, id, stanza, when)
 	return ok, err;
 end
 
-local function is_in_history(room, id)
-	for _, entry in ipairs(room._history or {}) do
-		for child in entry.stanza:childtags("stanza-id", xmlns_sid) do
-			if child.attr.by == room.jid and child.attr.id == id then return true; end
-		end
-	end
-	return false;
+-- max_messages() -> how many messages of one room are archived at most, where that is known: of an archive in one file
+function archive.max_messages()
+	return archive.is_on() and is_one_file() and item_limit() + lines_between_cuts or 0;
 end
 
--- has(room, id) -> whether the room's archive has a message with that id; of one in a single file only the latest are compared
+-- has(room, id) -> whether the room's archive has a message with that id, where it can say so without reading all of it
 function archive.has(room, id)
-	local latest = kept:get(room.jid);
-	if latest and latest:get(id) or is_in_history(room, id) then return true; end
-	return not is_one_file() and get_store():get(jid_node(room.jid), id) ~= nil;
+	return archive.is_on() and not is_one_file() and get_store():get(jid_node(room.jid), id) ~= nil;
 end
 
 -- begin(room): there is nothing in it yet. A server that was killed has left what it had.
 function archive.begin(room)
 	local node = jid_node(room.jid);
 	appended:set(node, nil);
-	kept:set(room.jid, nil);
 	if get_store() then get_store():delete(node); end
 end
 
@@ -133,9 +124,6 @@ function archive.keep(room, stanza, id, when)
 	local node = jid_node(room.jid);
 	local copy = hygiene.copy("into the archive", stanza, { room_jid = room.jid });
 	copy.attr.to = nil;
-	local latest = kept:get(room.jid) or cache.new(512);
-	latest:set(id, true);
-	kept:set(room.jid, latest);
 	local ok, err = append(node, id, copy, when or os.time());
 	if not ok then return module:log("error", "Could not archive a message of %s: %s", room.jid, err); end
 	mod_muc_mam().schedule_cleanup(node);

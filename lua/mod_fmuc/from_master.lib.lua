@@ -23,7 +23,10 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
-local mirrored, presences, avatar, greeting, outage, probe, resync, former, take_join, send_part;
+local mirrored, presences, avatar, ids, greeting, outage, probe, resync, former, take_join, send_part;
+
+-- of the ids that a mirror may give to messages (ids.lib.lua)
+local max_prefix_bytes = 32;
 
 local from_master = {};
 
@@ -267,6 +270,11 @@ function from_master.handle_presence(room_jid, event)
 		avatar.announce(room, stanza);
 		return true;
 	end
+	local prefix = type == nil and not jid_resource(stanza.attr.from) and stanza:find("{" .. xmlns_fmuc .. "}fmuc@ids");
+	if prefix and #prefix <= max_prefix_bytes then
+		ids.set_prefix(room, prefix);
+		return true;
+	end
 	if type == "error" then
 		handle_error(room, occupant_jid, stanza);
 	elseif occupant_jid and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
@@ -279,10 +287,11 @@ function from_master.handle_presence(room_jid, event)
 	return true;
 end
 
--- shared: mirrored, presences, avatar, greeting, outage, probe, resync, former (libs of these names);
+-- shared: mirrored, presences, avatar, ids, greeting, outage, probe, resync, former (libs of these names);
 -- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_part(room_jid, nick)
 return function (shared)
 	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
+	ids = shared.ids;
 	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;
 	send_part = shared.send_part;
 	return from_master;

@@ -70,6 +70,8 @@ local ids_from_master = {
 	[xmlns_sid] = from_client[xmlns_sid];
 };
 
+local without_id_of_room = { [xmlns_sid] = { ["stanza-id"] = { stays = function (child, context) return child.attr.by ~= context.room_jid; end } } };
+
 local function with(rules, more)
 	local all = {};
 	for xmlns, names in pairs(rules) do all[xmlns] = names; end
@@ -130,7 +132,9 @@ local ways = {
 	};
 
 	-- into the archive of this side, which knows the id that the room has given. context.room_jid: the room
-	["into the archive"] = { [xmlns_sid] = { ["stanza-id"] = { stays = function (child, context) return child.attr.by ~= context.room_jid; end } } };
+	["into the archive"] = without_id_of_room;
+	-- context.room_jid: the master, which has given that id before (F9)
+	["message with the id of another"] = without_id_of_room;
 };
 
 local hygiene = {};

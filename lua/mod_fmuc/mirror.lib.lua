@@ -63,7 +63,8 @@ local function send_presence(room, stanza, fmuc_from, record)
 	line.presences[occupant_jid] = st.clone(copy);
 	if not fmuc_from then return changes.send(room, occupant_jid, copy); end
 	copy.attr.id = record.id;
-	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from });
+	local ids_wanted = not line.ids and policy.is_nomirror(room.fmuc.master) and "" or nil; -- see ids.lib.lua
+	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from; ids = ids_wanted });
 	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
 	if password then
 		copy:text_tag("password", password); -- G22
@@ -256,7 +257,7 @@ parts.outbox = outbox;
 local presences = module:require "presences" { ids = ids };
 local avatar = module:require "avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
 from_master = module:require "from_master" {
-	mirrored = mirrored; presences = presences; avatar = avatar;
+	mirrored = mirrored; presences = presences; avatar = avatar; ids = ids;
 	take_join = take_join; send_part = send_part;
 	outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
 };

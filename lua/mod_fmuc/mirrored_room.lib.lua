@@ -268,7 +268,7 @@ function mirrored.save()
 	for room_jid, state in pairs(states) do
 		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; waiting = state.waiting; synced = state.synced;
 			reflects_ids = state.reflects_ids; info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
-			seen = state.seen };
+			seen = state.seen; used_ids = state.used_ids };
 	end
 	return saved;
 end

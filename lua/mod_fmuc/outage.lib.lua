@@ -189,6 +189,8 @@ local function start_afresh(room)
 	outage.abandon(room);
 	for occupant_jid in pairs(state.copies) do parts.mirrored.remove_occupant(room, occupant_jid); end
 	room._history = nil;
+	parts.archive.begin(room); -- the master tells it all again
+	state.seen, state.used_ids = nil, nil;
 	state.synced, state.started_over, state.asker, state.line = nil, nil, nil, outage.new_line();
 	state.line.is_repeated = true;
 	for _, record in pairs(state.waiting) do

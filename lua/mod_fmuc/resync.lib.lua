@@ -19,6 +19,7 @@ local st = require "util.stanza";
 local bounds = module:require "bounds";
 local paced = module:require "quiet".paced;
 local equivalent = module:require "equivalent";
+local policy = module:require "policy";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -40,7 +41,8 @@ local function rejoin_presence(room, occupant_jid, history)
 	state.line.changed[occupant_jid] = nil;
 	presence.attr.from, presence.attr.to = room.jid, state.master .. "/" .. jid_resource(occupant_jid);
 	presence.attr.id = parts.from_master.new_join_id();
-	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session; again = "true" });
+	local ids_wanted = history.since and policy.is_nomirror(state.master) and "" or nil; -- the master may be another one since (ids.lib.lua)
+	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session; again = "true"; ids = ids_wanted });
 	presence:tag("history", history):up();
 	if state.line.password then presence:text_tag("password", state.line.password); end -- G22
 	return presence:up();

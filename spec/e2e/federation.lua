@@ -170,6 +170,30 @@ function federation.words(client, room_jid)
 	return list;
 end
 
+-- stanza_ids(stanza) -> { [by] = id }, each by once
+function federation.stanza_ids(stanza)
+	local ids = {};
+	for child in stanza:childtags("stanza-id", "urn:xmpp:sid:0") do
+		assert(ids[child.attr.by] == nil, "two stanza-ids of " .. child.attr.by);
+		ids[child.attr.by] = child.attr.id;
+	end
+	return ids;
+end
+
+-- archive(client, room_jid) -> list of "id text" of the room's archive, at most 50, the oldest first
+function federation.archive(client, room_jid)
+	client:send(("<iq type='set' id='mam' to='%s'><query xmlns='urn:xmpp:mam:2'>"
+		.. "<set xmlns='http://jabber.org/protocol/rsm'><max>50</max></set></query></iq>"):format(room_jid));
+	client:expect { "iq", id = "mam", type = "result" };
+	local list = {};
+	for _, stanza in ipairs(client:drain()) do
+		local result = stanza:get_child("result", "urn:xmpp:mam:2");
+		local message = result and result:find("{urn:xmpp:forward:0}forwarded/{jabber:client}message");
+		if message then list[#list + 1] = result.attr.id .. " " .. (message:get_child_text("body") or message.tags[1].name); end
+	end
+	return list;
+end
+
 -- error_condition(stanza) -> its defined condition
 function federation.error_condition(stanza)
 	return (select(2, stanza:get_error()));

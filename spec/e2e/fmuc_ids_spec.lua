@@ -7,24 +7,16 @@ local federation = require "e2e.federation";
 local fake = require "e2e.fake_master";
 local st = require "util.stanza";
 
-local enter, say, meet = federation.enter, federation.say, federation.meet;
+local enter, say, meet, query = federation.enter, federation.say, federation.meet, federation.archive;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
+
+local stanza_ids = federation.stanza_ids;
 
 local xmlns_sid, xmlns_occupant_id = "urn:xmpp:sid:0", "urn:xmpp:occupant-id:0";
 
 local archiving_master = federation.master_config:gsub("\"fmuc\"", "%0, \"muc_mam\"");
 local archiving_mirror = federation.mirror_config .. "\tmodules_enabled = { \"muc_mam\" }\n";
 local archives = { master = archiving_master; mirror = archiving_mirror };
-
--- stanza_ids(stanza) -> { [by] = id }, each by once
-local function stanza_ids(stanza)
-	local ids = {};
-	for child in stanza:childtags("stanza-id", xmlns_sid) do
-		assert.is_nil(ids[child.attr.by]);
-		ids[child.attr.by] = child.attr.id;
-	end
-	return ids;
-end
 
 -- occupant_id(stanza) -> the one and only, or nil
 local function occupant_id(stanza)
@@ -34,20 +26,6 @@ local function occupant_id(stanza)
 		id = child.attr.id;
 	end
 	return id;
-end
-
--- query(client, room_jid) -> list of { id, text } of the room's archive
-local function query(client, room_jid)
-	client:send(("<iq type='set' id='mam' to='%s'><query xmlns='urn:xmpp:mam:2'>"
-		.. "<set xmlns='http://jabber.org/protocol/rsm'><max>50</max></set></query></iq>"):format(room_jid));
-	client:expect { "iq", id = "mam", type = "result" };
-	local list = {};
-	for _, stanza in ipairs(client:drain()) do
-		local result = stanza:get_child("result", "urn:xmpp:mam:2");
-		local message = result and result:find("{urn:xmpp:forward:0}forwarded/{jabber:client}message");
-		if message then list[#list + 1] = result.attr.id .. " " .. (message:get_child_text("body") or message.tags[1].name); end
-	end
-	return list;
 end
 
 local function with(text, id, ...)

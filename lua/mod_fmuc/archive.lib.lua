@@ -13,7 +13,6 @@ local jid_node = require "util.jid".node;
 local st = require "util.stanza";
 
 local xmlns_mam = "urn:xmpp:mam:2";
-local xmlns_sid = "urn:xmpp:sid:0";
 
 local archived_as = "message<groupchat"; -- by mod_muc_mam, which looks for that
 

@@ -82,17 +82,20 @@ local function set_subject(room, copy, delay)
 	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
 end
 
--- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. room may be nil. is_repeated: the message
--- has been here before
-local function take_echo(room_jid, room, stanza, is_repeated)
+-- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. room may be nil. known: how it is known
+-- that the message has been here before (seen.has)
+local function take_echo(room_jid, room, stanza, known)
 	local nick = jid_resource(stanza.attr.from);
+	if not nick then return nil; end
 	local keeps_ids = room and stanza.attr.id and not is_subject(stanza) and room_info.has(room, "http://jabber.org/protocol/muc#stable_id");
-	return nick and outbox.take_echo(room_jid .. "/" .. nick, stanza, is_repeated or keeps_ids);
+	local how = known == "id" and "by-stanza-id" or (known or keeps_ids) and "by-id" or nil;
+	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and seen.id(room.fmuc, stanza));
 end
 
 -- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
 -- had its own.
-local function archive_shown(room, echo, copy, delay)
+local function archive_shown(room, echo, stanza, copy, delay)
+	seen.confirm(room.fmuc, stanza);
 	if echo.stanza:get_child("nomirror", xmlns_fmuc) then return; end
 	ids.mark_history(copy, room, delay and datetime.parse(delay.attr.stamp) or os.time());
 end
@@ -100,7 +103,7 @@ end
 local function handle_groupchat(room, stanza)
 	local state = room.fmuc;
 	local echo = take_echo(room.jid, room, stanza);
-	if echo and echo.shown then return archive_shown(room, echo, for_users(room, stanza)); end
+	if echo and echo.shown then return archive_shown(room, echo, stanza, for_users(room, stanza)); end
 	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	if is_subject(copy) then
@@ -116,6 +119,7 @@ local function handle_groupchat(room, stanza)
 		return;
 	end
 	from_master.finish_sync(room); -- live messages come after the subject
+	if seen.is_same(state, stanza) then return; end -- sent again by a stream that broke
 	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	seen.add(state, stanza);
 	room:broadcast_message(copy);
@@ -131,10 +135,10 @@ function messages.missed(room, stanza)
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
-	local is_repeated = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
-	local echo = take_echo(room.jid, room, stanza, is_repeated);
-	if echo and echo.shown then return archive_shown(room, echo, copy, delay); end
-	if is_repeated then return; end
+	local known = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
+	local echo = take_echo(room.jid, room, stanza, known);
+	if echo and echo.shown then return archive_shown(room, echo, stanza, copy, delay); end
+	if known then return seen.confirm(room.fmuc, stanza); end
 	seen.add(room.fmuc, stanza);
 	if says_that_room_has_changed(copy) then room_info.renew(room); end
 	if not delay then return room:broadcast_message(copy); end
@@ -181,7 +185,7 @@ local function handle_undeliverable(room_jid, room, event)
 	local stanza = event.stanza;
 	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
 	if room and outage.is_out(room) then return; end
-	local echo = outbox.take_echo(stanza.attr.to, stanza, true);
+	local echo = outbox.take_echo(stanza.attr.to, stanza, "by-id");
 	if echo then tell_sender(room_jid, room, whose_error.explained(event), echo); end
 end
 

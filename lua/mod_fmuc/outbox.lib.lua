@@ -93,20 +93,39 @@ local function subject_of(stanza)
 	return stanza:get_child("subject") and (stanza:get_child_text("subject") or "");
 end
 
--- take_echo(occupant_jid, stanza, [only_by_id]) -> the entry of that author which has come back as that stanza, or was refused by it,
--- removed; or nil. By id, or by what it says when the master does not reflect ids, as for subjects. only_by_id: it does, or the stanza has
--- been here before; somebody who says the same once more, there or here, is not to lose it
-function outbox.take_echo(occupant_jid, stanza, only_by_id)
-	local room_jid = jid_bare(occupant_jid);
-	local index = find(room_jid, function (entry)
-		return entry.nick == occupant_jid and entry.sent and entry.stanza.attr.id == stanza.attr.id;
-	end);
-	if not index and not only_by_id and stanza.attr.type == "groupchat" then
-		index = find(room_jid, function (entry)
-			return entry.nick == occupant_jid and entry.sent and entry.stanza:get_child_text("body") == stanza:get_child_text("body")
-				and subject_of(entry.stanza) == subject_of(stanza);
-		end);
+local function own_stanza_id(stanza, room_jid)
+	for id in stanza:childtags("stanza-id", xmlns_sid) do
+		if id.attr.by == room_jid then return id.attr.id; end
 	end
+end
+
+-- The entry of that author, by its stanza-id, else by the id of the message, else by what it says. An error is about the latest of several
+-- with one id, a copy is that of the oldest.
+local function find_echo(room_jid, occupant_jid, stanza, how, stanza_id)
+	local box = boxes[room_jid] or {};
+	local function index_of(matches)
+		local is_error = stanza.attr.type == "error";
+		for i = is_error and #box or 1, is_error and 1 or #box, is_error and -1 or 1 do
+			if box[i].nick == occupant_jid and box[i].sent and matches(box[i].stanza) then return i; end
+		end
+	end
+	local index = stanza_id and index_of(function (sent) return own_stanza_id(sent, room_jid) == stanza_id; end);
+	if index or how == "by-stanza-id" then return index; end
+	index = index_of(function (sent) return sent.attr.id == stanza.attr.id; end);
+	if index or how == "by-id" or stanza.attr.type ~= "groupchat" then return index; end
+	return index_of(function (sent)
+		return sent:get_child_text("body") == stanza:get_child_text("body") and subject_of(sent) == subject_of(stanza);
+	end);
+end
+
+-- take_echo(occupant_jid, stanza, [how], [stanza_id]) -> the entry of that author which has come back as that stanza, or was refused by it,
+-- removed; or nil
+--   how: nil: by id, or by what it says when the master does not reflect ids, as for subjects; "by-id": the master reflects ids, or the stanza
+--     has been here before: somebody who says the same once more, there or here, is not to lose it; "by-stanza-id": nor with the same id
+--   stanza_id: of the master
+function outbox.take_echo(occupant_jid, stanza, how, stanza_id)
+	local room_jid = jid_bare(occupant_jid);
+	local index = find_echo(room_jid, occupant_jid, stanza, how, stanza_id);
 	if not index then return nil; end
 	-- copies come in the order of the messages, one after the other where the link is slow
 	local list = boxes[room_jid];
@@ -141,9 +160,9 @@ end
 local function add(room, entry)
 	if outage.is_out(room) and is_passing(entry.stanza) then return; end
 	entry.at, entry.written = now(), now();
-	-- the second of two with the same id gets another, or nobody could tell their copies apart
+	-- the second of two with the same id gets another, or nobody could tell their copies apart; but not when local users see it with its own
 	local copy = entry.stanza;
-	if find(room.jid, function (other) return other.nick == entry.nick and other.stanza.attr.id == copy.attr.id; end) then
+	if not entry.shown and find(room.jid, function (other) return other.nick == entry.nick and other.stanza.attr.id == copy.attr.id; end) then
 		copy.attr.id = new_id();
 	end
 	insert(room.jid, entry);
@@ -160,7 +179,7 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
 	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
-	seen.add(room.fmuc, copy); -- by the id that it has now
+	seen.add_own(room.fmuc, copy, room.fmuc.line.ids and stanza_id);
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room)); -- G21
 	ids.add_occupant_id(stanza, room, occupant.nick);
 	return delivery.during(room.fmuc, "stanza_id", stanza_id or nil, room.handle_message_to_room, room, origin, stanza);
@@ -261,7 +280,7 @@ function outbox.show(room)
 			entry.shown = true;
 			local copy = st.clone(entry.stanza);
 			copy.attr.to = nil;
-			seen.add(room.fmuc, copy);
+			seen.add_own(room.fmuc, copy);
 			room:broadcast_message(copy);
 		end
 	end

@@ -1,61 +1,118 @@
 -- SPDX-License-Identifier: MIT
 -- Which messages the local users of a mirrored room have been shown, so that what the master repeats after an outage is shown once (G3).
+--
+-- Where the master gives a message a stanza-id, that id alone decides (F14): programs may say the same with the same id again and again.
+-- Without one, the author's nick, the id and the text decide.
+--
+-- room.fmuc.seen = { first, last, [index] = key, at = { [key] = what is known of it } }, the oldest first. Keys and values:
+--   "s" .. stanza-id     the hash of what the message says
+--   "m" .. hash          when a message of that hash was shown, by os.time()
+--   "o" .. hash          how many messages of that hash local users have seen before the master gave them an id
 
 local datetime = require "util.datetime";
 local jid_resource = require "util.jid".resource;
+local sha1 = require "util.hashes".sha1;
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- two for a message; more than a master tells again. And how much of a text or an id is looked at.
-local max_seen, max_text = 1200, 200;
+-- two for a message; more than a master tells again
+local max_seen = 1200;
 -- A message without an id is the one of the same text that was shown about when the master says it was sent
 local same_time = 60;
 
 local seen = {};
 
--- The id of the master's archive, if there is one; and what else makes a message itself, if anything does: one without an id and a text,
--- such as a change of the room's configuration, is rather repeated than lost
-local function keys(stanza, master)
-	local archive_key;
+local function claimed_id(state, stanza)
 	for id in stanza:childtags("stanza-id", xmlns_sid) do
-		if id.attr.by == master and id.attr.id then archive_key = "s\0" .. id.attr.id:sub(1, max_text); end
+		if id.attr.by == state.master and id.attr.id then return id.attr.id; end
 	end
-	local body = stanza:get_child_text("body") or "";
-	if not stanza.attr.id and body == "" then return archive_key, nil; end
-	local id = (stanza.attr.id or ""):sub(1, max_text);
-	return archive_key, table.concat({ "m", jid_resource(stanza.attr.from) or "", id, #body, body:sub(1, max_text) }, "\0");
 end
 
--- add(state, stanza): a groupchat message of the room with that state, shown now
-function seen.add(state, stanza)
+-- id(state, stanza) -> the stanza-id that the master of the room with that state has given the message, or nil: also where the master is
+-- not known to take care that nobody else does
+function seen.id(state, stanza)
+	return state.info and state.info.features[xmlns_sid] and claimed_id(state, stanza) or nil;
+end
+
+local function key_of_id(id)
+	return "s" .. (#id <= 64 and id or sha1(id));
+end
+
+-- What else makes a message itself, if anything does: one without an id and a text, such as a change of the room's configuration, is rather
+-- repeated than lost
+local function content(stanza)
+	local id, body = stanza.attr.id, stanza:get_child_text("body") or "";
+	if not id and body == "" then return nil; end
+	return sha1(table.concat({ jid_resource(stanza.attr.from) or "", id or "", body }, "\0"));
+end
+
+local function forget_oldest(memory)
+	local key = memory[memory.first];
+	memory[memory.first] = nil;
+	memory.first = memory.first + 1;
+	-- of two with the same key the later one goes too, which is repeated then rather than lost
+	local count = key:byte() == ("o"):byte() and memory.at[key] or 1;
+	memory.at[key] = count and count > 1 and count - 1 or nil;
+end
+
+local function put(state, key, value)
 	local memory = state.seen or { first = 1; last = 0; at = {} };
 	state.seen = memory;
-	local archive_key, key = keys(stanza, state.master);
-	for _, known in ipairs { archive_key or false, key or false } do
-		if known then
-			memory.last = memory.last + 1;
-			memory[memory.last] = known;
-			memory.at[known] = os.time();
-		end
-	end
-	while memory.last - memory.first >= max_seen do
-		local oldest = memory[memory.first];
-		memory[memory.first] = nil;
-		memory.first = memory.first + 1;
-		memory.at[oldest] = nil; -- of two with the same key the later one goes too, which is repeated then rather than lost
+	memory.last = memory.last + 1;
+	memory[memory.last] = key;
+	memory.at[key] = value;
+	while memory.last - memory.first >= max_seen do forget_oldest(memory); end
+end
+
+local function get(state, kind, key)
+	return key and state.seen and state.seen.at[kind .. key] or nil;
+end
+
+-- add(state, stanza): a groupchat message of the master is shown now
+function seen.add(state, stanza)
+	local id, hash = claimed_id(state, stanza), content(stanza);
+	if id then put(state, key_of_id(id), hash or true); end
+	if hash and not seen.id(state, stanza) then put(state, "m" .. hash, os.time()); end
+end
+
+-- add_own(state, stanza, [id]): a message of a local user is shown, which the master has not yet. id: the one that the master will give it,
+-- where that is known
+function seen.add_own(state, stanza, id)
+	local hash = content(stanza);
+	if hash then put(state, "m" .. hash, os.time()); end
+	if id then
+		put(state, key_of_id(id), hash or true);
+	elseif hash then
+		put(state, "o" .. hash, (get(state, "o", hash) or 0) + 1);
 	end
 end
 
--- has(state, stanza, [stamp]) -> whether it has been shown. stamp: when the master says it was sent (XEP-0082)
+-- confirm(state, stanza): that message of add_own() has come back from the master
+function seen.confirm(state, stanza)
+	local id, hash = seen.id(state, stanza), content(stanza);
+	local count = get(state, "o", hash);
+	if not id or not count or get(state, "", key_of_id(id)) then return; end
+	state.seen.at["o" .. hash] = count > 1 and count - 1 or nil;
+	put(state, key_of_id(id), hash or true);
+end
+
+-- has(state, stanza, [stamp]) -> how it is known that the message has been shown: "id" (its stanza-id), "own" (a local user said it, see
+-- add_own), "text"; or nil. stamp: when the master says it was sent (XEP-0082)
 function seen.has(state, stanza, stamp)
-	local memory = state.seen;
-	if not memory then return false; end
-	local archive_key, key = keys(stanza, state.master);
-	if archive_key and memory.at[archive_key] then return true; end
-	local at = key and memory.at[key];
-	if not at or stanza.attr.id then return at ~= nil; end
+	local id, hash = seen.id(state, stanza), content(stanza);
+	if id then return get(state, "", key_of_id(id)) and "id" or get(state, "o", hash) and "own" or nil; end
+	local at = get(state, "m", hash);
+	if not at or stanza.attr.id then return at and "text"; end
 	local sent = stamp and datetime.parse(stamp);
-	return sent ~= nil and math.abs(at - sent) <= same_time;
+	return sent ~= nil and math.abs(at - sent) <= same_time and "text" or nil;
+end
+
+-- is_same(state, stanza) -> whether the message has been shown, with that stanza-id and saying the same: it came twice. A master that gives
+-- an id to two different messages is wrong, but its users are to see both.
+function seen.is_same(state, stanza)
+	local id = seen.id(state, stanza);
+	local hash = id and get(state, "", key_of_id(id));
+	return hash ~= nil and hash == content(stanza);
 end
 
 return seen;

@@ -37,11 +37,11 @@ function ids.from_master(room)
 		has_occupant_ids = room_info.has(room, xmlns_occupant_id) };
 end
 
--- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant
+-- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant, if the stanza does not say so
 function ids.add_occupant_id(stanza, room, occupant_jid)
 	local copy = room.fmuc.copies[occupant_jid];
 	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
-	if occupant_id then stanza:add_direct_child(occupant_id); end
+	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
 end
 
 local function masters_id(stanza, room)

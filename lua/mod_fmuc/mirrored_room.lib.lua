@@ -110,7 +110,8 @@ function mirrored.show(room, occupant_jid, presence, sessions)
 end
 
 -- The end of an occupant on this side, when the master did not word it
-local function unavailable_presence(state, occupant, base_x)
+local function unavailable_presence(room, occupant, base_x)
+	local state = room.fmuc;
 	local presence = st.presence({ type = "unavailable"; from = occupant.nick });
 	local last = occupant:get_presence();
 	local status = last and last.attr.type == "unavailable" and last:get_child("status");
@@ -119,6 +120,7 @@ local function unavailable_presence(state, occupant, base_x)
 	local affiliation = copy and copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation");
 	local x = st.clone(base_x);
 	x:tag("item", { affiliation = affiliation or "none"; role = "none" }):up();
+	parts.ids.add_occupant_id(presence, room, occupant.nick);
 	return presence:add_child(x);
 end
 
@@ -127,14 +129,14 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	local state = room.fmuc;
 	local base_x = x.base or x;
 	local copy = occupant.role ~= nil and not force_unavailable and state.copies[occupant.nick]
-		or unavailable_presence(state, occupant, base_x);
+		or unavailable_presence(room, occupant, base_x);
 	if recipient then return room:route_to_occupant(recipient, copy); end
 	if x.self and state.logged then x.self:tag("status", { code = "170" }):up(); end
 	local own = self_presence(copy, x.self);
 	for jid, presence in occupant:each_session() do
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
 			-- one of several sessions leaves, which nobody else needs to know
-			local left = self_presence(unavailable_presence(state, occupant, base_x));
+			local left = self_presence(unavailable_presence(room, occupant, base_x));
 			left.attr.to = jid;
 			return room:route_stanza(left);
 		end
@@ -183,6 +185,7 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	local state = room.fmuc;
 	local sessions = state.recipients:by_nick(occupant_jid);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
+	if presence then parts.ids.add_occupant_id(presence, room, occupant_jid); end -- not every presence is worded by the master
 	state.copies[occupant_jid] = nil;
 	if not occupant then return; end
 	occupant.role = nil;

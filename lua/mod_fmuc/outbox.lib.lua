@@ -281,6 +281,7 @@ function outbox.show(room)
 			local copy = st.clone(entry.stanza);
 			copy.attr.to = nil;
 			seen.add_own(room.fmuc, copy);
+			ids.add_occupant_id(copy, room, entry.nick);
 			room:broadcast_message(copy);
 		end
 	end

@@ -17,13 +17,14 @@ local bounds = module:require "bounds";
 local equivalent = module:require "equivalent";
 local hygiene = module:require "hygiene";
 local refusal = module:require "refusal";
+local unavailable = module:require "unavailable";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
-local mirrored, presences, avatar, ids, greeting, outage, probe, resync, former, take_join, send_part;
+local mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former, take_join, send_part;
 
 -- of the ids that a mirror may give to messages (ids.lib.lua)
 local max_prefix_bytes = 32;
@@ -133,6 +134,8 @@ end
 local function refuse_join(room, occupant_jid, record, stanza)
 	take_join(room, occupant_jid, true);
 	local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
+	err = unavailable.refusal(room.fmuc.master, room.fmuc.info, err);
+	if unavailable.is_absence(err) then room_info.forget(room.jid); end
 	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
 	greeting.pass_on(room, record);
 	resync.continue(room);
@@ -203,17 +206,22 @@ function from_master.deny(room_jid, stanza)
 	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
 end
 
--- G17: one such presence is enough
-local function end_room(room, copy)
-	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
-	if not destroy then return false; end
+-- end_room(room, destroy): the room has been destroyed; users are told with that element (G17)
+function from_master.end_room(room, destroy)
+	room_info.forget(room.jid);
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
 		take_join(room, occupant_jid, true);
-		local gone = st.stanza("error", { type = "cancel" }):tag("gone", { xmlns = xmlns_stanzas }):up();
-		for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(gone)); end
+		for _, join in pairs(record.joins) do refusal.pass_on(join, unavailable.gone(destroy)); end
 	end
 	mirrored.evict_all(room, nil, destroy);
 	mirrored.forget_if_unused(room.jid);
+end
+
+-- One such presence is enough
+local function is_end(room, copy)
+	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
+	if not destroy then return false; end
+	from_master.end_room(room, unavailable.follow(destroy, room.fmuc.master));
 	return true;
 end
 
@@ -223,7 +231,7 @@ local function handle_occupant(room, occupant_jid, stanza)
 	if stanza.attr.type == nil then
 		if not bounds.admits(room, occupant_jid, copy, mirrored.is_local(room, occupant_jid)) then return; end
 		complete_item(copy:get_child("x", xmlns_muc_user));
-	elseif end_room(room, copy) then
+	elseif is_end(room, copy) then
 		return;
 	end
 	if stanza.attr.type == "unavailable" and id and resync.is_answer(room, occupant_jid, id) then
@@ -287,11 +295,11 @@ function from_master.handle_presence(room_jid, event)
 	return true;
 end
 
--- shared: mirrored, presences, avatar, ids, greeting, outage, probe, resync, former (libs of these names);
+-- shared: mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former (libs of these names);
 -- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_part(room_jid, nick)
 return function (shared)
 	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
-	ids = shared.ids;
+	ids, room_info = shared.ids, shared.room_info;
 	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;
 	send_part = shared.send_part;
 	return from_master;

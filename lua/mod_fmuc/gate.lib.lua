@@ -11,6 +11,7 @@ local st = require "util.stanza";
 
 local policy = module:require "policy";
 local refusal = module:require "refusal";
+local unavailable = module:require "unavailable";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -40,33 +41,16 @@ local function count_held(user)
 	return count, of_user;
 end
 
--- error_for(master, info) -> type, condition, text for the user when that room cannot be mirrored; or nil
-local function error_for(master, info)
-	if info.features[xmlns_fmuc] then return nil; end
-	local type, condition, text;
-	if info.failed then type, condition, text = info.failed:get_error(); end
-	if info.failed == false then
-		return "wait", "remote-server-timeout", "The server of " .. master .. " does not answer";
-	elseif info.is_undeliverable then
-		return type, condition, text;
-	elseif condition == "item-not-found" then
-		return "cancel", "item-not-found", "There is no room " .. master;
-	elseif type == "wait" or condition == "remote-server-not-found" then
-		return type, condition, text or "The server of " .. master .. " cannot reach it now";
-	end
-	return "cancel", "feature-not-implemented", "The server of " .. master .. " does not support mirrors. Join " .. master .. " itself.";
-end
-
 local function release(room_jid, info)
 	local joins = held[room_jid];
 	if not joins then return; end
 	held[room_jid] = nil;
-	local type, condition, text = error_for(relay_jid.unmirror(room_jid), info);
-	if condition then module:log("info", "%s cannot be joined: %s", room_jid, text); end
+	local err = unavailable.error_for(relay_jid.unmirror(room_jid), info);
+	if err then module:log("info", "%s cannot be joined: %s", room_jid, err.tags[2] and err.tags[2]:get_text() or err.tags[1].name); end
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, join in ipairs(joins) do
-		if condition then
-			refusal.join(join, type, condition, text);
+		if err then
+			refusal.pass_on(join, st.clone(err));
 		else
 			module:fire_event("presence/full", { origin = origin; stanza = join });
 		end
@@ -143,8 +127,10 @@ module:hook("presence/full", function (event)
 	if not policy.may_use(stanza.attr.from) or not policy.may_be_mirrored(master) then return; end -- refused without a question
 	local info = not held[room_jid] and room_info.get(room_jid);
 	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- what failed may succeed now
-	local type, condition, text = error_for(master, info);
-	if condition then return refusal.join(stanza, type, condition, text); end
+	local err = unavailable.error_for(master, info);
+	if not err then return; end
+	refusal.pass_on(stanza, err);
+	return true;
 end, first);
 
 -- close(): nobody waits any longer

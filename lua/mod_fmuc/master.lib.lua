@@ -57,6 +57,16 @@ local function refuse(origin, stanza, user_on_mirror, ...)
 	return true;
 end
 
+-- room: nil, or one that has been destroyed, of which mod_muc remembers for a while where its occupants are to go
+local function refuse_absent(origin, stanza, user_on_mirror, room)
+	if not room or room._data.locked < os.time() then
+		return refuse(origin, stanza, user_on_mirror, "cancel", "item-not-found", "There is no such room");
+	end
+	local reply = st.error_reply(stanza, "cancel", "gone", room._data.reason);
+	if room._data.newjid then reply:get_child("error").tags[1]:text("xmpp:" .. room._data.newjid .. "?join"); end
+	return origin_for(origin, room.jid, user_on_mirror).send(reply);
+end
+
 -- The join as if the user had come directly (M5), with what the mirror may pass on for it
 local function direct_join(stanza, fmuc, real_jid)
 	local join = hygiene.copy("join from a mirror", stanza);
@@ -98,9 +108,7 @@ local function handle_join(event, fmuc)
 	end
 
 	local room = muc.get_room_from_jid(room_jid);
-	if not room or room._data.destroyed then
-		return refuse(origin, stanza, user_on_mirror, "cancel", "item-not-found", "There is no such room");
-	end
+	if not room or room._data.destroyed then return refuse_absent(origin, stanza, user_on_mirror, room); end
 	local link = links.get(room, link_jid);
 	if link then link.line.received = link.line.received + 1; end -- whatever becomes of it
 	-- our extension (G3): the user was in the room all the time, as far as the mirror knows

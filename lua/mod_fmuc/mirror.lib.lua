@@ -11,6 +11,7 @@ local pending = require "prosody_relay.pending";
 local hygiene = module:require "hygiene";
 local policy = module:require "policy";
 local refusal = module:require "refusal";
+local unavailable = module:require "unavailable";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
@@ -92,11 +93,14 @@ local function withdraw(occupant_jid, record)
 	mirrored.forget_if_unused(record.room_jid);
 end
 
-local function on_join_timeout(occupant_jid, record)
-	for _, join in pairs(record.joins) do
-		refusal.join(join, "wait", "remote-server-timeout", "The room's server does not answer");
-	end
+-- err: <error/> element
+local function refuse_join(occupant_jid, record, err)
+	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
 	withdraw(occupant_jid, record);
+end
+
+local function on_join_timeout(occupant_jid, record)
+	refuse_join(occupant_jid, record, unavailable.error("wait", "remote-server-timeout", "The room's server does not answer"));
 end
 
 local function send_join(record)
@@ -125,7 +129,7 @@ local function handle_join(stanza, room)
 	local room_jid = jid_bare(occupant_jid);
 	local master, reason = relay_jid.unmirror(room_jid);
 	if not master then
-		return refusal.join(stanza, "modify", "jid-malformed", "This is not the address of a mirrored room: " .. reason);
+		return refusal.join(stanza, "modify", "jid-malformed", unavailable.no_address(reason));
 	elseif not policy.may_use(user) then
 		return refusal.join(stanza, "auth", "forbidden", "This mirror does not serve you");
 	elseif not policy.may_be_mirrored(master) then
@@ -151,6 +155,7 @@ local function handle_join(stanza, room)
 	if not outage.is_out(room) then -- or it goes out when the master is there again
 		room_info.prepare(room); -- first, so that its answer comes before occupants and history
 		send_join(record);
+		parts.listed.check(room);
 	end
 	return true;
 end
@@ -257,7 +262,7 @@ parts.outbox = outbox;
 local presences = module:require "presences" { ids = ids };
 local avatar = module:require "avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
 from_master = module:require "from_master" {
-	mirrored = mirrored; presences = presences; avatar = avatar; ids = ids;
+	mirrored = mirrored; presences = presences; avatar = avatar; ids = ids; room_info = room_info;
 	take_join = take_join; send_part = send_part;
 	outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
 };
@@ -269,6 +274,7 @@ parts.from_master, parts.messages, parts.room_info = from_master, messages, room
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
+parts.listed = module:require "listed" { mirrored = mirrored; requests = requests; room_info = room_info; refuse_join = refuse_join };
 local gate = module:require "gate" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
 module:require "repeats";
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };

@@ -20,6 +20,7 @@ local bounds = module:require "bounds";
 local paced = module:require "quiet".paced;
 local equivalent = module:require "equivalent";
 local policy = module:require "policy";
+local unavailable = module:require "unavailable";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -272,7 +273,9 @@ function resync.refused(room, stanza)
 	if condition == "item-not-found" or type == "wait" and room.fmuc.line.asked.kind == "join" then
 		return on_absence(room);
 	elseif condition == "gone" then
-		return parts.outage.give_up(room);
+		parts.outbox.fail_all(room.jid);
+		local err = unavailable.follow(st.clone(stanza:get_child("error")), room.fmuc.master);
+		return parts.from_master.end_room(room, unavailable.destroyed(err));
 	end
 	send_away(room, codes[condition] or "333", condition or "error");
 end

@@ -13,9 +13,12 @@ local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
 local allowpm = module:require "allowpm";
+local unavailable = module:require "unavailable";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+local xmlns_disco_items = "http://jabber.org/protocol/disco#items";
 local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
+local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 -- of the master to answer, before anybody may join
 local deadline = module:require "settings".join_timeout;
@@ -117,11 +120,18 @@ function room_info.renew(room)
 	room_info.fetch(room.jid, room.fmuc.master);
 end
 
+-- forget(room_jid): the room is not there any more; what is on its way may describe it all the same
+function room_info.forget(room_jid)
+	known:set(room_jid, nil);
+	local record = outstanding(room_jid);
+	if record then record.is_stale = true; end
+end
+
 local function handle_answer(record, answer, is_undeliverable)
 	local room_jid = record.own;
 	local room, info = mirrored.get(room_jid), parse(answer, is_undeliverable);
 	if room then describe(room, info); end
-	known:set(room_jid, { time = now(); info = info });
+	if not record.is_stale then known:set(room_jid, { time = now(); info = info }); end
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end
 	module:fire_event("fmuc-room-info", { room_jid = room_jid; info = info });
 	if record.again and room then room_info.fetch(room_jid, record.peer); end
@@ -157,15 +167,26 @@ local function with_local_numbers(form, room)
 	return copy;
 end
 
--- reply(stanza, info) -> the answer to a user's disco#info for the mirrored room
+local function error_reply(stanza, failed)
+	local type, condition, text = failed:get_error();
+	local reply = st.error_reply(stanza, type, condition, text);
+	if condition == "gone" then
+		local err = unavailable.follow(st.clone(failed:get_child("error")), failed.attr.from);
+		reply:get_child("error"):get_child("gone", xmlns_stanzas):text(err:get_child_text("gone", xmlns_stanzas));
+	end
+	return reply;
+end
+
+-- reply(stanza, info) -> the answer to a user's disco#info or disco#items for the mirrored room
 function room_info.reply(stanza, info)
 	local room = mirrored.get(stanza.attr.to);
 	if info.failed then
-		local type, condition, text = info.failed:get_error();
-		return st.error_reply(stanza, type, condition, text);
+		return error_reply(stanza, info.failed);
 	elseif info.failed == false then
 		return st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server does not answer");
 	end
+	-- occupants are shown to those who join
+	if stanza.tags[1].attr.xmlns == xmlns_disco_items then return st.reply(stanza):tag("query", { xmlns = xmlns_disco_items }); end
 	local reply = st.reply(stanza):tag("query", { xmlns = xmlns_disco_info })
 		:tag("identity", info.identity or { category = "conference"; type = "text" }):up();
 	local features = { "http://jabber.org/protocol/muc", "http://jabber.org/protocol/muc#self-ping-optimization" };

@@ -34,7 +34,8 @@ local function on(name, handler)
 	end, before_muc);
 end
 
-on("http://jabber.org/protocol/disco#info:query", function (stanza, master)
+-- Both are answered from what the master says of the room: one that is not there has no items either
+local function discover(stanza, master)
 	local room_jid = stanza.attr.to;
 	if stanza.tags[1].attr.node then return refuse(stanza, "cancel", "item-not-found"); end
 	local info = room_info.get(room_jid);
@@ -44,13 +45,9 @@ on("http://jabber.org/protocol/disco#info:query", function (stanza, master)
 		refuse(stanza, "wait", "resource-constraint");
 	end
 	return true;
-end);
-
--- Occupants are shown to those who join
-on("http://jabber.org/protocol/disco#items:query", function (stanza)
-	module:send(st.reply(stanza):tag("query", { xmlns = "http://jabber.org/protocol/disco#items" }));
-	return true;
-end);
+end
+on("http://jabber.org/protocol/disco#info:query", discover);
+on("http://jabber.org/protocol/disco#items:query", discover);
 
 on("urn:xmpp:ping:ping", function (stanza, _, room)
 	if not room then return refuse(stanza, "cancel", "item-not-found"); end

@@ -149,7 +149,7 @@ describe(("fmuc and the same words, master %s, mirror %s"):format(versions.maste
 		end
 		f.remote:eval [[ -- a quarter of an hour ago
 			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
-				for _, entry in ipairs(box) do entry.at = entry.at - 1000; end
+				for _, entry in ipairs(box) do entry.written = entry.written - 1000; end
 			end
 		]];
 		s:wait_until(function ()

@@ -15,6 +15,7 @@ build = {
 	install = {
 		lua = {
 			["mod_fmuc"] = "lua/mod_fmuc/mod_fmuc.lua",
+			["mod_fmuc.administration"] = "lua/mod_fmuc/administration.lib.lua",
 			["mod_fmuc.adoption"] = "lua/mod_fmuc/adoption.lib.lua",
 			["mod_fmuc.allowpm"] = "lua/mod_fmuc/allowpm.lib.lua",
 			["mod_fmuc.archive"] = "lua/mod_fmuc/archive.lib.lua",

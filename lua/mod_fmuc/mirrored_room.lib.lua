@@ -17,7 +17,7 @@ local refusal = module:require "refusal";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local muc, send_part, parts;
+local muc, send_part, parts, administration;
 
 local states = {};
 
@@ -33,7 +33,7 @@ end
 
 -- open(room_jid, master) -> room, made when there is none; nil when mod_muc has no place for it
 function mirrored.open(room_jid, master)
-	local room = muc.get_room_from_jid(room_jid) or muc.create_room(room_jid, { hidden = true });
+	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
 	if not room then return nil; end
 	if not room.fmuc then
 		states[room_jid] = { master = master; copies = {}; waiting = {}; line = parts.outage.new_line() };
@@ -287,6 +287,8 @@ end
 -- mirror's parts by name, filled before anything happens)
 return function (shared)
 	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
+	administration = module:require "administration" { muc = muc; mirrored = mirrored };
+	for name, method in pairs(administration.methods) do methods[name] = method; end
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
 	own_rooms.clear(muc, states);
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored

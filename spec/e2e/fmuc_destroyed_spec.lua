@@ -8,7 +8,7 @@ local outages = require "e2e.outages";
 local st = require "util.stanza";
 
 local join, error_condition = federation.join, federation.error_condition;
-local master_room, mirror_room = federation.master_room, federation.mirror_room;
+local mirror_room = federation.mirror_room;
 local muc_user = federation.muc_user;
 
 local new_room, new_mirror = "agora@talk.example.com", "agora\\40talk.example.com@mirror.remote.example.com";

@@ -12,8 +12,8 @@ local config = federation.mirror_config .. "\tadmins = { \"kev@remote.example.co
 
 -- commands(client, host) -> set of the nodes of the ad-hoc commands that the client is offered
 local function commands(client, host)
-	client:send(("<iq type='get' id='list' to='%s'><query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/></iq>")
-		:format(host));
+	client:send(("<iq type='get' id='list' to='%s'><query xmlns='http://jabber.org/protocol/disco#items' "
+		.. "node='http://jabber.org/protocol/commands'/></iq>"):format(host));
 	local list = {};
 	for item in client:expect({ "iq", id = "list", type = "result" }).tags[1]:childtags("item") do list[item.attr.node] = true; end
 	return list;

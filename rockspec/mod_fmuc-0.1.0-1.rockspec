@@ -61,6 +61,7 @@ build = {
 			["mod_fmuc.requests"] = "lua/mod_fmuc/requests.lib.lua",
 			["mod_fmuc.requests_to_room"] = "lua/mod_fmuc/requests_to_room.lib.lua",
 			["mod_fmuc.resync"] = "lua/mod_fmuc/resync.lib.lua",
+			["mod_fmuc.room_data"] = "lua/mod_fmuc/room_data.lib.lua",
 			["mod_fmuc.room_info"] = "lua/mod_fmuc/room_info.lib.lua",
 			["mod_fmuc.room_iq"] = "lua/mod_fmuc/room_iq.lib.lua",
 			["mod_fmuc.equivalent"] = "lua/mod_fmuc/equivalent.lib.lua",

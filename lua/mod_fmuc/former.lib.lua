@@ -7,7 +7,10 @@
 -- (XEP-0082) }.
 
 local datetime = require "util.datetime";
+local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
+local relay_jid = require "prosody_relay.jid";
+local stores = require "prosody_relay.stores";
 local sha256 = require "util.hashes".sha256;
 local st = require "util.stanza";
 
@@ -37,8 +40,19 @@ end
 local function write(room_jid, record)
 	if not record and not stored[room_jid] then return; end
 	stored[room_jid] = record and true;
-	local ok, err = store:set(sha256(room_jid, true), "record", record);
-	if not ok then module:log("error", "Could not store who is in %s: %s", room_jid, err); end
+	local called, ok, err = pcall(store.set, store, sha256(room_jid, true), "record", record);
+	if not called or not ok then module:log("error", "Could not store who is in %s: %s", room_jid, called and err or ok); end
+end
+
+-- Whether that is what write() has stored under that key
+local function is_record(key, data)
+	local record = data.record;
+	if jid_host(record.room) ~= module.host or sha256(record.room, true) ~= key then return false; end
+	if relay_jid.unmirror(record.room) ~= record.master then return false; end
+	for nick in pairs(record.nicks) do
+		if type(nick) ~= "string" then return false; end
+	end
+	return true;
 end
 
 local function read()
@@ -48,9 +62,9 @@ local function read()
 	if not each then return records; end -- a storage that keeps nothing
 	for key in each, state do keys[#keys + 1] = key; end
 	for _, key in ipairs(keys) do
-		local record = store:get(key, "record");
-		if record then
-			records[record.room], stored[record.room] = record, true;
+		local data = stores.read(module, "fmuc_mirrored", key, function (data) return is_record(key, data); end);
+		if data then
+			records[data.record.room], stored[data.record.room] = data.record, true;
 		end
 	end
 	return records;

@@ -17,6 +17,7 @@ local now = require "util.time".monotonic;
 local bandwidth = module:require "bandwidth";
 local journal = module:require "journal";
 local kicked = module:require "kicked";
+local room_data = module:require "room_data";
 local delivery = module:require "delivery";
 local hygiene = module:require "hygiene";
 
@@ -214,6 +215,7 @@ end
 
 -- revive(room): a room that comes back from storage, after a restart or because mod_muc had put it aside, brings its mirrored users along
 function links.revive(room)
+	room_data.check(room);
 	local saved = room._data.fmuc_links;
 	room._data.fmuc_links = nil;
 	for link_jid, nicks in pairs(saved or {}) do

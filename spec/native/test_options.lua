@@ -44,7 +44,7 @@ function TestOptions.test_number()
 	for _, value in ipairs { 0 / 0, 1 / 0, -1 / 0 } do
 		local ok, message = pcall(options.number, with(value), "name");
 		lu.assertFalse(ok);
-		lu.assertStrContains(message, "expected a number, got");
+		lu.assertStrContains(tostring(message), "expected a number, got");
 	end
 end
 

@@ -175,7 +175,8 @@ function outage.give_up(room)
 	parts.mirrored.evict_all(room, "333");
 end
 
-local function expire(room)
+-- expire(room): the grace period is over, and the admin's policy says what follows
+function outage.expire(room)
 	paced("expired\0" .. room.jid, "info", "The master of %s has been away for %g s", room.jid, grace_period);
 	if policy == "replica" then return outage.give_up(room); end
 	room.fmuc.line.expired, room.fmuc.line.must_join = true, true;
@@ -219,7 +220,7 @@ local function check_lost(room, line, time)
 	if room.fmuc.recipients:count() == 0 then
 		return start_afresh(room);
 	elseif line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
-		return expire(room);
+		return outage.expire(room);
 	elseif line.asked then
 		if not line.asked.check and time - line.asked.at >= answer_timeout then parts.probe.check(room); end
 		if time < line.asked.patience * (line.asked.in_doubt_since and doubtful_timeout or answer_timeout)

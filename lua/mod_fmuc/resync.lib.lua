@@ -236,10 +236,14 @@ function resync.is_answer(room, occupant_jid, id)
 end
 
 -- The master does not have the room, or its server does not have the master. It may be about to come back.
-local function on_absence(room)
+-- is_temporary: its server says so, and users may carry on alone
+local function on_absence(room, is_temporary)
 	local line = room.fmuc.line;
 	line.absent_since = line.absent_since or now();
-	if now() - line.absent_since >= parts.outage.grace_period then return parts.outage.give_up(room); end
+	if now() - line.absent_since >= parts.outage.grace_period and not line.expired then
+		if is_temporary then parts.outage.expire(room); else parts.outage.give_up(room); end
+		if not line.expired then return; end
+	end
 	line.must_join = true;
 	parts.outage.retry(room);
 end
@@ -271,7 +275,7 @@ end
 function resync.refused(room, stanza)
 	local type, condition = stanza:get_error();
 	if condition == "item-not-found" or type == "wait" and room.fmuc.line.asked.kind == "join" then
-		return on_absence(room);
+		return on_absence(room, type == "wait");
 	elseif condition == "gone" then
 		parts.outbox.fail_all(room.jid);
 		local err = unavailable.follow(st.clone(stanza:get_child("error")), room.fmuc.master);

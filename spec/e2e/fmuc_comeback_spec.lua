@@ -115,6 +115,7 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		f.link:stall();
 		say(f.kev, mirror_room, "ok", "second");
 		f.link:expect(f.remote, { "message", id = "second" });
+		assert.is_true(outages.unacknowledged(f) >= 1); -- (F1)
 		f.link:cut();
 		f.link:expect_broken();
 		f.link:restore();

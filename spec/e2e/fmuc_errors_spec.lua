@@ -119,6 +119,29 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		assert_in_step(f);
 	end));
 
+	for _, policy in ipairs { "replica", "autonomous" } do
+		it("waits for a master whose server says that it is not there for the moment, policy " .. policy .. " (G1 G4 G26)", bed.scenario(function (s)
+			local f = meet_fake(s, versions, ("%s\tfmuc_grace_period = 4; fmuc_outage_policy = %q\n"):format(federation.believing_config, policy));
+			f.link:cut();
+			f.link:expect_broken();
+			f.fake:close(); -- its server answers for it from now on
+			f.link:restore();
+			f.link:expect(f.talk, { "presence", type = "error" }, 20);
+			f.kev:expect_none({ "presence" }, 0.5);
+			if policy == "replica" then
+				f.kev:expect({ "presence", type = "unavailable", from = mirror .. "/Kev", has = federation.muc_user .. "/status" }, 20);
+				return;
+			end
+			s:wait_until(function ()
+				return f.remote:eval(([[
+					return prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.expired == true;
+				]]):format(mirror));
+			end, 20, "end of the grace period");
+			say(f.kev, mirror, "alone");
+			f.bob:expect { "message", body = "alone" };
+		end));
+	end
+
 	it("hands on what the master says of a picture or a private message, whatever the condition (G12 G13 G26)", bed.scenario(function (s)
 		local f = fake_master.new(s, versions);
 		f.bob = f.remote:client("bob@remote.example.com/Gajim");
@@ -183,12 +206,12 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		node:eval [[
 			local st = require "util.stanza";
 			prosody.hosts["talk.example.com"].modules.muc.module:hook("iq-get/bare/http://jabber.org/protocol/disco#info:query", function (event)
-				event.origin.send(st.error_reply(event.stanza, "wait", "resource-constraint", "Not now"));
+				event.origin.send(st.error_reply(event.stanza, "wait", "resource-constraint"));
 				return true;
 			end, 1000);
 		]];
 		f.kev:send(("<iq type='get' id='i1' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(federation.mirror_room));
-		assert.same({ "wait", "resource-constraint", "Not now" }, { f.kev:expect({ "iq", type = "error", id = "i1" }):get_error() });
+		assert.same({ "wait", "resource-constraint" }, { f.kev:expect({ "iq", type = "error", id = "i1" }):get_error() });
 		federation.open_room(f, federation.master_room);
 		f.kev:send(join(federation.mirror_room, "Kev"));
 		local refused = f.kev:expect { "presence", type = "error", from = federation.mirror_room .. "/Kev" };

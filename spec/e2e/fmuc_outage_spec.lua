@@ -92,6 +92,8 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		say(f.curtis, master_room, "unheard");
 		s:wait_until(function () return phase(f) ~= "live"; end, 10, "outage");
 		say(f.bob, mirror_room, "kept");
+		local up, down = outages.unacknowledged(f);
+		assert.is_true(up >= 1 and down >= 1); -- (F1)
 		f.link:cut(); -- what was in it is gone
 		f.link:restore();
 		wait_until_live(s, f);
@@ -108,6 +110,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 			client:send(("<presence to='%s/%s'><show>away</show></presence>"):format(mirror_room, nick));
 			f.link:expect(f.remote, { "presence", to = master_room .. "/" .. nick, where = is_away });
 		end
+		assert.is_true(outages.unacknowledged(f) >= 2); -- (F1)
 		f.link:cut(); -- what was in it is gone
 		f.link:restore();
 		for _, nick in ipairs { "Kev", "Bob" } do
@@ -256,6 +259,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 		f.link:stall();
 		say(f.curtis, master_room, "missed");
 		f.link:expect(f.talk, { "message", body = "missed" });
+		assert.is_true(select(2, outages.unacknowledged(f)) >= 1); -- (F1)
 		f.link:cut(); -- what was on its way is lost
 		f.link:delay(1);
 		f.link:rate(800); -- a connection, and then who is in the room, take ten seconds each

@@ -26,13 +26,13 @@ local function meet(s, versions, resend, more)
 	return f;
 end
 
-local function wait_until_unacknowledged(s, node, from, to, count)
-	s:wait_until(function () return node:unacknowledged(from, to) >= count; end, 5, "unacknowledged stanzas");
-end
-
 -- up(s, f, count), down(s, f, count): so many stanzas from the mirror, or to it, are on their way and not acknowledged
-local function up(s, f, count) wait_until_unacknowledged(s, f.remote, mirror_host, master_host, count); end
-local function down(s, f, count) wait_until_unacknowledged(s, f.talk, master_host, mirror_host, count); end
+local function up(s, f, count)
+	s:wait_until(function () return f.remote:unacknowledged(mirror_host, master_host) >= count; end, 5, "unacknowledged stanzas");
+end
+local function down(s, f, count)
+	s:wait_until(function () return f.talk:unacknowledged(master_host, mirror_host) >= count; end, 5, "unacknowledged stanzas");
+end
 
 -- From now on the streams to that host are read, and nothing is acknowledged
 local function lose_acknowledgements(node, host)

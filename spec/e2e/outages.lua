@@ -43,6 +43,12 @@ function outages.said(client)
 	return list;
 end
 
+-- unacknowledged(f) -> how many stanzas from the mirror to the master are sent and not acknowledged, and how many the other way
+function outages.unacknowledged(f)
+	local mirror, master = "mirror.remote.example.com", "talk.example.com";
+	return f.remote:unacknowledged(mirror, master), f.talk:unacknowledged(master, mirror);
+end
+
 -- is_away(presence) -> boolean, for patterns
 function outages.is_away(presence)
 	return presence:get_child_text("show") == "away";

@@ -9,7 +9,7 @@ local jid_host = require "util.jid".host;
 local relay_jid = require "prosody_relay.jid";
 local sha256 = require "util.hashes".sha256;
 
-local xmlns_delay = "urn:xmpp:delay";
+local xmlns_delay, xmlns_sid = "urn:xmpp:delay", "urn:xmpp:sid:0";
 
 -- A broken stream leaves at most some hundred stanzas unacknowledged (smacks_max_queue_size of the other server)
 local arrived = cache.new(1000);
@@ -17,7 +17,9 @@ local arrived = cache.new(1000);
 local function key_of(stanza)
 	local id, body = stanza.attr.id, stanza:get_child_text("body");
 	if not id and not body then return nil; end
-	return sha256(table.concat({ stanza.attr.type or "", stanza.attr.from, stanza.attr.to, id or "", body or "" }, "\0"));
+	local parts = { stanza.attr.type or "", stanza.attr.from, stanza.attr.to, id or "", body or "" };
+	for stanza_id in stanza:childtags("stanza-id", xmlns_sid) do parts[#parts + 1] = stanza_id.attr.id; end
+	return sha256(table.concat(parts, "\0"));
 end
 
 local function was_sent_again(stanza)

@@ -8,10 +8,13 @@ local own_rooms = {};
 
 -- refuse(muc): mod_muc (its environment) makes no room for who joins. The hook is mod_muc's, so that it holds as long as mod_muc is loaded.
 function own_rooms.refuse(muc)
+	local host = module.host;
 	if rawget(muc, "fmuc_refuses_rooms") then return; end -- an earlier instance has hooked it
 	rawset(muc, "fmuc_refuses_rooms", true);
 	muc.module:hook("muc-room-pre-create", function (event)
-		event.origin.send(st.error_reply(event.stanza, "wait", "service-unavailable", "This mirror is not in service at present"));
+		local is_in_service = prosody.hosts[host].modules.fmuc ~= nil;
+		event.origin.send(is_in_service and st.error_reply(event.stanza, "cancel", "not-allowed", "A mirror has no rooms of its own")
+			or st.error_reply(event.stanza, "wait", "service-unavailable", "This mirror is not in service at present"));
 		return true;
 	end, 2); -- before mod_muc sets one up
 end

@@ -29,6 +29,7 @@ build = {
 			["mod_fmuc.crossing"] = "lua/mod_fmuc/crossing.lib.lua",
 			["mod_fmuc.delivery"] = "lua/mod_fmuc/delivery.lib.lua",
 			["mod_fmuc.hygiene"] = "lua/mod_fmuc/hygiene.lib.lua",
+			["mod_fmuc.early_queries"] = "lua/mod_fmuc/early_queries.lib.lua",
 			["mod_fmuc.former"] = "lua/mod_fmuc/former.lib.lua",
 			["mod_fmuc.from_master"] = "lua/mod_fmuc/from_master.lib.lua",
 			["mod_fmuc.gate"] = "lua/mod_fmuc/gate.lib.lua",

@@ -110,7 +110,7 @@ end
 local function handle_outbound(event)
 	local stanza = event.stanza;
 	if stanza.name ~= "presence" or stanza.attr.to:match("^[^/]*") ~= relay_jid.unmirror(jid_bare(stanza.attr.from)) then return; end
-	if stanza.attr.type ~= nil then return; end
+	if stanza.attr.type ~= nil and stanza.attr.type ~= "unavailable" then return; end
 	bandwidth.strip_presence(stanza);
 	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
 	if fmuc then fmuc.attr.bandwidth = level; end

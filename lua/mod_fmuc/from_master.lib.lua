@@ -38,10 +38,14 @@ function from_master.new_join_id()
 	return join_id_prefix .. new_id();
 end
 
+local function is_join_id(id)
+	return id ~= nil and id:sub(1, #join_id_prefix) == join_id_prefix;
+end
+
 -- Whether an available presence is the answer to the join that waits for that nick. It may as well answer an earlier join that the user
 -- took back, or show somebody who was faster. A master that does not reflect ids, which nobody has to, leaves no choice.
 local function is_answer(state, record, id)
-	if id and id:sub(1, #join_id_prefix) == join_id_prefix then state.reflects_ids = true; end
+	if is_join_id(id) then state.reflects_ids = true; end
 	return record and (record.accepted or id == record.id or not state.reflects_ids);
 end
 
@@ -126,7 +130,7 @@ local function handle_available(room, occupant_jid, copy, id, mark)
 	-- after an outage the master may say what is known here already
 	if not (known and equivalent(known, copy)) then
 		mirrored.set_occupant(room, occupant_jid, copy, sessions);
-		mirrored.show(room, occupant_jid, copy, sessions);
+		mirrored.show(room, occupant_jid, copy, sessions, not is_join_id(id) and id or nil);
 	end
 	if rejoined then resync.continue(room); end
 end

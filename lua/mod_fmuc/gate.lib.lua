@@ -133,6 +133,14 @@ module:hook("presence/full", function (event)
 	return true;
 end, first);
 
+-- holds(room_jid, user) -> whether that session waits here
+function gate.holds(room_jid, user)
+	for _, join in ipairs(held[room_jid] or {}) do
+		if join.attr.from == user then return true; end
+	end
+	return false;
+end
+
 -- close(): nobody waits any longer
 function gate.close()
 	local everybody = held;

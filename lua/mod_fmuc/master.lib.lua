@@ -83,10 +83,9 @@ local function direct_join(stanza, fmuc, real_jid)
 	return join:up();
 end
 
--- M1: a mirror of a room has its name, so that a service has one mirror of each, and no account is taken for one
+-- M1: a mirror of a room has its name, in the one form that there is, so that a service has one mirror of each, and no account is taken for one
 local function is_mirror_of(link_jid, room_jid)
-	local node = jid_node(link_jid);
-	return node ~= nil and jid_prep(relay_jid.unescape(node)) == room_jid;
+	return relay_jid.unmirror(link_jid) == room_jid;
 end
 
 local function handle_join(event, fmuc)
@@ -170,7 +169,8 @@ end
 module:hook("muc-occupant-pre-join", function (event)
 	local state = event.room.fmuc;
 	if state and state.joining and event.occupant.nick ~= state.joining then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "not-acceptable", "You must join with your registered nickname"));
+		event.origin.send(st.error_reply(event.stanza, "cancel", "not-acceptable",
+			"You must join with your registered nickname, " .. jid_resource(event.occupant.nick)));
 		return true;
 	end
 end, -1000); -- after every other handler has had its chance to change the nick

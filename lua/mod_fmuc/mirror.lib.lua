@@ -27,6 +27,9 @@ local no_nick_changes = "Nicknames cannot be changed through a mirror";
 local join_timeout = module:require "settings".join_timeout;
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
+if module:get_option_boolean("muc_occupant_id", false) then
+	module:log("info", "muc_occupant_id has no effect on a mirror, which shows the identifiers of the master");
+end
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 module:require "own_rooms".refuse(muc); -- before anything here can fail
@@ -46,13 +49,16 @@ local function take_join(room, occupant_jid, is_refused)
 	return joins:remove(occupant_jid);
 end
 
-local function send_part(room_jid, nick)
+-- status: the user's last words (<status/>), or nil
+local function send_part(room_jid, nick, status)
 	local room = mirrored.get(room_jid);
 	if room and outage.is_out(room) then
 		room.fmuc.line.parted[nick] = true;
 		return;
 	end
-	mirrored.send(room_jid, st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick })); -- M12
+	local part = st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick });
+	if status then part:add_child(status); end
+	mirrored.send(room_jid, part); -- M12
 end
 
 -- A presence of a local user as the master gets it (M4, M16). record: of the join that it is
@@ -116,7 +122,7 @@ local function nick_owner(room, record, occupant_jid)
 	return record and jid_bare((next(record.joins)));
 end
 
--- Whether that session waits to be let in already, with another nick
+-- Whether that session waits to be let in already, with another nick than that of the occupant JID (nil: any)
 local function waits_elsewhere(room, occupant_jid, user)
 	for other_jid, record in pairs(room and room.fmuc and room.fmuc.waiting or {}) do
 		if other_jid ~= occupant_jid and record.joins[user] then return true; end
@@ -281,11 +287,14 @@ module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
 module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return jid == relay_jid.unmirror(room_jid); end };
-module:require "room_iq" { avatar = avatar; mirrored = mirrored; room_info = room_info };
+local early_queries = module:require "early_queries" {
+	is_joining = function (room_jid, user) return gate.holds(room_jid, user) or waits_elsewhere(mirrored.get(room_jid), nil, user); end;
+};
+module:require "room_iq" { archive = archive; avatar = avatar; early_queries = early_queries; mirrored = mirrored; room_info = room_info };
 
 function module.save()
 	return { rooms = mirrored.save(); joins = joins:save(); outbox = outbox.save(); former = former.save(); requests = requests.save();
-		private = private.save(); gate = gate.save() };
+		private = private.save(); gate = gate.save(); early_queries = early_queries.save() };
 end
 
 local function close()

@@ -98,23 +98,34 @@ local function self_presence(presence, self_x)
 	return copy;
 end
 
--- show(room, occupant_jid, presence, sessions): to all local users; to the occupant's own sessions (list of JIDs) with status 110
-function mirrored.show(room, occupant_jid, presence, sessions)
+-- To one session of the subject, which may know its own real JID and is told to which of its presences this belongs, as by mod_muc
+local function route_to_self(room, own, jid, id)
+	local item = own:get_child("x", xmlns_muc_user):get_child("item");
+	if item then item.attr.jid = jid; end
+	own.attr.to, own.attr.id = jid, id;
+	room:route_stanza(own);
+end
+
+-- show(room, occupant_jid, presence, sessions, [id]): to all local users; to the occupant's own sessions (list of JIDs) with status 110, and
+-- with that id of the session's presence
+function mirrored.show(room, occupant_jid, presence, sessions, id)
 	delivery.to_all(room, presence, occupant_jid);
 	if #sessions == 0 then return; end
 	local own = self_presence(presence);
-	for _, jid in ipairs(sessions) do
-		own.attr.to = jid;
-		room:route_stanza(own);
-	end
+	for _, jid in ipairs(sessions) do route_to_self(room, own, jid, id); end
+end
+
+-- The <status/> with which a user has left, or nil
+local function last_words(occupant)
+	local last = occupant:get_presence();
+	return last and last.attr.type == "unavailable" and last:get_child("status") or nil;
 end
 
 -- The end of an occupant on this side, when the master did not word it
 local function unavailable_presence(room, occupant, base_x)
 	local state = room.fmuc;
 	local presence = st.presence({ type = "unavailable"; from = occupant.nick });
-	local last = occupant:get_presence();
-	local status = last and last.attr.type == "unavailable" and last:get_child("status");
+	local status = last_words(occupant);
 	if status then presence:add_child(status); end
 	local copy = state.copies[occupant.nick];
 	local affiliation = copy and copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation");
@@ -136,12 +147,9 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	for jid, presence in occupant:each_session() do
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
 			-- one of several sessions leaves, which nobody else needs to know
-			local left = self_presence(unavailable_presence(room, occupant, base_x));
-			left.attr.to = jid;
-			return room:route_stanza(left);
+			return route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
 		end
-		own.attr.to = jid;
-		room:route_stanza(own);
+		route_to_self(room, own, jid, presence.attr.type == own.attr.type and presence.attr.id or nil);
 	end
 	delivery.to_all(room, copy, occupant.nick);
 end
@@ -220,7 +228,7 @@ module:hook("muc-occupant-left", function (event)
 	state.copies[event.nick] = nil;
 	local line = state.line;
 	line.presences[event.nick], line.changed[event.nick], line.unconfirmed[event.nick] = nil, nil, nil;
-	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick)); end
+	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
 end);
 
 -- before mod_muc's -1, which destroys a room without any occupants, somebody who waits for it or not
@@ -283,7 +291,7 @@ function mirrored.release()
 	end
 end
 
--- shared: muc (environment of mod_muc), send_part(room_jid, nick), saved (of save(), or nil), parts (the
+-- shared: muc (environment of mod_muc), send_part(room_jid, nick, [status]), saved (of save(), or nil), parts (the
 -- mirror's parts by name, filled before anything happens)
 return function (shared)
 	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;

@@ -10,7 +10,7 @@ local refusal = {};
 
 -- pass_on(join, error_element): the answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
 function refusal.pass_on(join, error_element)
-	module:fire_event("fmuc-join-refused", { error = error_element });
+	module:fire_event("fmuc-join-refused", { error = error_element; join = join });
 	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
 		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
 end

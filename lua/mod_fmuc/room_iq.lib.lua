@@ -9,7 +9,7 @@ local st = require "util.stanza";
 -- ahead of mod_muc's -2 and mod_muc_mam's 0
 local before_muc = 1;
 
-local avatar, mirrored, room_info;
+local archive, avatar, early_queries, mirrored, room_info;
 
 local function refuse(stanza, ...)
 	module:send(st.error_reply(stanza, ...));
@@ -82,11 +82,13 @@ end
 module:hook("iq-set/bare/urn:xmpp:mam:2:query", function (event)
 	local stanza = event.stanza;
 	local room = mirrored.get(stanza.attr.to);
-	if not room or room:get_occupant_jid(stanza.attr.from) then return; end
-	return refuse(stanza, "auth", "forbidden");
+	if room and room:get_occupant_jid(stanza.attr.from) or not archive.is_on() then return; end
+	if early_queries.hold(stanza) then return true; end
+	return room and refuse(stanza, "auth", "forbidden") or nil;
 end, before_muc);
 
--- shared: avatar, mirrored, room_info
+-- shared: archive, avatar, early_queries, mirrored, room_info
 return function (shared)
-	avatar, mirrored, room_info = shared.avatar, shared.mirrored, shared.room_info;
+	archive, avatar, early_queries = shared.archive, shared.avatar, shared.early_queries;
+	mirrored, room_info = shared.mirrored, shared.room_info;
 end;

@@ -3,7 +3,6 @@
 -- answer only when the join has ended: the query waits for that, and is refused where the user does not come in.
 
 local jid_bare = require "util.jid".bare;
-local options = require "prosody_relay.options";
 local pending = require "prosody_relay.pending";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
@@ -11,7 +10,7 @@ local st = require "util.stanza";
 -- Of all users, of one user; a query is longer only if somebody wants it to be
 local max_held, max_held_of_user, max_bytes = 200, 5, 2048;
 -- After the longest time that a join may take
-local deadline = options.number(module, "fmuc_join_timeout", 30, 1) + 5;
+local deadline = module:require "settings".join_timeout + 5;
 
 local query_event = "iq-set/bare/urn:xmpp:mam:2:query";
 

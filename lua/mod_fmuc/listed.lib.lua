@@ -3,13 +3,12 @@
 -- One that knows no mirrors, or not the room, may be silent about a join (Openfire is). Its description of the room says what is wrong, if
 -- it does not answer the join. Servers answer in order: when a ping that was sent after the join has been answered, the join will not be.
 
-local options = require "prosody_relay.options";
 local st = require "util.stanza";
 
 local policy = module:require "policy";
 local unavailable = module:require "unavailable";
 
-local deadline = options.number(module, "fmuc_join_timeout", 30, 1);
+local deadline = module:require "settings".join_timeout;
 
 local mirrored, requests, room_info, refuse_join;
 

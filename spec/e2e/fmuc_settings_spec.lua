@@ -165,7 +165,9 @@ describe("fmuc settings, Prosody " .. version, function ()
 		assert.same({ "wait", "service-unavailable" }, { (refused:get_error()), error_condition(refused) });
 		-- as mod_muc did before
 		f.remote:eval(([[
-			local room = prosody.hosts[%q].modules.muc.create_room(%q);
+			local muc = prosody.hosts[%q].modules.muc;
+			local room = muc.new_room(%q);
+			muc.track_room(room);
 			room:set_persistent(true);
 			room:set_password("secret");
 		]]):format(host, mirror_room));

@@ -186,7 +186,7 @@ local function handle_undeliverable(room_jid, room, event)
 	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
 	if room and outage.is_out(room) then return; end
 	local echo = outbox.take_echo(stanza.attr.to, stanza, "by-id");
-	if echo then tell_sender(room_jid, room, whose_error.explained(event), echo); end
+	if echo and not echo.shown then tell_sender(room_jid, room, whose_error.explained(event), echo); end
 end
 
 local function handle_in_room(room, stanza)

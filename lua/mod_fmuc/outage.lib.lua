@@ -35,8 +35,8 @@ local answer_timeout = settings.join_timeout;
 local silence = 5 * grace_period;
 -- for the answer to a question that may have been lost with a connection
 local doubtful_timeout = math.min(answer_timeout, 8);
--- within the grace period the master is asked often enough
-local max_backoff = math.min(60, grace_period / 2);
+-- within the grace period the master is asked often enough, the last time shortly before its end
+local max_backoff = math.min(60, grace_period / 4);
 -- more than that is left to the resync
 local max_held = 300;
 

@@ -61,14 +61,15 @@ end
 
 -- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
 -- whether it did: the mirror has the grace period to come back. Else it is the mirror's word, or that of its server (G2): the mirror does
--- not know this room, or is not there; it has the grace period too if the error is of type wait.
+-- not know this room, or is not there. It has the grace period too if its server says that it is not there for the moment.
 function watch.failed(room, link, event)
 	local stanza = event.stanza;
 	local type, condition = stanza:get_error();
-	local is_undeliverable = origin.is_undeliverable(event);
-	if not is_undeliverable and stanza.name == "message" and not delivery_failures[condition] then return; end
-	if is_undeliverable or type == "wait" then return set_down(room.jid, link.jid, link.line, condition or "error"); end
-	drop(room, link, stanza);
+	if origin.is_undeliverable(event) or type == "wait" and delivery_failures[condition] then
+		set_down(room.jid, link.jid, link.line, condition or "error");
+	elseif stanza.name == "presence" or delivery_failures[condition] then
+		drop(room, link, stanza);
+	end
 end
 
 -- heard(link): a stanza of the mirror has come

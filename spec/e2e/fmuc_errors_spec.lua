@@ -191,7 +191,15 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		fake:expect { "message", body = "still there" };
 		f.curtis:sync();
 		f.curtis:expect_none({ "presence", type = "unavailable" }, 0);
-		-- its server says that it is not there
+		-- its server says that it is not there for the moment, and then that it is not there
+		say(f.curtis, federation.master_room, "away?");
+		fake:send(st.error_reply(fake:expect { "message", body = "away?" }, "wait", "remote-server-timeout"));
+		fake:expect { "presence", type = "error", from = federation.master_room }; -- which asks it to come back
+		f.curtis:sync();
+		f.curtis:expect_none({ "presence", type = "unavailable" }, 0);
+		fake:send(st.presence({ from = federation.mirror_room; to = federation.master_room .. "/Kev" })
+			:tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = "kev@remote.example.com/Swift" }));
+		fake:expect { "message", has = "subject" };
 		say(f.curtis, federation.master_room, "gone?");
 		fake:send(st.error_reply(fake:expect { "message", body = "gone?" }, "cancel", "remote-server-not-found"));
 		f.curtis:expect { "presence", type = "unavailable", from = federation.master_room .. "/Kev" };

@@ -272,9 +272,13 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 			client:send(("<message type='chat' id='c1' to='%s'><body>psst</body></message>"):format(to));
 			client:send(("<iq type='get' id='i1' to='%s'><vCard xmlns='vcard-temp'/></iq>"):format(to));
 		end
-		up(s, f, 2);
+		f.kev:send(([[<message id='v1' to='%s'><x xmlns='jabber:x:data' type='submit'>
+			<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#request</value></field><field var='muc#role'><value>participant</value></field>
+		</x></message>]]):format(mirror_room));
+		up(s, f, 3);
 		down(s, f, 2);
 		f.link:cut();
+		assert.equal("remote-server-timeout", error_condition(f.kev:expect { "message", type = "error", id = "v1", from = mirror_room }));
 		for client, to in pairs(asked) do
 			for name, id in pairs { message = "c1"; iq = "i1" } do
 				local returned = client:expect { name, type = "error", id = id, from = to };
@@ -287,6 +291,19 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 		wait_until_live(s, f);
 		settle(f);
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({}, said(client)); end
+	end));
+
+	it("says so when the question was lost whether the other takes private messages (G12, F1)", bed.scenario(function (s)
+		local f = meet(s, versions, false);
+		f.link:stall();
+		f.curtis:send(("<message type='chat' id='c1' to='%s/Kev'><body>psst</body></message>"):format(master_room));
+		down(s, f, 1);
+		f.link:cut();
+		local returned = f.curtis:expect { "message", type = "error", id = "c1", from = master_room .. "/Kev" };
+		assert.same({ "wait", "remote-server-timeout" }, { (returned:get_error()), error_condition(returned) });
+		f.link:restore();
+		wait_until_live(s, f);
+		settle(f);
 	end));
 
 	it("is not confused by answers that were not acknowledged (G7 G13, F1)", bed.scenario(function (s)

@@ -19,13 +19,27 @@ if not role then
 		.. "Component \"…\" \"muc\"; " .. module.host .. " is neither", 0);
 end
 
-module:require "settings";
+local require_file = module.require;
 
--- The files of the module, by the names they are required by
+-- The options, checked. A reload of mod_muc forces one of this module: the rooms of the running instance are gone, so that it cannot stay.
+-- A wrong option then leaves those that it had.
+local function read_settings()
+	local readable, settings = pcall(require_file, module, "settings");
+	if readable then return settings; end
+	local former = module.saved_state and module.saved_state.settings;
+	if not former then error(settings, 0); end
+	module:log("error", "%s; the module goes on with the options that it had", tostring(settings));
+	return former;
+end
+
+local settings = read_settings();
+
+-- The files of the module, by the names they are required by. The options are read once.
 local files = {};
 rawset(module, "require", function (self, name)
+	if name == "settings" then return settings; end
 	files[name] = true;
-	return getmetatable(module).__index.require(self, name);
+	return require_file(self, name);
 end);
 
 -- Prosody forgets a module that failed to load, but not its hooks, timers and items
@@ -43,13 +57,18 @@ if not loads then
 	error(err, 0);
 end
 
-local save = module.save;
+local save, modules = module.save, prosody.hosts[module.host].modules;
+local muc = modules.muc;
 
 -- Raises where the next instance would fail to load: then Prosody keeps this one.
 function module.save()
-	module:require "settings";
-	for name in pairs(files) do
-		assert(modulemanager.loader:load_code_ext(module.name, name, "lib.lua", {}));
+	if modules.muc == muc then
+		require_file(module, "settings");
+		for name in pairs(files) do
+			assert(modulemanager.loader:load_code_ext(module.name, name, "lib.lua", {}));
+		end
 	end
-	return save();
+	local saved = save();
+	saved.settings = settings;
+	return saved;
 end

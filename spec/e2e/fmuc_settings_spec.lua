@@ -98,6 +98,18 @@ describe("fmuc settings, Prosody " .. version, function ()
 		end
 	end));
 
+	it("goes on with the options it had when mod_muc is reloaded, which takes the rooms along (F23)", bed.scenario(function (s)
+		local f = federation.meet(s, { master = version; mirror = version });
+		for role, config in pairs { mirror = federation.mirror_config; master = federation.master_config } do
+			local node = role == "mirror" and f.remote or f.talk;
+			node:allow_log("Option 'fmuc_grace_period': expected");
+			node:reload_config(config .. "\tfmuc_grace_period = \"sixty\"\n");
+			node:reload("muc", role == "mirror" and "mirror.remote.example.com" or "talk.example.com");
+			node:expect_log("goes on with the options that it had");
+			is_in_step(f, role);
+		end
+	end));
+
 	it("keeps the running instance when a reload finds a file that does not load (F23)", bed.scenario(function (s)
 		local f = federation.meet(s, { master = version; mirror = version });
 		for node, host in pairs { [f.remote] = "mirror.remote.example.com"; [f.talk] = "talk.example.com" } do

@@ -11,8 +11,10 @@ local sha256 = require "util.hashes".sha256;
 
 local xmlns_delay, xmlns_sid = "urn:xmpp:delay", "urn:xmpp:sid:0";
 
--- A broken stream leaves at most some hundred stanzas unacknowledged (smacks_max_queue_size of the other server)
-local arrived = cache.new(1000);
+-- A broken stream leaves at most so many stanzas unacknowledged (smacks_max_queue_size of the other server, by default)
+local max_of_peer, max_peers = 500, 50;
+
+local peers = cache.new(max_peers); -- host -> cache of the keys of what has arrived from there; no peer makes the others' be forgotten
 
 local function key_of(stanza)
 	local id, body = stanza.attr.id, stanza:get_child_text("body");
@@ -40,6 +42,9 @@ local function handle_message(event)
 	if stanza.attr.type == "error" or not crosses_a_link(stanza) then return; end
 	local key = key_of(stanza);
 	if not key then return; end
+	local host = jid_host(stanza.attr.from);
+	local arrived = peers:get(host) or cache.new(max_of_peer);
+	peers:set(host, arrived);
 	if arrived:get(key) and was_sent_again(stanza) then return true; end
 	arrived:set(key, true);
 end

@@ -3,7 +3,7 @@
 -- (smacks_s2s_resend), though it had arrived. Such a message says so, by a <delay/> from the domain that sends it; the second one is
 -- dropped here, before anybody counts or shows it. Both roles.
 
-local cache = require "util.cache";
+local fair_cache = require "prosody_relay.fair_cache";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local relay_jid = require "prosody_relay.jid";
@@ -11,10 +11,8 @@ local sha256 = require "util.hashes".sha256;
 
 local xmlns_delay, xmlns_sid = "urn:xmpp:delay", "urn:xmpp:sid:0";
 
--- A broken stream leaves at most so many stanzas unacknowledged (smacks_max_queue_size of the other server, by default)
-local max_of_peer, max_peers = 500, 50;
-
-local peers = cache.new(max_peers); -- host -> cache of the keys of what has arrived from there; no peer makes the others' be forgotten
+-- Keys of what has arrived. A broken stream leaves at most some hundred stanzas unacknowledged (smacks_max_queue_size of the other server).
+local arrived = fair_cache.new(2000);
 
 local function key_of(stanza)
 	local id, body = stanza.attr.id, stanza:get_child_text("body");
@@ -42,11 +40,8 @@ local function handle_message(event)
 	if stanza.attr.type == "error" or not crosses_a_link(stanza) then return; end
 	local key = key_of(stanza);
 	if not key then return; end
-	local host = jid_host(stanza.attr.from);
-	local arrived = peers:get(host) or cache.new(max_of_peer);
-	peers:set(host, arrived);
 	if arrived:get(key) and was_sent_again(stanza) then return true; end
-	arrived:set(key, true);
+	arrived:set(key, stanza.attr.from, true);
 end
 
 module:hook("message/bare", handle_message, 50); -- before those who count and route; after traffic.lib.lua, which counts bytes

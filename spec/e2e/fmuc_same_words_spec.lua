@@ -139,6 +139,20 @@ describe(("fmuc and the same words, master %s, mirror %s"):format(versions.maste
 		assert.equal(2, count(f.kev, "one"));
 	end));
 
+	it("shows an alert that a broken stream sends again, though an earlier one said the same (F14 F1)", bed.scenario(function (s)
+		local f = fake.new(s, versions);
+		fake.admit(f, f.kev, "Kev", nil, { xmlns_fmuc, xmlns_sid });
+		local function sent_again(id) -- as by mod_smacks of the master's server
+			return stamped(fake.message("Alice", "disk full", "alert"), id):tag("delay", { xmlns = "urn:xmpp:delay"; from = "fake.example.com";
+				stamp = require "util.datetime".datetime() }):up();
+		end
+		f.fake:send(stamped(fake.message("Alice", "disk full", "alert"), "i1"));
+		for _, id in ipairs { "i1", "i2", "i2" } do f.fake:send(sent_again(id)); end
+		f.fake:send(fake.message("Alice", "over"));
+		f.kev:expect { "message", body = "over" };
+		assert.equal(2, count(f.kev, "disk full"));
+	end));
+
 	it("knows what it fired and forgot by words where the master chose the id, each once (F14 M21)", bed.scenario(function (s)
 		local f = fake.new(s, versions, federation.believing_config .. "\tfmuc_nomirror = true; fmuc_grace_period = 20\n");
 		fake.admit(f, f.kev, "Kev", nil, { xmlns_fmuc, xmlns_sid });

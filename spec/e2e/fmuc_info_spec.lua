@@ -140,11 +140,9 @@ describe(("fmuc room information, %s mirror and %s master"):format(versions.mirr
 	it("answers items and pings here (G13)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		local other = "other\\40talk.example.com@mirror.remote.example.com"; -- nobody is there
-		for _, room in ipairs { mirror_room, other } do
-			local items = answer(f.kev, ask(f.kev, room, ("<query xmlns='%s'/>"):format(xmlns_items)));
-			assert.equal("result", items.attr.type);
-			assert.equal(0, #items:get_child("query", xmlns_items).tags);
-		end
+		local items = answer(f.kev, ask(f.kev, mirror_room, ("<query xmlns='%s'/>"):format(xmlns_items)));
+		assert.equal("result", items.attr.type);
+		assert.equal(0, #items:get_child("query", xmlns_items).tags);
 		assert.equal("result", answer(f.kev, ask(f.kev, mirror_room, "<ping xmlns='urn:xmpp:ping'/>")).attr.type);
 		assert.same({}, f.link:sent(f.remote));
 		assert.equal("item-not-found", error_condition(answer(f.kev, ask(f.kev, other, "<ping xmlns='urn:xmpp:ping'/>"))));

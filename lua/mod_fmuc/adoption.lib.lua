@@ -7,7 +7,8 @@
 -- whatever the archive has, and nothing has to be looked up. Any other message gets an id of the room, and what refers to it by the
 -- mirror's id is lost here.
 --
--- link.line.ids = { prefix, last }. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/> (our extension).
+-- link.line.ids = { prefix, last }. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/>, with the prefix
+-- that it knows (our extension).
 
 local delivery = module:require "delivery";
 local archive = module:require "archive";
@@ -24,10 +25,11 @@ local function is_possible(room)
 	return archive.may_choose_ids() and archive.is_on(room);
 end
 
--- offer(room, link) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over
-function adoption.offer(room, link)
+-- offer(room, link, known) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over. known: the prefix that the
+-- mirror has, if any: one that has been restarted has lost its numbers, and begins with another prefix
+function adoption.offer(room, link, known)
 	if not is_possible(room) then return nil; end
-	link.line.ids = link.line.ids or { prefix = new_id(); last = 0 };
+	if not link.line.ids or link.line.ids.prefix ~= known then link.line.ids = { prefix = new_id(); last = 0 }; end
 	return st.presence({ from = room.jid }):tag("fmuc", { xmlns = xmlns_fmuc; ids = link.line.ids.prefix }):up();
 end
 

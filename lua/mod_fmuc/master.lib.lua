@@ -145,7 +145,7 @@ local function handle_join(event, fmuc)
 	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
 	local dumping = newcomer or wants_all or held ~= nil and not history;
-	local ids = fmuc.attr.ids and adoption.offer(room, link);
+	local ids = fmuc.attr.ids and adoption.offer(room, link, fmuc.attr.ids);
 	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
 	local join = direct_join(stanza, fmuc, real_jid);
 	local for_user = origin_for(origin, room_jid, user_on_mirror);

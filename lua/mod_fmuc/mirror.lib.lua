@@ -44,7 +44,7 @@ local joins;
 local function take_join(room, occupant_jid, is_refused)
 	if room then -- or an admin has destroyed it
 		room.fmuc.waiting[occupant_jid] = nil;
-		if is_refused then room.fmuc.line.presences[occupant_jid] = nil; end
+		if is_refused then room.fmuc.line.presences[occupant_jid], room.fmuc.line.asks_for_ids = nil, nil; end
 	end
 	return joins:remove(occupant_jid);
 end
@@ -70,7 +70,8 @@ local function send_presence(room, stanza, fmuc_from, record)
 	line.presences[occupant_jid] = st.clone(copy);
 	if not fmuc_from then return changes.send(room, occupant_jid, copy); end
 	copy.attr.id = record.id;
-	local ids_wanted = not line.ids and policy.is_nomirror(room.fmuc.master) and "" or nil; -- see ids.lib.lua
+	local ids_wanted = not line.ids and not line.asks_for_ids and policy.is_nomirror(room.fmuc.master) and "" or nil; -- see ids.lib.lua
+	line.asks_for_ids = line.asks_for_ids or ids_wanted;
 	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from; ids = ids_wanted });
 	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
 	if password then

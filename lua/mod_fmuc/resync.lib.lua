@@ -42,7 +42,8 @@ local function rejoin_presence(room, occupant_jid, history)
 	state.line.changed[occupant_jid] = nil;
 	presence.attr.from, presence.attr.to = room.jid, state.master .. "/" .. jid_resource(occupant_jid);
 	presence.attr.id = parts.from_master.new_join_id();
-	local ids_wanted = history.since and policy.is_nomirror(state.master) and "" or nil; -- the master may be another one since (ids.lib.lua)
+	local known = state.line.ids and state.line.ids.prefix or "";
+	local ids_wanted = history.since and policy.is_nomirror(state.master) and known or nil; -- the master may know it no more (ids.lib.lua)
 	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session; again = "true"; ids = ids_wanted });
 	presence:tag("history", history):up();
 	if state.line.password then presence:text_tag("password", state.line.password); end -- G22

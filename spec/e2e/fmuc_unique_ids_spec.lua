@@ -86,6 +86,25 @@ Component "liar.remote.example.com"
 		assert_unique(archive(f.curtis, master_room), 17);
 	end));
 
+	it("takes over the ids of a mirror that was restarted, over a narrow link too, with other numbers (F9 G9 G25)", bed.scenario(function (s)
+		local f = federation.meet(s, versions, { master = archiving_master;
+			mirror = archiving_mirror .. "\tfmuc_nomirror = true; fmuc_bandwidth = \"messages\"\n" });
+		local function id_of(client, text)
+			say(client, mirror_room, text);
+			local here = stanza_ids(client:expect { "message", body = text })[mirror_room];
+			assert.equal(here, stanza_ids(f.curtis:expect { "message", body = text })[master_room]);
+			return here;
+		end
+		id_of(f.kev, "one");
+		f.remote:kill();
+		f.remote:start();
+		local kev = f.remote:client("kev@remote.example.com/Swift");
+		federation.enter(kev, "Kev");
+		kev:expect({ "message", has = "subject" }, 20);
+		id_of(kev, "two");
+		assert_unique(archive(f.curtis, master_room), 2);
+	end));
+
 	it("gives messages ids of its own where the master repeats one, live and in the history (F9 G9)", bed.scenario(function (s)
 		local f = fake.new(s, versions, archiving_mirror);
 		local join = fake.ask(f, f.kev, "Kev", { xmlns_fmuc, xmlns_sid });

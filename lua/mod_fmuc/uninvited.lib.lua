@@ -44,12 +44,21 @@ local function is_occupant(jid, room_jid)
 	return room ~= nil and room ~= false and room:get_occupant_by_real_jid(jid) ~= nil;
 end
 
--- Whether a node says this: it speaks as an occupant of its own room, for the real JID in fmuc@from (section 2b of the requirements)
+-- What a node's room itself says: of changes of its occupants, and <left/> or <reject/>. A mirror of generation 1 speaks from its bare
+-- JID as well, when it joins: to an occupant.
+local function is_from_room(stanza, fmuc)
+	return not jid_resource(stanza.attr.to) or fmuc:get_child("left") ~= nil or fmuc:get_child("reject") ~= nil;
+end
+
+-- Whether a node says this: it speaks for an occupant of its own room, whose real JID is fmuc@from (section 2b of the requirements), or for
+-- the room
 local function is_from_node(stanza)
 	local from, fmuc = stanza.attr.from, stanza:get_child("fmuc", xmlns_fmuc);
-	if not fmuc or not fmuc.attr.from or not jid_node(from) or not jid_resource(from) or is_user_here(from) then return false; end
+	if not fmuc or not jid_node(from) or is_user_here(from) then return false; end
 	local room_jid = jid_bare(stanza.attr.to);
-	return not is_link(jid_bare(from), room_jid) and not is_occupant(from, room_jid);
+	if is_link(jid_bare(from), room_jid) then return false; end
+	if not jid_resource(from) then return is_from_room(stanza, fmuc); end
+	return fmuc.attr.from ~= nil and not is_occupant(from, room_jid);
 end
 
 -- From bare room to bare room, and not of type error: that is the one refusal which Openfire understands (O2)

@@ -23,6 +23,14 @@ local function romeo(stanza, to)
 	return stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = "romeo@remote.example.com/pc" }):up();
 end
 
+-- what the room itself tells
+local function of_room(stanza, to, child)
+	stanza.attr.from, stanza.attr.to = verona, to;
+	stanza:tag("fmuc", { xmlns = xmlns_fmuc; from = not child and verona or nil });
+	if child then stanza:text_tag(child, "", nil); end
+	return stanza:up();
+end
+
 local function item(stanza, role)
 	return stanza:tag("x", { xmlns = xmlns_muc_user }):tag("item", { affiliation = "none"; role = role or "participant" }):up():up();
 end
@@ -42,6 +50,11 @@ local function later_stanzas(room, other)
 		romeo(st.message({ type = "groupchat"; id = "n2" }):text_tag("body", "to the room"), room);
 		romeo(st.message({ type = "groupchat"; id = "n3" }):text_tag("subject", "a subject"), room);
 		romeo(st.message({ type = "chat"; id = "n4" }):text_tag("body", "private"), room .. "/" .. other);
+		of_room(item(st.presence(), "visitor"), room);
+		of_room(item(st.presence({ type = "unavailable" }), "none"), room);
+		of_room(st.message({ type = "groupchat"; id = "n5" }):text_tag("subject", "of the room"), room);
+		of_room(st.presence(), room, "left");
+		of_room(st.presence(), room .. "/" .. other, "reject");
 		romeo(item(st.presence({ type = "unavailable" }), "none"), occupant);
 		romeo(item(st.presence({ type = "unavailable" }), "none"), room .. "/" .. other);
 	};

@@ -24,6 +24,7 @@ build = {
 			["mod_delegation.config"] = "lua/mod_delegation/config.lib.lua",
 			["mod_delegation.configure"] = "lua/mod_delegation/configure.lib.lua",
 			["mod_delegation.consent"] = "lua/mod_delegation/consent.lib.lua",
+			["mod_delegation.display"] = "lua/mod_delegation/display.lib.lua",
 			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",
 			["mod_delegation.granted"] = "lua/mod_delegation/granted.lib.lua",
 			["mod_delegation.grants"] = "lua/mod_delegation/grants.lib.lua",

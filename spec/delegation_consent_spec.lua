@@ -5,6 +5,7 @@ local st = require "util.stanza";
 local parse = require "util.xml".parse;
 local config = dofile "lua/mod_delegation/config.lib.lua";
 local consent = dofile "lua/mod_delegation/consent.lib.lua";
+local display = dofile "lua/mod_delegation/display.lib.lua";
 local namespaces = dofile "lua/mod_delegation/namespaces.lib.lua";
 local challenges = dofile "lua/mod_delegation/challenges.lib.lua";
 local rates = dofile "lua/mod_delegation/rates.lib.lua";
@@ -43,7 +44,7 @@ describe("delegation's question to a user", function ()
 	local request = { user = "juliet", entity = "pubsub.montague.lit", namespaces = { "urn:x:a", "urn:x:b" }, secret = "s3cret", message_id = "m1" };
 
 	it("is a form as in the XEP, and kept out of archives (D33, C9)", function ()
-		local message = consent.ask("capulet.lit", request, namespaces.label, false);
+		local message = consent.ask("capulet.lit", request, namespaces.label, display.address, false);
 		assert.same({ "capulet.lit", "juliet@capulet.lit", "normal", "m1" },
 			{ message.attr.from, message.attr.to, message.attr.type, message.attr.id });
 		assert.truthy(message:get_child("no-permanent-store", "urn:xmpp:hints"));
@@ -51,7 +52,7 @@ describe("delegation's question to a user", function ()
 		local vars = {};
 		for field in message:get_child("x", "jabber:x:data"):childtags("field") do vars[#vars + 1] = field.attr.var; end
 		assert.same({ "challenge", "FORM_TYPE", "urn:x:a", "urn:x:b" }, vars);
-		message = consent.ask("capulet.lit", request, namespaces.label, true);
+		message = consent.ask("capulet.lit", request, namespaces.label, display.address, true);
 		assert.truthy(tostring(message):find("var='persist'", 1, true));
 	end);
 
@@ -128,14 +129,45 @@ describe("delegation's challenges", function ()
 		assert.equal(0, asked.pending:count());
 		local oldest = asked:add("user1", "e", { "n" });
 		local later = asked:add("user2", "e", { "n" });
-		for i = 3, 10001 do asked:add("user"..i, "e", { "n" }); end
-		assert.equal(10000, asked.pending:count());
+		for i = 3, 5001 do asked:add("user"..i, "e", { "n" }); end
+		assert.equal(5000, asked.pending:count());
 		assert.is_nil(asked:find("user1", oldest.secret));
 		assert.truthy(asked:find("user2", later.secret));
 		asked = challenges.new(fake_module(), asked:save());
 		asked:add("user", "e", { "n" });
 		assert.is_nil(asked:find("user2", later.secret));
+		assert.equal(5000, asked.pending:count());
+	end);
+
+	it("of one domain take no room from those of others, of one user or of all (C8, E5, G29)", function ()
+		local asked = challenges.new(fake_module());
+		local kept = asked:add("juliet", "kind.lit", { "n" });
+		for i = 1, 20 do asked:add("juliet", i.."@evil.lit", { "n" }); end
+		assert.truthy(asked:find("juliet", kept.secret));
+		assert.equal(6, asked.pending:count()); -- and half of what that leaves
+		local newcomer = asked:add("juliet", "new.lit", { "n" });
+		for i = 1, 20 do asked:add("juliet", i.."@worse.lit", { "n" }); end
+		assert.truthy(asked:find("juliet", kept.secret));
+		assert.truthy(asked:find("juliet", newcomer.secret));
+		-- many domains get the places of all in the end, but not one by itself
+		for i = 1, 20000 do asked:add("user"..i, (i % 3).."evil.lit", { "n" }); end
+		assert.truthy(asked:find("juliet", kept.secret));
+		assert.is_true(asked.pending:count() <= 10000);
+		asked = challenges.new(fake_module(), asked:save());
+		for i = 1, 10000 do asked:add("user"..i, "evil.lit", { "n" }); end
+		assert.truthy(asked:find("juliet", kept.secret));
+		for i = 1, 20000 do asked:add("user"..i, "d"..i..".lit", { "n" }); end
 		assert.equal(10000, asked.pending:count());
+		asked:forget("juliet");
+		for i = 1, 20000 do asked:forget("user"..i); end
+		assert.same({ 0, 0 }, { asked.pending:count(), asked.shares.used });
+		assert.is_nil(next(asked.by_host));
+	end);
+
+	it("count by the bytes of the address (G29)", function ()
+		local asked = challenges.new(fake_module());
+		for i = 1, 2500 do asked:add("user"..i, ("x"):rep(900).."@"..("y"):rep(1000)..".lit/"..("z"):rep(1000 - #tostring(i))..i, { "n" }); end
+		assert.is_true(asked.pending:count() < 2000, asked.pending:count());
 	end);
 
 	it("end after a day, and leave nothing behind, also over a module reload (C10)", function ()
@@ -165,34 +197,88 @@ describe("delegation's limits", function ()
 	setup(function () set_clock(with_clock, "gettime", function () return 1000; end); end);
 	teardown(function () set_clock(with_clock, "gettime", time.now); end);
 
-	it("let an entity ask one user, a user be asked, and a domain ask so often (C8)", function ()
-		local function count(allow)
-			for i = 1, 1000 do
-				if not allow(i) then return i - 1; end
-			end
+	local function count(allow)
+		for i = 1, 1000 do
+			if not allow(i) then return i - 1; end
 		end
-		local limits = rates.new();
+	end
+
+	it("let an entity ask one user, a user be asked, and a domain ask so often (C8)", function ()
+		local limits = rates.new(fake_module());
 		assert.equal(20, count(function () return limits:allow("bot@a.lit", "a.lit", "juliet"); end));
 		-- what was refused did not count for others
 		for _ = 1, 100 do limits:allow("bot@a.lit", "a.lit", "juliet"); end
-		assert.equal(20, count(function (i) return limits:allow("bot"..i.."@b.lit", "b.lit", "juliet"); end));
+		assert.equal(10, count(function (i) return limits:allow("bot"..i.."@b.lit", "b.lit", "juliet"); end));
 		assert.equal(40, count(function (i) return limits:allow("bot@a.lit", "a.lit", "user"..i); end));
 		assert.equal(60, count(function (i) return limits:allow("bot"..i.."@a.lit", "a.lit", "other"..i); end));
 		assert.is_true(limits:allow("bot@c.lit", "c.lit", "romeo"));
 	end);
 
-	it("let others ask, and do not grow without end, whoever asks without end (C8, D32)", function ()
-		local limits = rates.new();
+	it("let a domain use no more of a user's questions than it leaves to others, whatever names it has (E5, G29)", function ()
+		local limits = rates.new(fake_module());
+		assert.equal(20, count(function (i) return limits:allow(i.."@evil.lit", "evil.lit", "juliet"); end));
+		assert.is_true(limits:allow("kind.lit", "kind.lit", "juliet"));
+		assert.is_false(limits:allow("another@evil.lit", "evil.lit", "juliet"));
+		assert.is_true(limits:allow("kind.lit", "kind.lit", "juliet"));
+	end);
+
+	it("end after an hour, and leave nothing behind (C8)", function ()
+		local now, fake = time.monotonic(), fake_module();
+		local limits = rates.new(fake);
+		for i = 1, 20 do limits:allow(i.."@evil.lit", "evil.lit", "juliet"); end
+		assert.is_false(limits:allow("x@evil.lit", "evil.lit", "juliet"));
+		local _, tick = debug.getupvalue(fake.timers[1], 1);
+		set_clock({ tick }, "now", function () return now + 3603; end);
+		fake:run();
+		set_clock({ tick }, "now", time.monotonic);
+		assert.is_nil(next(limits.of_user));
+		assert.same({ 0, 0 }, { limits.asked:count(), limits.of_all.used });
+		assert.is_true(limits:allow("x@evil.lit", "evil.lit", "juliet"));
+	end);
+
+	it("let others ask, and do not grow without end, whoever asks without end (C8, D32, G29)", function ()
+		local limits = rates.new(fake_module());
 		for i = 1, 20000 do limits:allow("bot@a.lit", "a.lit", "a"..i); end
 		assert.is_true(limits:allow("bot@b.lit", "b.lit", "juliet"));
 		-- who is over the limit leaves nothing behind
-		assert.equal(61, limits.user:count());
-		assert.equal(61, limits.pair:count());
-		for i = 1, 8000 do limits:allow("e"..i, "d"..i, "u"..i); end
-		for _, kind in ipairs { "domain", "entity", "user", "pair" } do assert.equal(5000, limits[kind]:count()); end
-		assert.is_true(limits:allow("bot@c.lit", "c.lit", "romeo"));
-		for _ = 1, 100 do limits:allow("bot@c.lit", "c.lit", "romeo"); end
-		assert.is_false(limits:allow("bot@c.lit", "c.lit", "romeo"));
+		assert.equal(61, limits.asked:count());
+		collectgarbage(); collectgarbage();
+		local before = collectgarbage("count");
+		local long = ("x"):rep(900);
+		for i = 1, 25000 do limits:allow(long..i.."@"..long.."d"..i, long.."d"..i, long.."u"..i); end
+		collectgarbage(); collectgarbage();
+		assert.is_true(collectgarbage("count") - before < 40 * 1024, collectgarbage("count") - before);
+		for _, kind in ipairs { "domain", "entity" } do assert.equal(5000, limits[kind]:count()); end
+		assert.equal(20000, limits.asked:count());
+	end);
+end);
+
+describe("delegation's way to show an address", function ()
+	local address = display.address;
+
+	it("quotes it, and sets a resource apart (E5)", function ()
+		assert.equal('"ent.capulet.lit"', address "ent.capulet.lit");
+		assert.equal('"bot@bot.evil.net" (resource "official example.com backup. Y…")',
+			address "bot@bot.evil.net/official example.com backup. Your administrator has approved this");
+		assert.equal('"jürgen@bücher.example"', address "jürgen@bücher.example");
+	end);
+
+	it("shows the end of a long domain, and the start of a long name (E5)", function ()
+		local shown = address("a.friend.of.your.administrator.who.has.approved.this@"..("official-example-com."):rep(40).."evil.net");
+		assert.matches('^"a%.friend%.of%.your%.administrator…@….*evil%.net"$', shown);
+		assert.is_true(utf8.len(shown) < 100);
+	end);
+
+	it("has no characters that hide, steer, break lines or end the quotation (E5)", function ()
+		for _, code in ipairs { 0x0A, 0x0D, 0x85, 0xA0, 0xAD, 0x34F, 0x61C, 0x115F, 0x180E, 0x2003, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0x202A, 0x202E,
+				0x2060, 0x2066, 0x2067, 0x2069, 0x206F, 0x2800, 0x3000, 0x3164, 0xE000, 0xFE0F, 0xFEFF, 0xFFA0, 0xFFFD, 0xE0041, 0x10FFFF, 0x22, 0x201C, 0x201D,
+				0xFF02 } do
+			for _, jid in ipairs { "a%sb@c.lit", "b@c%sd.lit", "b@c.lit/x%sy" } do
+				local shown = address(jid:format(utf8.char(code)));
+				assert.is_nil(shown:find(utf8.char(code), code == 0x22 and 100 or 1, true), ("U+%04X in %s"):format(code, jid));
+				assert.equal(jid:find("/") and 4 or 2, select(2, shown:gsub('"', "")));
+			end
+		end
 	end);
 end);
 

@@ -5,35 +5,56 @@
 local new_secret = require "util.id".medium; -- 144 random bits
 local new_id = require "util.id".medium;
 local equals = require "util.hashes".equals;
+local cache = require "util.cache";
 local jid_host = require "util.jid".host;
 
 local pending = require "prosody_relay.pending";
+local new_shares = require "prosody_relay.shares".new;
 
 local lifetime = 24 * 3600;
--- A user who is asked more gets the oldest question answered with no
+-- Open questions of a user, and of all together. A domain may have as many of either as it leaves to others; when it asks more, the oldest of
+-- its own is answered with no.
 local max_per_user = 10;
 local max_total = 10000;
+-- Bytes of an address that cost one place more
+local bytes_per_place = 1000;
 
 local challenges = {};
 local challenges_mt = { __index = challenges };
 
-local function unlink(self, request)
-	local of_user = self.by_user[request.user];
+local function places_of(entity)
+	return 1 + #entity // bytes_per_place;
+end
+
+local function unlink(self, key, request)
+	local of_user, host = self.by_user[request.user], jid_host(request.entity);
 	of_user[request.entity] = nil;
 	if next(of_user) == nil then self.by_user[request.user] = nil; end
+	self.shares:give(host, places_of(request.entity));
+	self.by_host[host]:set(key, nil);
+	if self.by_host[host]:count() == 0 then self.by_host[host] = nil; end
 end
 
 local function link(self, key, request)
+	local host = jid_host(request.entity);
 	self.by_user[request.user] = self.by_user[request.user] or {};
 	self.by_user[request.user][request.entity] = key;
+	self.shares:hold(host, places_of(request.entity));
+	-- with the oldest as its tail
+	self.by_host[host] = self.by_host[host] or cache.new(max_total);
+	self.by_host[host]:set(key, true);
 end
 
 -- new(module, [saved]) -> challenges; saved: result of :save() before a module reload
 local function new(module, saved)
 	-- keys are numbers in the order of the questions; oldest: none is below that
-	local self = setmetatable({ by_user = {}; serial = saved and saved.serial or 0; oldest = 1 }, challenges_mt);
-	self.pending = pending.new(module, function (_, request) unlink(self, request); end, saved and saved.pending);
-	for key, request in self.pending:each() do link(self, key, request); end
+	local self = setmetatable({ by_user = {}; by_host = {}; shares = new_shares(max_total); serial = saved and saved.serial or 0; oldest = 1 },
+		challenges_mt);
+	self.pending = pending.new(module, function (key, request) unlink(self, key, request); end, saved and saved.pending);
+	local keys = {};
+	for key in self.pending:each() do keys[#keys + 1] = key; end
+	table.sort(keys);
+	for _, key in ipairs(keys) do link(self, key, self.pending:get(key)); end
 	return self;
 end
 
@@ -49,15 +70,18 @@ end
 -- remove(key) -> the request, which is answered, or was never delivered; nothing for nil
 function challenges:remove(key)
 	local request = key and self.pending:remove(key);
-	if request then unlink(self, request); end
+	if request then unlink(self, key, request); end
 	return request;
 end
 
--- Nobody can keep others from asking: where there are too many questions in all, the oldest gives way
-local function limit_total(self)
-	while self.pending:count() >= max_total do
-		self:remove(self.oldest);
-		self.oldest = self.oldest + 1;
+-- Makes room among the questions of all: the oldest of this domain gives way, or of all if the domain has none
+local function limit_total(self, entity)
+	local host = jid_host(entity);
+	while self.shares:refusal(host, places_of(entity)) and self.pending:count() > 0 do
+		local of_host = self.by_host[host];
+		local key = of_host and of_host:tail() or self.oldest;
+		self:remove(key);
+		if key == self.oldest then self.oldest = key + 1; end
 	end
 end
 
@@ -67,22 +91,24 @@ function challenges:is_asked(user, entity, namespaces)
 	return key ~= nil and table.concat(self.pending:get(key).namespaces, "\0") == table.concat(namespaces, "\0");
 end
 
--- The question that gives way to a new one of this entity: its own, or the oldest when there are too many, of the entity's domain if possible,
--- so that nobody can make away with the questions of others
+-- The question that gives way to a new one of this entity: its own, or the oldest of its domain when that has as many as it leaves to others, or
+-- of all when there are too many
 local function displaced(self, user, entity)
-	local host, open, oldest, oldest_of_host = jid_host(entity), 0, nil, nil;
+	local host, open, of_host, oldest, oldest_of_host = jid_host(entity), 0, 0, nil, nil;
 	for key, request in self:each(user) do
 		if request.entity == entity then return key; end
 		open, oldest = open + 1, math.min(oldest or key, key);
-		if jid_host(request.entity) == host then oldest_of_host = math.min(oldest_of_host or key, key); end
+		if jid_host(request.entity) == host then
+			of_host, oldest_of_host = of_host + 1, math.min(oldest_of_host or key, key);
+		end
 	end
-	return open >= max_per_user and (oldest_of_host or oldest) or nil;
+	if open >= max_per_user or of_host > 0 and of_host + 1 > max_per_user - open then return oldest_of_host or oldest; end
 end
 
 -- add(user, entity, namespaces) -> request; it takes the place of an earlier one of this entity
 function challenges:add(user, entity, namespaces)
 	self:remove(displaced(self, user, entity));
-	limit_total(self);
+	limit_total(self, entity);
 	self.serial = self.serial + 1;
 	local request = { user = user; entity = entity; namespaces = namespaces; secret = new_secret(); message_id = new_id() };
 	self.pending:add(self.serial, request, lifetime);

@@ -14,6 +14,7 @@ local pending = require "prosody_relay.pending";
 
 local config = module:require "config";
 local consent = module:require "consent";
+local address = module:require "display".address;
 local grants = module:require "grants";
 local label = module:require "namespaces".label;
 local new_challenges = module:require "challenges".new;
@@ -39,6 +40,14 @@ local function refuse(event, type, condition)
 	count(condition);
 	event.origin.send(st.error_reply(event.stanza, type, condition));
 	return true;
+end
+
+-- Whether the user has blocked the entity, its account or its domain (XEP-0191). mod_blocklist keeps that to itself, but for its store.
+local function is_blocked(user, entity)
+	if not prosody.hosts[module.host].modules.blocklist then return false; end
+	local blocked = module:open_store("blocklist"):get(user);
+	if type(blocked) ~= "table" then return false; end
+	return (blocked[entity] or blocked[jid_bare(entity)] or blocked[jid_host(entity)]) and true or false;
 end
 
 -- is_allowed(namespace) -> boolean: the operator lets users delegate it, and does not delegate it himself (C5, C6)
@@ -91,9 +100,10 @@ end
 function client_mode:ask(user, entity, namespaces)
 	-- what the entity has been told already does not depend on the account (C2)
 	if not user_exists(user, module.host) then
-		module:log("debug", "%s asks for delegation by %s, who does not exist", entity, user);
+		module:log("debug", "%s asks for delegation by %s, who does not exist", address(entity), user);
 		return count("unknown");
 	end
+	if is_blocked(user, entity) then return count("blocked"); end
 	namespaces = self:missing(user, entity, namespaces);
 	if #namespaces == 0 then
 		count("granted-already");
@@ -102,7 +112,7 @@ function client_mode:ask(user, entity, namespaces)
 		return count("asked-already");
 	end
 	count("asked");
-	module:send(consent.ask(module.host, self.challenges:add(user, entity, namespaces), label, self.may_persist));
+	module:send(consent.ask(module.host, self.challenges:add(user, entity, namespaces), label, address, self.may_persist));
 end
 
 -- Every good request counts for the limits and gets the same answer at once, whatever becomes of it (C1, C2, C8, D32)
@@ -263,7 +273,7 @@ local function start(options)
 		allowed = options.allowed; taken = options.taken; may_persist = options.may_persist;
 		grants = grants.new(options.entities, options.timeout, options.may_persist and options.store or nil);
 		challenges = new_challenges(module, saved.challenges);
-		rates = new_rates();
+		rates = new_rates(module);
 		-- sessions that have run the command
 		revokers = saved.revokers or setmetatable({}, { __mode = "k" });
 		queries = pending.new(module, function () end);

@@ -8,6 +8,7 @@ local dataforms = require "util.dataforms";
 local jid_prep = require "util.jid".prep;
 
 local consent = module:require "consent";
+local address = module:require "display".address;
 local label = module:require "namespaces".label;
 
 local node = "urn:xmpp:delegation:2#configure";
@@ -32,8 +33,8 @@ end
 local function choose_entity(list)
 	local options, layout = {}, { title = "Delegations"; instructions = "These entities manage features of your account. Choose one to revoke that." };
 	for i, entry in ipairs(list) do
-		options[i] = { value = entry.jid; label = entry.jid; default = i == 1 };
-		layout[i] = { type = "fixed"; value = ("%s: %s"):format(entry.jid, table.concat(entry.namespaces, ", ")) };
+		options[i] = { value = entry.jid; label = address(entry.jid); default = i == 1 };
+		layout[i] = { type = "fixed"; value = ("%s: %s"):format(address(entry.jid), table.concat(entry.namespaces, ", ")) };
 	end
 	layout[#layout + 1] = { name = "FORM_TYPE"; type = "hidden"; value = node };
 	layout[#layout + 1] = { name = "entity"; type = "list-single"; label = "Entity"; options = options };
@@ -42,7 +43,7 @@ end
 
 local function choose_namespaces(entry, may_persist)
 	local layout = {
-		title = "Delegations to "..entry.jid; instructions = "Answer No to what this entity shall not manage any more.";
+		title = "Delegations to "..address(entry.jid); instructions = "Answer No to what this entity shall not manage any more.";
 		{ name = "FORM_TYPE"; type = "hidden"; value = node };
 		{ name = "configured"; type = "hidden"; value = entry.jid };
 	};
@@ -67,7 +68,7 @@ local function configure(grants, user, resource, entry, values)
 		if revoked[namespace] then lines[#lines + 1] = namespace; end
 	end
 	if #lines == 0 then return { status = "completed"; info = "Nothing was revoked" }; end
-	return { status = "completed"; info = ("%s does not manage any more: %s"):format(entry.jid, table.concat(lines, ", ")) };
+	return { status = "completed"; info = ("%s does not manage any more: %s"):format(address(entry.jid), table.concat(lines, ", ")) };
 end
 
 -- start(client_mode, grants): offers the command to the users of the host

@@ -11,9 +11,11 @@ local xmlns_delegation = "urn:xmpp:delegation:2";
 local xmlns_form = "jabber:x:data";
 local xmlns_hints = "urn:xmpp:hints";
 
-local warning = "%s wants to manage features of your account that are normally managed by the server:\n\n%s\n\n"
-	.."Be careful: whoever manages a feature sees all requests for it and answers them in your name. Allow this only if you trust %s. "
-	.."To refuse, answer No or do nothing.";
+-- The address stands on a line of its own: it is the only text here that is not the server's.
+local warning = "This address wants to manage features of your account that are normally managed by the server:\n\n%s\n\n"
+	.."The features:\n\n%s\n\n"
+	.."Be careful: whoever manages a feature sees all requests for it and answers them in your name. Allow this only if you know this address "
+	.."and trust its owner. Neither the server nor its administrator has asked for it. To refuse, answer No or do nothing.";
 
 -- choice(var, label, value) -> field of a form, No or Yes; value: "0" or "1"
 local function choice(var, text, value)
@@ -27,10 +29,10 @@ local function keep_choice(value)
 	return choice("persist", "Keep this when you log out, until you revoke it", value);
 end
 
-local function form_of(request, label, may_persist)
+local function form_of(request, label, address, may_persist)
 	local layout = {
 		title = "Delegation request";
-		instructions = ("%s wants to manage the following features. Do you allow it?"):format(request.entity);
+		instructions = ("The address %s wants to manage the following features. Do you allow it?"):format(address(request.entity));
 		{ name = "challenge"; type = "hidden"; value = request.secret };
 		{ name = "FORM_TYPE"; type = "hidden"; value = xmlns_delegation };
 	};
@@ -41,16 +43,16 @@ local function form_of(request, label, may_persist)
 	return dataforms.new(layout):form();
 end
 
--- ask(host, request, label, may_persist) -> the message to the user (C9)
---   label(namespace) -> text; may_persist: whether she is offered to keep the grant across sessions
+-- ask(host, request, label, address, may_persist) -> the message to the user (C9)
+--   label(namespace) -> text; address(jid) -> text (E5); may_persist: whether she is offered to keep the grant across sessions
 -- It has no place in an archive, where it would be found when nobody waits for the answer any more, nor on devices that only get copies:
 -- what is granted ends with the session of the device that answers.
-local function ask(host, request, label, may_persist)
+local function ask(host, request, label, address, may_persist)
 	local lines = {};
 	for i, namespace in ipairs(request.namespaces) do lines[i] = "- "..label(namespace); end
 	return st.message({ from = host; to = request.user.."@"..host; type = "normal"; id = request.message_id },
-			warning:format(request.entity, table.concat(lines, "\n"), request.entity))
-		:add_child(form_of(request, label, may_persist))
+			warning:format(address(request.entity), table.concat(lines, "\n")))
+		:add_child(form_of(request, label, address, may_persist))
 		:tag("no-permanent-store", { xmlns = xmlns_hints }):up()
 		:tag("no-copy", { xmlns = xmlns_hints }):up();
 end

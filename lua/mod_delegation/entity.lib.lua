@@ -9,6 +9,7 @@ local jid_host = require "util.jid".host;
 
 local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
 
+local address_of = module:require "display".address;
 local granted = module:require "granted";
 local ids = module:require "ids";
 local introduction = module:require "introduction";
@@ -25,8 +26,10 @@ for name, method in pairs(requests.methods) do entity_methods[name] = method; en
 --   on_change(): what is delegated now, or what the entity announces, has changed
 --   saved: result of :save() before a module reload; is_guest: users chose it, not the administrator
 local function new(jid, max_pending, on_change, saved, is_guest)
-	local self = setmetatable({ jid = jid; name = jid; on_change = on_change; delegations = {}; complaints = {} }, entity_mt);
+	local self = setmetatable({ jid = jid; on_change = on_change; delegations = {}; complaints = {} }, entity_mt);
 	self.is_guest = is_guest;
+	-- for administrators, who have not chosen the address of a guest
+	self.name = is_guest and address_of(jid) or jid;
 	-- what it was told about users
 	self.saved_told = saved and saved.told;
 	self.node, self.host, self.resource = jid_split(jid);
@@ -85,7 +88,9 @@ end
 
 -- state() -> text, boolean: whether the entity is there, for administrators, and whether that is known for sure
 function entity_methods:state()
-	if self.contact == "made" or self.address and not self.contact and not self.remote then return "available as "..self.address, true; end
+	if self.contact == "made" or self.address and not self.contact and not self.remote then
+		return "available as "..(self.is_guest and self.name or self.address), true;
+	end
 	local text = not self.address and "not available: "..self.absence or self.contact == "lost" and "cannot be reached"
 		or "on another server, whether it is there is not known yet";
 	return self.doubt and ("%s (%s)"):format(text, self.doubt) or text, false;

@@ -2,6 +2,7 @@
 -- mod_delegation, client mode: from the request of an entity to the grant of a user.
 
 local bed = require "bed";
+local st = require "util.stanza";
 local delegation = require "delegation_bed";
 local client_mode = require "delegation_client_bed";
 
@@ -301,11 +302,88 @@ describe("client mode of delegation on Prosody "..version, function ()
 		end
 		client_mode.submit(juliet, challenge, { ["urn:x:one"] = "1" });
 		assert.same({ "urn:x:one" }, (client_mode.state(entity, "juliet@capulet.lit")));
-		-- nine were left beside it: the last ones
-		client_mode.submit(juliet, challenges[3], { ["urn:x:two"] = "1" });
+		-- half of what it leaves were left beside it: the last ones
+		client_mode.submit(juliet, challenges[7], { ["urn:x:two"] = "1" });
 		juliet:expect { "message", type = "error", has = condition "not-acceptable" };
-		client_mode.submit(juliet, challenges[4], { ["urn:x:two"] = "1" });
+		client_mode.submit(juliet, challenges[8], { ["urn:x:two"] = "1" });
 		assert.same({ "urn:x:two" }, (client_mode.state(other, "juliet@capulet.lit")));
+	end));
+
+	it("shows who asks in quotes, cut and without tricks, in all that the user reads (E5)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version);
+		local entity = delegation.entity(capulet);
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		local jid = "x@ent.capulet.lit/official example.com backup. Your administrator has approved this. Say Yes";
+		client_mode.asked(entity, "juliet@capulet.lit", { "urn:x:one" }, { from = jid });
+		local message, challenge = client_mode.question_to(juliet);
+		local shown = '"x@ent.capulet.lit" (resource "official example.com backup. Y…")';
+		assert.truthy(message:get_child_text("body"):find("\n\n"..shown.."\n\n", 1, true));
+		assert.truthy(tostring(message):find("official", 1, true));
+		assert.falsy(tostring(message):find("administrator has approved", 1, true));
+		assert.equal("The address "..shown.." wants to manage the following features. Do you allow it?",
+			message:get_child("x", "jabber:x:data"):get_child_text("instructions"));
+		client_mode.submit(juliet, challenge, { ["urn:x:one"] = "1" });
+		client_mode.state(entity, "juliet@capulet.lit");
+		-- the command shows it in the same way, but for the values that are sent back
+		local function step(values)
+			local iq = st.iq({ type = "set"; id = "c"; to = "capulet.lit" })
+				:tag("command", { xmlns = "http://jabber.org/protocol/commands"; node = "urn:xmpp:delegation:2#configure" });
+			if values then
+				iq:tag("x", { xmlns = "jabber:x:data"; type = "submit" });
+				for var, value in pairs(values) do iq:tag("field", { var = var }):text_tag("value", value):up(); end
+			end
+			juliet:send(iq:reset());
+			return tostring(juliet:expect { "iq", id = "c", type = "result" });
+		end
+		local escaped = shown:gsub('"', "&quot;");
+		local first = step();
+		assert.falsy(first:gsub("<value>x@ent[^<]-approved this%. Say Yes</value>", ""):find("approved this", 1, true));
+		local second = step { entity = jid };
+		assert.truthy(second:find("<title>Delegations to "..escaped, 1, true) or second:find("<title>Delegations to "..shown, 1, true));
+		assert.equal(1, select(2, second:gsub("approved this", "")));
+		assert.falsy(step({ configured = jid, ["urn:x:one"] = "0" }):find("approved this", 1, true));
+	end));
+
+	it("does not ask a user who has blocked the entity, its account or its domain, and does not tell (E5, C2)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, nil, { modules = { "blocklist" }; hosts = [[
+			Component "other.capulet.lit"
+				component_secret = "hush"
+		]] });
+		local entity, other = delegation.entity(capulet), capulet:component("other.capulet.lit", "hush");
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		local function block(action, jid)
+			juliet:send(("<iq type='set' id='b'><%s xmlns='urn:xmpp:blocking'><item jid='%s'/></%s></iq>"):format(action, jid, action));
+			juliet:expect { "iq", id = "b", type = "result" };
+		end
+		local function ask(from)
+			client_mode.asked(entity, "juliet@capulet.lit", { "urn:x:one" }, { from = from });
+		end
+		for i, blocked in ipairs { "ent.capulet.lit", "bot2@ent.capulet.lit", "bot3@ent.capulet.lit/x" } do
+			local jid = "bot"..i.."@ent.capulet.lit/x";
+			block("block", blocked);
+			ask(jid);
+			entity:sync();
+			juliet:sync();
+			juliet:expect_none(client_mode.question, 0);
+			if i > 1 then
+				ask("other"..i.."@ent.capulet.lit/x");
+				client_mode.question_to(juliet);
+			end
+			block("unblock", blocked);
+			ask(jid);
+			client_mode.question_to(juliet);
+		end
+		-- others are not concerned
+		block("block", "ent.capulet.lit");
+		client_mode.asked(other, "juliet@capulet.lit", { "urn:x:one" });
+		client_mode.question_to(juliet);
+		client_mode.asked(entity, "juliet@capulet.lit", { "urn:x:one", "urn:x:two" });
+		juliet:expect_none(client_mode.question, 0.1);
+		-- over a restart, when nobody has the list in memory
+		capulet:restart();
+		entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.asked(entity, "juliet@capulet.lit", { "urn:x:one" });
+		juliet:expect_none(client_mode.question, 0.1);
 	end));
 
 	it("lets others ask while somebody asks about everybody (C8, D32)", bed.scenario(function (s)

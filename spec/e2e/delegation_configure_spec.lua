@@ -80,7 +80,7 @@ describe("delegation's #configure on Prosody "..version, function ()
 		for field in form:childtags("field") do
 			if field.attr.type == "fixed" then text[#text + 1] = field:get_child_text("value"); end
 		end
-		assert.same({ "ent.capulet.lit: urn:x:one, urn:x:two", "other.capulet.lit: http://jabber.org/protocol/pubsub" }, text);
+		assert.same({ '"ent.capulet.lit": urn:x:one, urn:x:two', '"other.capulet.lit": http://jabber.org/protocol/pubsub' }, text);
 		local choice = client_mode.fields(first).entity;
 		assert.equal("list-single", choice.attr.type);
 		for option in choice:childtags("option") do jids[#jids + 1] = option:get_child_text("value"); end

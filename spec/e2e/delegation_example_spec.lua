@@ -70,7 +70,7 @@ describe("example of client mode on Prosody "..version, function ()
 		-- he wanted to keep it
 		run_user("revokes", "get revoke get", {
 			"note: ladder", manages[1], manages[2],
-			"note of the command: [('info', 'notes.example.com does not manage any more: urn:example:notes')] completed",
+			"note of the command: [('info', '\"notes.example.com\" does not manage any more: urn:example:notes')] completed",
 			"note: service-unavailable",
 		});
 		local told = "romeo@example.com delegates urn:example:notes\nromeo@example.com delegates nothing\n";

@@ -113,7 +113,7 @@ describe("client mode across servers on Prosody "..version, function ()
 		bot:close();
 		local id = delegation.request(juliet, "urn:x:one");
 		juliet:expect { "iq", type = "error", id = id, has = client_mode.unavailable };
-		capulet:expect_log("Managing entity bot@montague.lit/work is gone");
+		capulet:expect_log('Managing entity "bot@montague.lit" %(resource "work"%) is gone');
 		bot = client_mode.client(montague, "bot@montague.lit/work");
 		client_mode.not_forwarded(juliet, bot, "urn:x:two");
 		bot:expect_none({ "message" }, 0.1);

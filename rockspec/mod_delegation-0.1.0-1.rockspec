@@ -33,6 +33,7 @@ build = {
 			["mod_delegation.metrics"] = "lua/mod_delegation/metrics.lib.lua",
 			["mod_delegation.namespaces"] = "lua/mod_delegation/namespaces.lib.lua",
 			["mod_delegation.nesting"] = "lua/mod_delegation/nesting.lib.lua",
+			["mod_delegation.pep"] = "lua/mod_delegation/pep.lib.lua",
 			["mod_delegation.privilege"] = "lua/mod_delegation/privilege.lib.lua",
 			["mod_delegation.rates"] = "lua/mod_delegation/rates.lib.lua",
 			["mod_delegation.requests"] = "lua/mod_delegation/requests.lib.lua",

@@ -60,6 +60,7 @@ local commands = module:require "commands";
 local entity = module:require "entity";
 local granted = module:require "granted";
 local ids = module:require "ids";
+local pep = module:require "pep";
 local privilege = module:require "privilege";
 local written_to = module:require "written_to";
 
@@ -220,6 +221,11 @@ for _, managing in pairs(entities) do
 	granted.adopt_requests(managing);
 end
 commands.start(entities, settings.problems);
+if by_namespace[pep.xmlns] then
+	pep.watch(function (namespace) return by_namespace[namespace] ~= nil; end, "you delegate");
+elseif settings.client.enabled and settings.client.allowed[pep.xmlns] then
+	pep.watch(function (namespace) return settings.client.allowed[namespace] ~= nil; end, "users may delegate");
+end
 
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole

@@ -10,6 +10,7 @@ local calculate_hash = require "util.caps".calculate_hash;
 local jid_node = require "util.jid".node;
 
 local capture = module:require "capture";
+local pep = module:require "pep";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_caps = "http://jabber.org/protocol/caps";
@@ -53,8 +54,9 @@ local function key_of(tag)
 	return tag;
 end
 
--- merge(tags, delegations, scope) -> list of the children that disco#info shows instead of tags; scope: "host" or "bare"
-local function merge(tags, delegations, scope)
+-- merge(tags, delegations, scope, [withdrawn]) -> list of the children that disco#info shows instead of tags; scope: "host" or "bare"
+--   withdrawn: set of features that do not hold
+local function merge(tags, delegations, scope, withdrawn)
 	local shown, merged = {}, {};
 	local function announce(tag)
 		local key = key_of(tag);
@@ -64,6 +66,7 @@ local function merge(tags, delegations, scope)
 		end
 	end
 	local function is_replaced(tag)
+		if withdrawn and tag.name == "feature" and withdrawn[tag.attr.var] then return true; end
 		for _, delegation in ipairs(delegations) do
 			if delegation.entity.address and belongs_to(tag, delegation.namespace) then return true; end
 		end
@@ -77,6 +80,13 @@ local function merge(tags, delegations, scope)
 		if not is_replaced(tag) then announce(tag); end
 	end
 	return merged;
+end
+
+local function is_pep_among(delegations)
+	for _, delegation in ipairs(delegations) do
+		if delegation.namespace == pep.xmlns then return true; end
+	end
+	return false;
 end
 
 -- new(delegations, delegations_of): for the whole host; delegations_of(user) -> list of what this user delegates, for her account only (C24)
@@ -145,8 +155,11 @@ local function new(delegations, delegations_of)
 		if query then
 			local in_force = delegations_of(jid_node(event.reply.attr.from));
 			table.move(delegations, 1, #delegations, #in_force + 1, in_force);
-			local tags = merge(query.tags, in_force, "bare");
-			query:maptags(function () return nil; end);
+			local tags = merge(query.tags, in_force, "bare", is_pep_among(in_force) and pep.announced(event));
+			-- in place, and in one pass
+			for _, list in ipairs { query, query.tags } do
+				for i = #list, 1, -1 do list[i] = nil; end
+			end
 			for _, tag in ipairs(tags) do
 				query:add_direct_child(tag);
 			end

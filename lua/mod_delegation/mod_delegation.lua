@@ -15,6 +15,7 @@ local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
 
+local compat = require "prosody_relay.compat";
 local options = require "prosody_relay.options";
 
 local xmlns_commands = "http://jabber.org/protocol/commands";
@@ -221,6 +222,7 @@ for _, managing in pairs(entities) do
 	granted.adopt_requests(managing);
 end
 commands.start(entities, settings.problems);
+compat.on_started(module, privilege.check);
 if by_namespace[pep.xmlns] then
 	pep.watch(function (namespace) return by_namespace[namespace] ~= nil; end, "you delegate");
 elseif settings.client.enabled and settings.client.allowed[pep.xmlns] then

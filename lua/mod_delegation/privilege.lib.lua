@@ -59,4 +59,40 @@ function privilege.is_from(owner, stanza)
 	return true;
 end
 
+-- How mod_privilege would tell an entity of two IQ permissions: asked for an entity that there is only for that moment. Nil if it tells nothing.
+local function sample_advert(entities)
+	local host = prosody.hosts[module.host];
+	local handlers = host.modules.privilege.module.event_handlers:get(host.events, "authentication-success");
+	local name, advert = "sample.invalid", nil;
+	entities[name] = { iq = { ["urn:x:one"] = "get"; ["urn:x:two"] = "get" } };
+	for handler in pairs(handlers or {}) do
+		pcall(handler, { session = { type = "component"; host = name; send = function (stanza) advert = stanza; end } });
+	end
+	entities[name] = nil;
+	return advert;
+end
+
+local function count_permissions(entity)
+	local count = 0;
+	for _ in pairs(type(entity) == "table" and type(entity.iq) == "table" and entity.iq or {}) do count = count + 1; end
+	return count;
+end
+
+-- check(): warns of a mod_privilege that loses permissions (E12)
+function privilege.check()
+	local entities = module:get_option("privileged_entities");
+	if not prosody.hosts[module.host].modules.privilege or type(entities) ~= "table" then return; end
+	local advert = sample_advert(entities);
+	local permission = advert and advert:find("{urn:xmpp:privilege:2}privilege/perm");
+	if not permission or #permission.tags == 2 then return; end
+	local concerned = {};
+	for jid, entity in pairs(entities) do
+		if count_permissions(entity) > 1 then concerned[#concerned + 1] = jid; end
+	end
+	table.sort(concerned);
+	module:log(concerned[1] and "warn" or "info",
+		"This mod_privilege tells an entity one of its IQ permissions only, another one at each start (it nests the elements); install a newer one%s",
+		concerned[1] and ". Concerned: "..table.concat(concerned, ", ") or "");
+end
+
 return privilege;

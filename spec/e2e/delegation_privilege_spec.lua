@@ -8,7 +8,7 @@ local delegation = require "delegation_bed";
 local plugins = { "/usr/lib/prosody/modules/mod_privilege" };
 
 local function start(s, version, delegations)
-	return delegation.server(s, version, delegations, {
+	local node = delegation.server(s, version, delegations, {
 		modules = { "privilege", "private" }; plugins = plugins; component = [[modules_enabled = { "privilege" }]];
 		host = [[privileged_entities = {
 			["ent.capulet.lit"] = { iq = { ["jabber:iq:private"] = "both", ["urn:x:delegated"] = "both", ["urn:x:other"] = "both" } },
@@ -16,6 +16,8 @@ local function start(s, version, delegations)
 		}]];
 		hosts = [[Component "other.capulet.lit" component_secret = "hush" modules_enabled = { "privilege" }]];
 	});
+	node:allow_log("This mod_privilege tells an entity one of its IQ permissions only"); -- E12
+	return node;
 end
 
 -- sends a request in the name of juliet; payload: text
@@ -92,6 +94,48 @@ describe("delegation and privilege on Prosody "..version, function ()
 		privileged(entity, "none", "get", "<query xmlns='urn:x:delegated'/>", "capulet.lit");
 		entity:expect { "iq", id = "none" };
 		entity:expect_none({ "iq", type = "set" }, 0.1);
+	end));
+
+	it("are no pair when mod_privilege loses permissions, which the log says (E12)", bed.scenario(function (s)
+		local function privileges(iq)
+			return ([[privileged_entities = {
+				["ent.capulet.lit"] = { roster = "get"; presence = "managed_entity"; iq = { %s } },
+				["other.capulet.lit"] = { iq = { ["urn:x:one"] = "get" } },
+			}]]):format(iq);
+		end
+		local two = [[ ["urn:x:one"] = "get", ["urn:x:two"] = "both" ]];
+		local function server(iq, own_plugins)
+			return delegation.server(s, version, [[ ["urn:x:delegated"] = { jid = "ent.capulet.lit" } ]], {
+				modules = { "privilege" }; plugins = own_plugins or plugins; component = [[modules_enabled = { "privilege" }]]; host = privileges(iq);
+			});
+		end
+		local broken = server(two);
+		local line = "This mod_privilege tells an entity one of its IQ permissions only.*Concerned: ent.capulet.lit$";
+		broken:allow_log(line);
+		broken:expect_log("warn\t"..line);
+		-- which is how it is
+		local advert = broken:component("ent.capulet.lit", "hush"):expect { "message", has = "{urn:xmpp:privilege:2}privilege" };
+		local permissions = 0;
+		for perm in advert:get_child("privilege", "urn:xmpp:privilege:2"):childtags("perm") do
+			if perm.attr.access == "iq" then permissions = permissions + #perm.tags; end
+		end
+		assert.equal(1, permissions);
+		-- the question has left nothing behind
+		assert.is_nil(broken:eval [[return require "core.configmanager".get("capulet.lit", "privileged_entities")["sample.invalid"] ]]);
+		-- nobody is concerned
+		server([[ ["urn:x:one"] = "get" ]]):expect_log("info\tThis mod_privilege tells .*install a newer one$");
+		-- one that is mended
+		os.execute("mkdir -p '"..s.dir.."/mended'");
+		local source = assert(io.open(plugins[1].."/mod_privilege.lua"));
+		local text, replaced = source:read("a"):gsub('(message:tag%("namespace", {ns=namespace, type=perm_type}%))', "%1:up()");
+		source:close();
+		assert.equal(1, replaced);
+		local file = assert(io.open(s.dir.."/mended/mod_privilege.lua", "w"));
+		file:write(text);
+		file:close();
+		local mended = server(two, { s.dir.."/mended" });
+		mended:component("ent.capulet.lit", "hush"):expect { "message", has = "{urn:xmpp:privilege:2}privilege" };
+		assert.is_nil(mended.log:find("This mod_privilege"));
 	end));
 
 	it("keep nothing of strangers who write what only a privileged entity may, and forget none of its requests (E4, D17)",

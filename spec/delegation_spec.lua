@@ -117,3 +117,84 @@ describe("delegation wrapper", function ()
 		assert.equal("conflict", (select(2, reply:get_error())));
 	end);
 end);
+
+describe("delegation's memory of what entities announce", function ()
+	-- The file with a module of its own, which collects what it sends
+	local sent, introduction;
+	before_each(function ()
+		sent = {};
+		local module = { host = "capulet.lit" };
+		function module:send(stanza) sent[#sent + 1] = stanza; end -- luacheck: ignore 212/self
+		function module:add_timer() end -- luacheck: ignore 212/self
+		function module:require() return { new = function () return "id"; end }; end -- luacheck: ignore 212/self
+		introduction = assert(loadfile("lua/mod_delegation/introduction.lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
+	end);
+
+	local function delegation_of(namespace, client)
+		return { namespace = namespace, advertised = namespace, filtering = {}, version = "urn:xmpp:delegation:2", client = client };
+	end
+
+	-- An entity of that address with this delegation, whose answers have so many features; and what it has complained of
+	local function announce(address, delegation, features)
+		local complaints = {};
+		local entity = introduction.new(function () end, function (trouble) complaints[#complaints + 1] = trouble; end);
+		entity:add(delegation);
+		entity:begin(address);
+		for _, stanza in ipairs(sent) do
+			if stanza.name == "iq" then
+				local answer = st.stanza("iq", { type = "result", id = stanza.attr.id, from = address }):tag("query", { xmlns = stanza.tags[1].attr.xmlns });
+				for i = 1, features do
+					answer:tag("feature", { xmlns = "http://jabber.org/protocol/disco#info", var = delegation.namespace.."#"..i }):up();
+				end
+				entity:answer(answer:reset(), false);
+			end
+		end
+		sent = {};
+		return entity, complaints;
+	end
+
+	it("is bounded for each entity, less for one that users chose (C24, G29)", function ()
+		for _, case in ipairs { { 400, true }, { 4000, false } } do
+			local few, many = delegation_of("urn:x:few", case[2]), delegation_of("urn:x:many", case[2]);
+			local _, none = announce("a.lit", few, case[1]);
+			assert.same({}, none);
+			assert.equal(case[1], #few.nested.bare);
+			local _, complaints = announce("b.lit", many, case[1] * 2);
+			assert.matches("^too many features announced for urn:x:many", complaints[1]);
+			assert.is_nil(many.nested);
+		end
+	end);
+
+	it("is bounded for all that users chose, has room for other domains, and is given back (G29)", function ()
+		collectgarbage(); collectgarbage();
+		local before, entities, refused = collectgarbage("count"), {}, 0;
+		for i = 1, 100 do
+			local entity, complaints = announce("bot"..i.."@evil.lit", delegation_of("urn:x:one", true), 400);
+			entities[i], refused = entity, refused + #complaints;
+		end
+		assert.is_true(refused > 20, refused);
+		local kind = delegation_of("urn:x:one", true);
+		local _, none = announce("kind.lit", kind, 400);
+		assert.same({}, none);
+		for i = 1, 300 do entities[#entities + 1] = (announce("bot@d"..i..".lit", delegation_of("urn:x:one", true), 400)); end
+		collectgarbage(); collectgarbage();
+		local used = collectgarbage("count") - before;
+		assert.is_true(used < 40 * 1024, used);
+		for i, entity in ipairs(entities) do
+			if i % 2 == 0 then entity:finish(); else entity:remove(entity.delegations[1]); end
+		end
+		local _, complaints = announce("bot@evil.lit", delegation_of("urn:x:one", true), 400);
+		assert.same({}, complaints);
+	end);
+
+	it("does not count an answer that comes when nothing is delegated any more (G29)", function ()
+		local one = delegation_of("urn:x:one", true);
+		local entity = introduction.new(function () end, error);
+		entity:add(one);
+		entity:begin("a.lit");
+		local query = sent[1];
+		entity:remove(one);
+		assert.is_nil(entity:answer(st.stanza("iq", { type = "result", id = query.attr.id, from = "a.lit" }), false));
+		assert.is_nil(one.nested);
+	end);
+end);

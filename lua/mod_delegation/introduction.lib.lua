@@ -5,6 +5,7 @@
 local st = require "util.stanza";
 local new_id = require "util.id".medium;
 
+local new_shares = require "prosody_relay.shares".new;
 local pending = require "prosody_relay.pending";
 
 local ids = module:require "ids";
@@ -15,8 +16,13 @@ local xmlns_form = "jabber:x:data";
 -- Nobody waits for these answers, so an entity may take its time after it started.
 local disco_timeout = 600;
 
--- Bytes of features of an entity that users chose. Whoever likes may ask for them, and be sent them each time.
-local max_size_for_users = 10000;
+-- Bytes of memory that the features of an entity may take, for each namespace and scope (G29). Of one that users chose it is less, and there is a
+-- bound for all of them, of which a domain has as much as it leaves to others: whoever likes may choose one, ask for its features, and be sent
+-- them each time.
+local max_bytes, max_bytes_for_users = 2000000, 200000;
+local bytes_for_users = new_shares(20000000);
+-- What an element takes, without its texts
+local bytes_per_element = 400;
 
 -- scope of nested service discovery -> separator in its node name (XEP-0355 section 7.2)
 local separators = { host = "::", bare = ":bare:" };
@@ -37,6 +43,43 @@ local function new(on_change, complain, saved)
 		complain(("no answer about the features of %s"):format(query.delegation.namespace));
 	end);
 	return self;
+end
+
+local function bytes_of(tag)
+	local bytes = bytes_per_element;
+	for _, value in pairs(tag.attr) do bytes = bytes + #value; end
+	for _, child in ipairs(tag) do bytes = bytes + (type(child) == "string" and #child or bytes_of(child)); end
+	return bytes;
+end
+
+local function size_of(tags)
+	local bytes = 0;
+	for _, tag in ipairs(tags) do bytes = bytes + bytes_of(tag); end
+	return bytes;
+end
+
+-- Forgets what the entity announces for a delegation in a scope
+local function drop_nested(self, delegation, scope)
+	local tags = delegation.nested and delegation.nested[scope];
+	if not tags then return; end
+	if delegation.client then bytes_for_users:give(self.address, size_of(tags)); end
+	delegation.nested[scope] = nil;
+	if next(delegation.nested) == nil then delegation.nested = nil; end
+end
+
+local function drop_all_nested(self, delegation)
+	for scope in pairs(separators) do drop_nested(self, delegation, scope); end
+end
+
+-- Keeps it in place of what was there, if there is room -> whether there was
+local function keep_nested(self, delegation, scope, tags)
+	local bytes = size_of(tags);
+	drop_nested(self, delegation, scope);
+	if bytes > (delegation.client and max_bytes_for_users or max_bytes) then return false; end
+	if delegation.client and not bytes_for_users:take(self.address, bytes) then return false; end
+	delegation.nested = delegation.nested or {};
+	delegation.nested[scope] = tags;
+	return true;
 end
 
 local function saved_name(delegation)
@@ -67,6 +110,10 @@ function introduction:remove(delegation)
 	for i, added in ipairs(self.delegations) do
 		if added == delegation then table.remove(self.delegations, i); end
 	end
+	for id, query in self.queries:each() do
+		if query.delegation == delegation then self.queries:remove(id); end
+	end
+	drop_all_nested(self, delegation);
 end
 
 local function add_to_advert(advert, delegation)
@@ -124,7 +171,7 @@ function introduction:begin(address)
 	if known then
 		self.told = saved.told;
 		for _, delegation in ipairs(self.delegations) do
-			delegation.nested = saved.nested[saved_name(delegation)];
+			for scope, tags in pairs(saved.nested[saved_name(delegation)] or {}) do keep_nested(self, delegation, scope, tags); end
 		end
 	end
 	-- answers to what was asked before the reload are nobody's
@@ -149,11 +196,9 @@ end
 
 -- finish(): the entity is gone
 function introduction:finish()
-	self.address, self.told = nil, {};
 	forget_queries(self);
-	for _, delegation in ipairs(self.delegations) do
-		delegation.nested = nil;
-	end
+	for _, delegation in ipairs(self.delegations) do drop_all_nested(self, delegation); end
+	self.address, self.told = nil, {};
 end
 
 -- Whether elements lie in each other no deeper than this
@@ -182,12 +227,6 @@ local function showable(info)
 	return tags;
 end
 
-local function size_of(tags)
-	local size = 0;
-	for _, tag in ipairs(tags) do size = size + #tostring(tag); end
-	return size;
-end
-
 -- answer(stanza, is_undeliverable) -> true if it was the answer to one of our queries
 function introduction:answer(stanza, is_undeliverable)
 	if stanza.attr.from ~= self.address then return; end
@@ -200,12 +239,10 @@ function introduction:answer(stanza, is_undeliverable)
 		return true; -- which says nothing about its features
 	elseif not tags then
 		self.complain(("no features announced for %s"):format(delegation.namespace));
-	elseif delegation.client and size_of(tags) > max_size_for_users then
-		self.complain(("too many features announced for %s"):format(delegation.namespace));
-	else
-		delegation.nested = delegation.nested or {};
-		delegation.nested[query.scope] = tags;
+	elseif keep_nested(self, delegation, query.scope, tags) then
 		self.on_change();
+	else
+		self.complain(("too many features announced for %s"):format(delegation.namespace));
 	end
 	return true;
 end

@@ -306,6 +306,22 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 		settle(f);
 	end));
 
+	for _, is_heard in ipairs { false, true } do
+		local what = is_heard and "was heard" or "was lost";
+		it("says once what was fired and forgotten and " .. what .. " (M21 M23 G3, F1)", bed.scenario(function (s)
+			local f = meet(s, versions, false, { mirror = "fmuc_nomirror = true" });
+			if is_heard then lose_acknowledgements(f.talk, master_host); else f.link:stall(); end
+			say(f.kev, mirror_room, "up", "m1");
+			for _, client in ipairs { f.kev, f.bob } do client:expect { "message", body = "up" }; end
+			if is_heard then f.curtis:expect { "message", body = "up" }; end
+			up(s, f, 1);
+			break_link(s, f);
+			settle(f);
+			if not is_heard then f.curtis:expect { "message", body = "up", from = master_room .. "/Kev" }; end
+			for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({}, said(client)); end
+		end));
+	end
+
 	it("is not confused by answers that were not acknowledged (G7 G13, F1)", bed.scenario(function (s)
 		local f = meet(s, versions, false);
 		for client, to in pairs { [f.kev] = mirror_room .. "/Curtis"; [f.curtis] = master_room .. "/Kev" } do

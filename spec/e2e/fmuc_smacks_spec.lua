@@ -339,6 +339,7 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do
 			client:expect_none({ "presence" }, 0);
 			client:expect_none({ "message" }, 0);
+			client:expect_none({ "iq", type = "error" }, 0); -- nobody has asked for an answer to an answer
 		end
 	end));
 

@@ -134,6 +134,7 @@ describe(("fmuc over restarts, master %s, mirror %s"):format(versions.master, ve
 			assert(module:open_store("fmuc_mirrored", "map"):set(nil, %q, record));
 			assert(module:open_store("fmuc_mirrored"):set("other", { [%q] = record }));
 		]]):format(master_room, mirror_room, mirror_room));
+		f.remote:allow_log("'fmuc_mirrored' of other cannot be used");
 		f.remote:restart();
 		f.remote:eval [[assert(prosody.hosts["mirror.remote.example.com"].modules.fmuc)]];
 	end));

@@ -3,13 +3,14 @@
 -- fetched from the master once.
 
 local fanout = require "prosody_relay.fanout";
+local heap_size = require "prosody_relay.stanza".heap_size;
 local st = require "util.stanza";
 
 -- of the master to send the vCard; what is larger is handed on and not kept
 local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
-local max_askers = 100;
 
+local bounds = module:require "bounds";
 local hygiene = module:require "hygiene";
 
 local mirrored, requests, room_info;
@@ -23,6 +24,7 @@ end
 
 -- announce(room, stanza): to the users here, and to those who come
 function avatar.announce(room, stanza)
+	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.master, heap_size(stanza)) then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
 	room.fmuc.vcard, room.fmuc.avatar = nil, fanout.view(copy);
@@ -39,6 +41,11 @@ module:hook("muc-occupant-session-new", function (event)
 	event.room:route_stanza(announcement);
 end, -1); -- after history and subject
 
+-- What is kept of a question: whom to answer
+local function top_of(asker)
+	return st.clone(asker, true);
+end
+
 local function send_vcard(asker, answer)
 	local reply = answer and st.clone(answer)
 		or st.error_reply(asker, "wait", "remote-server-timeout", "The room's server does not answer");
@@ -49,8 +56,8 @@ end
 local function handle_answer(record, answer)
 	local room = mirrored.get(record.own);
 	if room then
-		room.fmuc.vcard_askers = nil;
-		if answer and answer.attr.type == "result" and #tostring(answer) <= max_vcard_bytes then room.fmuc.vcard = answer; end
+		local size = answer and answer.attr.type == "result" and heap_size(answer);
+		if size and size <= max_vcard_bytes and bounds.has_memory_for(record.peer, size) then room.fmuc.vcard = answer; end
 	end
 	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
 end
@@ -62,16 +69,15 @@ function avatar.get(room, asker)
 	if state.vcard then
 		send_vcard(asker, state.vcard);
 		return true;
-	elseif state.vcard_askers then
-		if #state.vcard_askers >= max_askers then return nil; end
-		table.insert(state.vcard_askers, st.clone(asker));
+	end
+	local record = requests.find("room-vcard", state.master);
+	if record then
+		if not requests.wait(record, asker.attr.from) then return nil; end
+		table.insert(record.askers, top_of(asker));
 		return true;
 	end
-	local askers = { st.clone(asker) };
 	local iq = requests.get(room.jid, state.master):tag("vCard", { xmlns = "vcard-temp" }):up();
-	if not requests.send("room-vcard", iq, { askers = askers }, vcard_timeout) then return nil; end
-	state.vcard_askers = askers;
-	return true;
+	return requests.send("room-vcard", iq, { askers = { top_of(asker) }; asker = asker.attr.from }, vcard_timeout);
 end
 
 -- shared: mirrored, requests, room_info

@@ -7,8 +7,10 @@
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local relay_jid = require "prosody_relay.jid";
+local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
+local bounds = module:require "bounds";
 local policy = module:require "policy";
 local refusal = module:require "refusal";
 local unavailable = module:require "unavailable";
@@ -19,8 +21,8 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 -- before all that deal with joins
 local first = 3;
 
--- Users who wait; the rest is told to come later
-local max_held, max_held_for_room, max_held_for_user = 1000, 200, 100;
+-- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (bounds.trimmed).
+local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
 local mirrored, room_info;
 
@@ -29,17 +31,7 @@ local held;
 
 local gate = {};
 
--- count_held(user) -> how many wait, and how many of them are that user's (bare JID)
-local function count_held(user)
-	local count, of_user = 0, 0;
-	for _, joins in pairs(held) do
-		count = count + #joins;
-		for _, join in ipairs(joins) do
-			if jid_bare(join.attr.from) == user then of_user = of_user + 1; end
-		end
-	end
-	return count, of_user;
-end
+local places = shares.new(max_held, max_held_of_user);
 
 local function release(room_jid, info)
 	local joins = held[room_jid];
@@ -49,6 +41,7 @@ local function release(room_jid, info)
 	if err then module:log("info", "%s cannot be joined: %s", room_jid, err.tags[2] and err.tags[2]:get_text() or err.tags[1].name); end
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, join in ipairs(joins) do
+		places:give(join.attr.from);
 		if err then
 			refusal.pass_on(join, st.clone(err));
 		else
@@ -71,6 +64,7 @@ local function take_back(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
 	table.remove(joins, i);
+	places:give(stanza.attr.from);
 	return true;
 end
 
@@ -78,7 +72,7 @@ end
 local function renew(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
-	local join = st.clone(stanza);
+	local join = bounds.trimmed(st.clone(stanza)) or st.clone(stanza, true);
 	join:add_child(joins[i]:get_child("x", xmlns_muc));
 	join.attr.id = joins[i].attr.id;
 	joins[i] = join;
@@ -86,16 +80,18 @@ local function renew(stanza)
 end
 
 local function hold(room_jid, master, stanza)
+	local kept = bounds.trimmed(st.clone(stanza));
+	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
 	local joins = held[room_jid] or {};
-	local count, of_user = count_held(jid_bare(stanza.attr.from));
-	if #joins >= max_held_for_room or count >= max_held or of_user >= max_held_for_user then
+	if #joins >= max_held_for_room or not places:take(stanza.attr.from) then
 		return refusal.join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
 	end
 	local is_first = held[room_jid] == nil;
 	held[room_jid] = joins;
-	joins[#joins + 1] = st.clone(stanza);
+	joins[#joins + 1] = kept;
 	if is_first and not room_info.fetch(room_jid, master) then
 		held[room_jid] = nil;
+		places:give(stanza.attr.from);
 		return refusal.join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
 	end
 	return true;
@@ -144,7 +140,7 @@ end
 -- close(): nobody waits any longer
 function gate.close()
 	local everybody = held;
-	held = {};
+	held, places = {}, shares.new(max_held, max_held_of_user);
 	for _, joins in pairs(everybody) do
 		for _, join in ipairs(joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
 	end
@@ -159,5 +155,8 @@ end
 return function (shared)
 	mirrored, room_info = shared.mirrored, shared.room_info;
 	held = shared.saved or {};
+	for _, joins in pairs(held) do
+		for _, join in ipairs(joins) do places:hold(join.attr.from); end
+	end
 	return gate;
 end;

@@ -21,16 +21,10 @@ local function doubt(room)
 	return unavailable.error_for(room.fmuc.master, info);
 end
 
-local function is_asked(room_jid)
-	for _, record in requests.each() do
-		if record.kind == "is-join-ignored" and record.own == room_jid then return true; end
-	end
-	return false;
-end
-
 -- check(room): its description is here, or another join has been sent
 function listed.check(room)
-	if not policy.lists_masters() or room.fmuc.synced or not doubt(room) or is_asked(room.jid) then return; end
+	if not policy.lists_masters() or room.fmuc.synced or not doubt(room) then return; end
+	if requests.find("is-join-ignored", room.fmuc.master) then return; end
 	local joins = {};
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
 		if record.sent and not record.accepted then joins[occupant_jid] = record.id; end

@@ -8,6 +8,7 @@ local compat = require "prosody_relay.compat";
 local configmanager = require "core.configmanager";
 local relay_jid = require "prosody_relay.jid";
 local pending = require "prosody_relay.pending";
+local bounds = module:require "bounds";
 local hygiene = module:require "hygiene";
 local policy = module:require "policy";
 local refusal = module:require "refusal";
@@ -42,6 +43,8 @@ local joins;
 
 -- is_refused: the user does not come in
 local function take_join(room, occupant_jid, is_refused)
+	local waiting = joins:get(occupant_jid);
+	if waiting then mirrored.visits:give(waiting.user); end
 	if room then -- or an admin has destroyed it
 		room.fmuc.waiting[occupant_jid] = nil;
 		if is_refused then room.fmuc.line.presences[occupant_jid], room.fmuc.line.asks_for_ids = nil, nil; end
@@ -65,6 +68,7 @@ end
 local function send_presence(room, stanza, fmuc_from, record)
 	local room_jid = jid_bare(stanza.attr.to);
 	local copy = hygiene.copy("presence to the master", stanza);
+	copy = bounds.trimmed(copy) or st.clone(copy, true);
 	copy.attr.from, copy.attr.to = room_jid, relay_jid.unmirror(room_jid) .. "/" .. jid_resource(stanza.attr.to);
 	local line, occupant_jid = room.fmuc.line, stanza.attr.to;
 	line.presences[occupant_jid] = st.clone(copy);
@@ -107,6 +111,7 @@ local function refuse_join(occupant_jid, record, err)
 end
 
 local function on_join_timeout(occupant_jid, record)
+	mirrored.visits:give(record.user);
 	refuse_join(occupant_jid, record, unavailable.error("wait", "remote-server-timeout", "The room's server does not answer"));
 end
 
@@ -142,6 +147,8 @@ local function handle_join(stanza, room)
 	elseif not policy.may_be_mirrored(master) then
 		return refusal.join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
 	end
+	local kept = bounds.trimmed(st.clone(stanza));
+	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
 	local record = joins:get(occupant_jid);
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
@@ -149,14 +156,16 @@ local function handle_join(stanza, room)
 	elseif waits_elsewhere(room, occupant_jid, user) then
 		return refusal.join(stanza, "modify", "not-acceptable", no_nick_changes); -- M27
 	elseif record then
-		record.joins[user] = st.clone(stanza);
+		record.joins[user] = kept;
 		return true;
 	elseif owner then
 		return; -- a further session of an occupant concerns only this side (G23)
 	end
+	if mirrored.visits:refusal(user) then return refusal.join(stanza, "wait", "resource-constraint", "You are in too many mirrored rooms"); end
 	room = mirrored.open(room_jid, master);
 	if not room then return refusal.join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
-	record = { room_jid = room_jid; id = from_master.new_join_id(); joins = { [user] = st.clone(stanza) } };
+	mirrored.visits:hold(user);
+	record = { room_jid = room_jid; user = jid_bare(user); id = from_master.new_join_id(); joins = { [user] = kept } };
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
 	if not outage.is_out(room) then -- or it goes out when the master is there again

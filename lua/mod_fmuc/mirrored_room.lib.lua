@@ -5,12 +5,17 @@
 -- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its last available presence, as local users see it), waiting
 -- (occupant JID -> record of a join the master has not answered), synced (the first join's occupants, history and subject are here),
 -- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away), line (the way to the
--- master, see outage.lib.lua), seen (messages shown, see seen.lib.lua). It outlives the room object, which mod_muc may put aside and restore.
+-- master, see outage.lib.lua), visitors (occupant JID -> account, of local users), seen (messages shown, see seen.lib.lua). It outlives
+-- the room object, which mod_muc may put aside and restore.
 
 local jid_bare = require "util.jid".bare;
+local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local shares = require "prosody_relay.shares";
+
+local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local own_rooms = module:require "own_rooms";
 local refusal = module:require "refusal";
@@ -19,16 +24,32 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local muc, send_part, parts, administration;
 
+-- How many mirrored rooms a local user may be in, or wait for
+local max_rooms_of_user = 200;
+
 local states = {};
 
-local mirrored = {};
+-- visits: shares of prosody_relay.shares, by local user
+local mirrored = { visits = shares.new(math.huge, max_rooms_of_user) };
 local methods = {};
+
+-- An occupant of that account is in the room; user nil: has left. mod_muc may tell twice.
+local function visit(state, occupant_jid, user)
+	local visitors = state.visitors or {};
+	state.visitors = visitors;
+	if visitors[occupant_jid] then mirrored.visits:give(visitors[occupant_jid]); end
+	if user then mirrored.visits:hold(user); end
+	visitors[occupant_jid] = user;
+end
 
 local function attach(room, state)
 	function state.group_of(jid)
 		if jid_bare(jid) == state.master then return false; end -- the master's own occupants
 	end
 	delivery.attach(room, state, methods);
+	for occupant_jid, occupant in room:each_occupant() do
+		if mirrored.is_local(room, occupant_jid) then visit(state, occupant_jid, occupant.bare_jid); end
+	end
 end
 
 -- open(room_jid, master) -> room, made when there is none; nil when mod_muc has no place for it
@@ -59,6 +80,8 @@ local function destroy(room)
 end
 
 module:hook("muc-room-destroyed", function (event)
+	local state = states[event.room.jid];
+	for occupant_jid in pairs(state and state.visitors or {}) do visit(state, occupant_jid, nil); end
 	states[event.room.jid] = nil;
 end);
 
@@ -220,11 +243,16 @@ function mirrored.evict_all(room, code, reason)
 	end
 end
 
+module:hook("muc-occupant-joined", function (event)
+	if event.room.fmuc then visit(event.room.fmuc, event.nick, event.occupant.bare_jid); end
+end);
+
 -- A local user has left, by its own presence or because its client is unreachable
 module:hook("muc-occupant-left", function (event)
 	local room = event.room;
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
+	visit(state, event.nick, nil);
 	state.copies[event.nick] = nil;
 	local line = state.line;
 	line.presences[event.nick], line.changed[event.nick], line.unconfirmed[event.nick] = nil, nil, nil;
@@ -291,17 +319,41 @@ function mirrored.release()
 	end
 end
 
+local function copies_size(copies)
+	local bytes = 0;
+	for _, copy in pairs(copies) do bytes = bytes + bounds.presence_size(copy); end
+	return bytes;
+end
+
+-- What masters make this mirror keep (bounds.count_with)
+local function count_kept(add)
+	for _, state in pairs(states) do
+		local line, bytes = state.line, copies_size(state.copies) + (state.history_bytes or 0);
+		bytes = bytes + (line.held and line.held.bytes or 0);
+		if line.resync then
+			local archive = line.resync.archive;
+			bytes = bytes + copies_size(line.resync.copies) + (line.resync.messages.bytes or 0) + (archive and archive.bytes or 0);
+		end
+		for _, kept in ipairs { state.vcard or false, state.avatar or false } do bytes = bytes + (kept and heap_size(kept) or 0); end
+		add(state.master, bytes);
+	end
+end
+
 -- shared: muc (environment of mod_muc), send_part(room_jid, nick, [status]), saved (of save(), or nil), parts (the
 -- mirror's parts by name, filled before anything happens)
 return function (shared)
 	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
 	administration = module:require "administration" { muc = muc; mirrored = mirrored };
 	for name, method in pairs(administration.methods) do methods[name] = method; end
+	bounds.count_with(count_kept);
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
 	own_rooms.clear(muc, states);
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
 	for room in muc.live_rooms() do
 		if states[room.jid] then attach(room, states[room.jid]); end
+	end
+	for _, state in pairs(states) do
+		for _, record in pairs(state.waiting) do mirrored.visits:hold(record.user); end
 	end
 	return mirrored;
 end;

@@ -8,6 +8,7 @@ local jid_resource = require "util.jid".resource;
 local explained = require "prosody_relay.origin".explained;
 local pending = require "prosody_relay.pending";
 local relay_jid = require "prosody_relay.jid";
+local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
 local allowpm = module:require "allowpm";
@@ -23,15 +24,17 @@ local before_muc = 1;
 local answer_timeout = 60;
 -- for which the sender of a private message is remembered, who alone is to see its error
 local error_timeout = 60;
-local max_remembered = 1000;
+local max_remembered, max_of_one_sender = 2000, 200;
 
 module:add_feature(crossing.xmlns);
 
 local mirrored, messages, ids, requests, room_info;
 
--- Private messages that may come back as an error, once. Key: JID of the sender's and of the addressee's occupant, id; record: real JID of
--- the sender, or true for one of the master's occupants
-local sent = pending.new(module, function () end, module.saved_state and module.saved_state.private);
+-- Private messages that may come back as an error, once. Key: JID of the sender's and of the addressee's occupant, id; record: { user = real
+-- JID of the sender, nil for one of the master's occupants; holder = whose share it is of: that user, or the master }
+local shares_of_sent = shares.new(max_remembered, max_of_one_sender);
+local sent = pending.new(module, function (_, record) shares_of_sent:give(record.holder); end, module.saved_state and module.saved_state.private);
+for _, record in sent:each() do shares_of_sent:hold(record.holder); end
 
 local private = {};
 
@@ -43,10 +46,16 @@ local function sent_key(occupant_jid, to, id)
 	return table.concat({ occupant_jid, to, id or "" }, "\0");
 end
 
-local function remember(occupant_jid, to, id, sender)
+local function remember(occupant_jid, to, id, user, holder)
 	if not id or #id > crossing.max_id then return; end
 	local key = sent_key(occupant_jid, to, id);
-	if not sent:get(key) and sent:count() < max_remembered then sent:add(key, sender, error_timeout); end
+	if not sent:get(key) and shares_of_sent:take(holder) then sent:add(key, { user = user; holder = holder }, error_timeout); end
+end
+
+local function forget(key)
+	local record = sent:remove(key);
+	if record then shares_of_sent:give(record.holder); end
+	return record;
 end
 
 local function refuse(stanza, condition, text)
@@ -63,7 +72,7 @@ end
 
 local function send_message(room, stanza, occupant_jid)
 	local copy = to_master(room, stanza, occupant_jid);
-	remember(occupant_jid, stanza.attr.to, stanza.attr.id, stanza.attr.from);
+	remember(occupant_jid, stanza.attr.to, stanza.attr.id, stanza.attr.from, stanza.attr.from);
 	module:send(copy);
 	return true;
 end
@@ -72,11 +81,11 @@ end
 local function handle_error(room, stanza)
 	local occupant_jid, from = stanza.attr.to, room.jid .. "/" .. jid_resource(stanza.attr.from);
 	local key = sent_key(occupant_jid, from, stanza.attr.id);
-	local user = sent:get(key);
-	if user == true then return; end -- not of a local user
-	sent:remove(key);
+	local record = sent:get(key);
+	if record and not record.user then return; end -- not of a local user
+	forget(key);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
-	user = user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
+	local user = record and record.user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
 	if not user then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = from, user;
@@ -111,7 +120,7 @@ local function deliver_message(room, stanza, origin)
 	copy:tag("x", { xmlns = xmlns_muc_user }):up();
 	copy.attr.from = room.jid .. "/" .. jid_resource(stanza.attr.from);
 	if not room:get_occupant_by_nick(copy.attr.from) then return true; end -- has left meanwhile
-	remember(copy.attr.from, copy.attr.to, copy.attr.id, true);
+	remember(copy.attr.from, copy.attr.to, copy.attr.id, nil, room.fmuc.master);
 	if module:fire_event("muc-private-message", { room = room, origin = origin, stanza = copy }) ~= false then
 		room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	end
@@ -170,7 +179,7 @@ module:hook("muc-private-message", function (event)
 	local from = stanza.attr.from;
 	if not room.fmuc or not mirrored.is_local(room, from) then return; end
 	if not mirrored.is_local(room, stanza.attr.to) then
-		if not sent:remove(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
+		if not forget(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
 	elseif stanza.attr.type ~= "error" then
 		local refusal = allowpm.refusal(room, from, stanza.attr.to);
 		if refusal then

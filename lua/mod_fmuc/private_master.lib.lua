@@ -6,7 +6,9 @@ local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
+local heap_size = require "prosody_relay.stanza".heap_size;
 local now = require "util.time".now;
+local shares = require "prosody_relay.shares";
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
@@ -22,8 +24,8 @@ local before_muc = 1;
 
 local answer_timeout, features_timeout = 60, 20;
 local max_age, max_age_failure = 3600, 60;
--- stanzas that wait for what a mirror can do
-local max_waiting = 100;
+-- Of stanzas that wait for what a mirror can do: bytes of heap for all, and for each user
+local max_waiting, max_waiting_of_user = 16 * 1024 * 1024, 1024 * 1024;
 
 module:hook("muc-disco#info", function (event)
 	event.reply:tag("feature", { var = crossing.xmlns }):up();
@@ -32,6 +34,8 @@ end);
 allowpm.announce();
 
 local links, requests, watch;
+
+local memory = shares.new(max_waiting, max_waiting_of_user);
 
 local peers = cache.new(256); -- host of a mirror -> { time, takes_private }
 
@@ -43,9 +47,9 @@ local function refuse(stanza, reply_to, type, condition, text)
 end
 
 -- To one occupant behind a link. reply_to: where the sender, whose nick is `from`, is to get the answer
-local function send_request(link, stanza, from, reply_to)
+local function send_request(link, stanza, real_jid, from, reply_to)
 	local copy = hygiene.copy("from anybody", stanza);
-	local record = { asker = reply_to; asked = stanza.attr.to; id = stanza.attr.id };
+	local record = { asker = reply_to; user = real_jid; asked = stanza.attr.to; id = stanza.attr.id };
 	copy.attr.from, copy.attr.to = from, link.jid .. "/" .. jid_resource(stanza.attr.to);
 	if not requests.send("private-iq", copy, record, answer_timeout) then
 		refuse(stanza, reply_to, "wait", "resource-constraint");
@@ -74,7 +78,7 @@ local function deliver(room, stanza, real_jid, reply_to, origin)
 	if not from then
 		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	elseif stanza.name == "iq" and link then
-		send_request(link, stanza, from, reply_to);
+		send_request(link, stanza, real_jid, from, reply_to);
 		return true;
 	end
 	stanza.attr.from = real_jid;
@@ -102,15 +106,17 @@ end
 
 local function ask_peer(room, link, waiting)
 	local host = jid_host(link.jid);
-	for _, record in requests.each() do
-		if record.kind == "peer-features" and record.peer == host then
-			if #record.waiting >= max_waiting then return nil; end
-			table.insert(record.waiting, waiting);
-			return true;
-		end
+	waiting.bytes = heap_size(waiting.stanza);
+	if not memory:take(waiting.real_jid, waiting.bytes) then return nil; end
+	local record = requests.find("peer-features", host);
+	if record then
+		table.insert(record.waiting, waiting);
+		return true;
 	end
 	local iq = requests.get(room.jid, host):tag("query", { xmlns = xmlns_disco_info }):up();
-	return requests.send("peer-features", iq, { waiting = { waiting } }, features_timeout);
+	if requests.send("peer-features", iq, { waiting = { waiting } }, features_timeout) then return true; end
+	memory:give(waiting.real_jid, waiting.bytes);
+	return nil;
 end
 
 local function handle_features(record, answer, is_undeliverable)
@@ -124,6 +130,7 @@ local function handle_features(record, answer, is_undeliverable)
 	end
 	peers:set(record.peer, { time = now(); takes_private = takes_private });
 	for _, waiting in ipairs(record.waiting) do
+		memory:give(waiting.real_jid, waiting.bytes);
 		local room = muc.get_room_from_jid(jid_bare(waiting.stanza.attr.to));
 		local link = room and links.get(room, waiting.link_jid);
 		if link then
@@ -205,4 +212,7 @@ return function (shared)
 	links, requests, watch = shared.links, shared.requests, shared.watch;
 	requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
 	requests.on("peer-features", handle_features);
+	for _, record in requests.each() do
+		for _, waiting in ipairs(record.waiting or {}) do memory:hold(waiting.real_jid, waiting.bytes); end
+	end
 end;

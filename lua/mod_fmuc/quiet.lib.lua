@@ -3,20 +3,26 @@
 
 local new_cache = require "util.cache".new;
 local now = require "util.time".monotonic;
+local shares = require "prosody_relay.shares";
 
 local period, max_lines, max_of_one = 3600, 100, 10;
 
 local quiet = {};
 
-local said, lines, began = {}, 0, now();
+local said, lines, is_full, began = {}, shares.new(max_lines), false, now();
 
--- once(key, level, format, …): about what is refused. Writes the line unless one with that key has been written within the hour, or many.
+-- once(key, level, format, …): about what is refused. key: the kind of line, "\0", and the JID that causes it. Writes the line unless one with
+-- that key has been written within the hour, or many; the lines that a domain causes leave place for those about others.
 function quiet.once(key, level, ...)
-	if now() - began >= period then said, lines, began = {}, 0, now(); end
-	if said[key] or lines >= max_lines then return; end
-	said[key], lines = true, lines + 1;
-	module:log(level, ...);
-	if lines == max_lines then module:log(level, "More of that kind will not be logged within the hour"); end
+	if now() - began >= period then said, lines, is_full, began = {}, shares.new(max_lines), false, now(); end
+	if said[key] then return; end
+	if lines:take(key:match("%z(.*)")) then
+		said[key] = true;
+		module:log(level, ...);
+	elseif not is_full then
+		is_full = true;
+		module:log(level, "More of that kind will not be logged within the hour");
+	end
 end
 
 local paces = new_cache(1000); -- key -> { began, count }

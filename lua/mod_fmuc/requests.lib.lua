@@ -6,21 +6,45 @@
 local compat = require "prosody_relay.compat";
 local origin = require "prosody_relay.origin";
 local pending = require "prosody_relay.pending";
-local jid_bare = require "util.jid".bare;
+local shares = require "prosody_relay.shares";
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
--- A request is at most this much, so that a peer who never answers cannot fill the memory
-local max_outstanding, max_of_one_user = 1000, 300;
+-- How many requests may be on their way, by who was asked, and how many users may wait for answers, by who waits. A peer that never answers,
+-- or a user who asks too much, keeps nobody else from asking. What the service asks of its own accord, before somebody may join, takes no
+-- user's share, and users leave half of the requests to it.
+local max_outstanding, max_waiting, max_of_one_user = 4000, 2000, 100;
 
 local id_prefix = "fmuc-iq-";
 
 local requests = {};
 local handlers = {};
 
-local table_of_requests = pending.new(module, function (_, record)
-	handlers[record.kind](record, nil);
-end, module.saved_state and module.saved_state.requests);
+local by_peer, by_user = shares.new(max_outstanding), shares.new(max_waiting, max_of_one_user);
+
+-- [kind and peer] = the latest such request
+local latest = {};
+
+local function key_of(kind, peer)
+	return kind .. "\0" .. peer;
+end
+
+local function count(record)
+	by_peer:hold(record.peer);
+	for _, user in ipairs(record.users) do by_user:hold(user); end
+	latest[key_of(record.kind, record.peer)] = record;
+end
+
+local function finish(record, ...)
+	local key = key_of(record.kind, record.peer);
+	by_peer:give(record.peer);
+	for _, user in ipairs(record.users) do by_user:give(user); end
+	if latest[key] == record then latest[key] = nil; end
+	handlers[record.kind](record, ...);
+end
+
+local table_of_requests = pending.new(module, function (_, record) finish(record, nil); end, module.saved_state and module.saved_state.requests);
+for _, record in table_of_requests:each() do count(record); end
 
 -- on(kind, handler): handler(record, answer, is_undeliverable) is called for each request of that kind; answer: stanza of type result or
 -- error from the entity that was asked, or nil when there was none in time; is_undeliverable: the error is this server's own, and says why
@@ -33,25 +57,29 @@ function requests.get(from, to)
 	return st.iq({ type = "get"; from = from; to = to; id = id_prefix .. new_id() });
 end
 
--- How many requests are for that user, if they are many
-local function count_for(user)
-	if table_of_requests:count() < max_of_one_user then return 0; end
-	local count = 0;
-	for _, record in table_of_requests:each() do
-		if record.asker and jid_bare(record.asker) == user then count = count + 1; end
-	end
-	return count;
-end
-
 -- send(kind, iq, record, timeout) -> true; or nil when too many are on their way. iq: stanza with `from` and `to`, its id is replaced;
--- record: table, what the handler needs; its fields kind, own and peer are ours, asker (JID) is the user for whom it is
+-- record: table, what the handler needs; its fields kind, own, peer and users are ours, user or asker (JIDs) is
+-- for whom it is, if for anybody
 function requests.send(kind, iq, record, timeout)
-	if table_of_requests:count() >= max_outstanding then return nil; end
-	if record.asker and count_for(jid_bare(record.asker)) >= max_of_one_user then return nil; end
-	record.kind, record.own, record.peer = kind, iq.attr.from, iq.attr.to;
+	local user = record.user or record.asker;
+	if by_peer:refusal(iq.attr.to) or user and by_user:refusal(user) then return nil; end
+	record.kind, record.own, record.peer, record.users = kind, iq.attr.from, iq.attr.to, { user };
+	count(record);
 	iq.attr.id = id_prefix .. new_id();
 	table_of_requests:add(iq.attr.id, record, timeout);
 	module:send(iq);
+	return true;
+end
+
+-- find(kind, peer) -> the record of the latest request of that kind to that peer, while it has no answer; or nil
+function requests.find(kind, peer)
+	return latest[key_of(kind, peer)];
+end
+
+-- wait(record, user) -> true, and one more user (JID) waits for the answer to that request; or nil when that user waits for too many
+function requests.wait(record, user)
+	if not by_user:take(user) then return nil; end
+	table.insert(record.users, user);
 	return true;
 end
 
@@ -65,8 +93,7 @@ function requests.close()
 	local outstanding = {};
 	for id in table_of_requests:each() do outstanding[#outstanding + 1] = id; end
 	for _, id in ipairs(outstanding) do
-		local record = table_of_requests:remove(id);
-		handlers[record.kind](record, nil);
+		finish(table_of_requests:remove(id), nil);
 	end
 end
 -- after the role has told its users of the end, while the streams to users and other servers still stand
@@ -84,7 +111,7 @@ local function handle_answer(event)
 	-- nobody answers for somebody else
 	if not record or record.peer ~= stanza.attr.from or record.own ~= stanza.attr.to then return; end
 	table_of_requests:remove(stanza.attr.id);
-	handlers[record.kind](record, origin.explained(event), origin.is_undeliverable(event));
+	finish(record, origin.explained(event), origin.is_undeliverable(event));
 	return true;
 end
 module:hook("iq/bare", handle_answer, 10); -- ahead of those who route IQ of rooms and occupants

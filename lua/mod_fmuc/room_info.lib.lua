@@ -6,9 +6,10 @@
 -- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is this server's own }
 -- That of a room somebody is in lies in room.fmuc.info, others in a cache.
 
-local cache = require "util.cache";
 local dataforms = require "util.dataforms";
+local fair_cache = require "prosody_relay.fair_cache";
 local now = require "util.time".now;
+local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
@@ -24,14 +25,14 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 local deadline = module:require "settings".join_timeout;
 -- of an answer for a room that nobody here is in; no answer and errors count for less
 local max_age, max_age_failure = 300, 30;
--- Beyond that it is no description of a room
-local max_features, max_form_bytes = 128, 32768;
+-- Beyond that it is no description of a room: number of features, bytes of each and of a name, bytes of heap of a form or an error
+local max_features, max_text, max_form_bytes = 128, 256, 64 * 1024;
 
 local mirrored, archive, requests;
 
 local room_info = {};
 
-local known = cache.new(256); -- room JID -> { time, info }
+local known = fair_cache.new(512); -- room JID -> { time, info }
 
 local function describe(room, info)
 	if info.failed ~= nil then return; end -- rather an older description than none
@@ -59,45 +60,48 @@ function room_info.has(room, feature)
 	return info ~= nil and info.features[feature] == true;
 end
 
+-- An error without what makes it long
+local function without_length(answer)
+	if stanza_lib.heap_size(answer) <= max_form_bytes then return answer; end
+	local type, condition = answer:get_error();
+	return st.iq({ type = "error" }):tag("error", { type = type == "wait" and "wait" or "cancel" })
+		:tag(#condition <= max_text and condition or "undefined-condition", { xmlns = xmlns_stanzas }):reset();
+end
+
 local function parse(answer, is_undeliverable)
 	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
 	if not query then
 		local is_error = answer and answer.attr.type == "error" and answer:get_error();
-		return { features = {}; list = {}; failed = is_error and answer or false;
+		return { features = {}; list = {}; failed = is_error and without_length(answer) or false;
 			is_undeliverable = is_undeliverable };
 	end
 	local info = { features = {}; list = {} };
 	for feature in query:childtags("feature") do
 		local var = feature.attr.var;
-		if var and #info.list < max_features then
+		if var and #var <= max_text and #info.list < max_features then
 			info.features[var] = true;
 			info.list[#info.list + 1] = var;
 		end
 	end
 	for identity in query:childtags("identity") do
 		if identity.attr.category == "conference" then
-			info.identity = { category = "conference"; type = identity.attr.type or "text"; name = identity.attr.name };
+			info.identity = { category = "conference"; type = identity.attr.type or "text";
+				name = #(identity.attr.name or "") <= max_text and identity.attr.name or nil };
 			break;
 		end
 	end
 	local form = query:get_child("x", "jabber:x:data");
-	if form and dataforms.get_type(form) == xmlns_roominfo and #tostring(form) <= max_form_bytes then info.form = st.clone(form); end
+	if form and dataforms.get_type(form) == xmlns_roominfo and stanza_lib.heap_size(form) <= max_form_bytes then info.form = st.clone(form); end
 	info.allowpm = allowpm.read(info.form);
 	return info;
-end
-
-local function outstanding(room_jid)
-	for _, record in requests.each() do
-		if record.kind == "room-info" and record.own == room_jid then return record; end
-	end
 end
 
 -- fetch(room_jid, master, [asker]): asks the master, unless that is under way. asker: the user's stanza, answered when the master has.
 -- -> true; or nil when too much is under way already
 function room_info.fetch(room_jid, master, asker)
-	local record = outstanding(room_jid);
+	local record = requests.find("room-info", master);
 	if record then
-		if #record.askers >= 100 then return nil; end
+		if asker and not requests.wait(record, asker.attr.from) then return nil; end
 		record.askers[#record.askers + 1] = asker;
 		-- what is on its way may describe the room before the change
 		record.again = record.again or not asker;
@@ -111,7 +115,7 @@ end
 function room_info.prepare(room)
 	local info = room_info.get(room.jid);
 	if info and info.failed == nil then return describe(room, info); end
-	if not outstanding(room.jid) then room_info.fetch(room.jid, room.fmuc.master); end
+	if not requests.find("room-info", room.fmuc.master) then room_info.fetch(room.jid, room.fmuc.master); end
 end
 
 -- renew(room): its configuration has changed (status 104)
@@ -122,8 +126,8 @@ end
 
 -- forget(room_jid): the room is not there any more; what is on its way may describe it all the same
 function room_info.forget(room_jid)
-	known:set(room_jid, nil);
-	local record = outstanding(room_jid);
+	known:set(room_jid, nil, nil);
+	local record = requests.find("room-info", relay_jid.unmirror(room_jid));
 	if record then record.is_stale = true; end
 end
 
@@ -131,7 +135,7 @@ local function handle_answer(record, answer, is_undeliverable)
 	local room_jid = record.own;
 	local room, info = mirrored.get(room_jid), parse(answer, is_undeliverable);
 	if room then describe(room, info); end
-	if not record.is_stale then known:set(room_jid, { time = now(); info = info }); end
+	if not record.is_stale then known:set(room_jid, record.peer, { time = now(); info = info }); end
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end
 	module:fire_event("fmuc-room-info", { room_jid = room_jid; info = info });
 	if record.again and room then room_info.fetch(room_jid, record.peer); end
@@ -156,10 +160,10 @@ end
 
 local function with_local_numbers(form, room)
 	local copy = st.clone(form);
+	local count = 0;
+	for _ in pairs(room.fmuc.copies) do count = count + 1; end
 	for field in copy:childtags("field") do
 		if field.attr.var == "muc#roominfo_occupants" then
-			local count = 0;
-			for _ in pairs(room.fmuc.copies) do count = count + 1; end
 			stanza_lib.filter(field, { other = false });
 			field:text_tag("value", tostring(count));
 		end

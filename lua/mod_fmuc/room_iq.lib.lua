@@ -2,6 +2,7 @@
 -- IQ of users to a mirrored room itself: discovery and ping are answered here (G13), the room's vCard comes from the master once, and
 -- administration is refused (M25).
 
+local crossing = module:require "crossing";
 local policy = module:require "policy";
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
@@ -27,6 +28,8 @@ local function on(name, handler)
 			return;
 		elseif stanza.attr.from ~= master and not policy.may_use(stanza.attr.from) then
 			return refuse(stanza, "auth", "forbidden", "This mirror does not serve you");
+		elseif #stanza.attr.id > crossing.max_id then
+			return refuse(stanza, "modify", "policy-violation", "The id of this request is too long");
 		elseif not policy.may_be_mirrored(master) then
 			return refuse(stanza, "cancel", "not-allowed", "This room is not mirrored here");
 		end
@@ -41,7 +44,7 @@ local function discover(stanza, master)
 	local info = room_info.get(room_jid);
 	if info then
 		module:send(room_info.reply(stanza, info));
-	elseif not room_info.fetch(room_jid, master, st.clone(stanza)) then
+	elseif not room_info.fetch(room_jid, master, st.clone(stanza, true)) then -- whom to answer
 		refuse(stanza, "wait", "resource-constraint");
 	end
 	return true;

@@ -77,7 +77,7 @@ function backfill.take(room, stanza)
 	line.heard = now();
 	if not archive or not line.asked or line.asked.id ~= result.attr.queryid then return true; end
 	local message = as_history(result, room.fmuc.master);
-	if message and archive.count < max_messages and bounds.has_room_for(archive, message) then
+	if message and archive.count < max_messages and bounds.has_room_for(archive, message, room.fmuc.master) then
 		table.insert(archive.page, message);
 		archive.count = archive.count + 1;
 	end

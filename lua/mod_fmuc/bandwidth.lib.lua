@@ -97,6 +97,9 @@ function bandwidth.stripped_message(stanza)
 	return stanza_lib.copy(stanza, without_dispensable);
 end
 
+-- Of a presence without its payload, which takes a few thousand bytes of heap
+local max_shown_bytes = 16 * 1024;
+
 -- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
 local function is_news(link, stanza)
 	local nick = stanza.attr.from;
@@ -106,7 +109,8 @@ local function is_news(link, stanza)
 		return true;
 	end
 	if link.shown[nick] and equivalent(link.shown[nick], stanza) then return false; end
-	link.shown[nick] = stanza;
+	-- what is longer is rather sent again than kept
+	link.shown[nick] = stanza_lib.heap_size(stanza) <= max_shown_bytes and stanza or nil;
 	return true;
 end
 

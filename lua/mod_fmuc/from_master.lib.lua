@@ -233,7 +233,8 @@ local function handle_occupant(room, occupant_jid, stanza)
 	local copy, id = presences.for_local_users(room, stanza, occupant_jid), stanza.attr.id;
 	local mark = stanza:get_child("fmuc", xmlns_fmuc);
 	if stanza.attr.type == nil then
-		if not bounds.admits(room, occupant_jid, copy, mirrored.is_local(room, occupant_jid)) then return; end
+		copy = bounds.admits(room, occupant_jid, copy, mirrored.is_local(room, occupant_jid));
+		if not copy then return; end
 		complete_item(copy:get_child("x", xmlns_muc_user));
 	elseif is_end(room, copy) then
 		return;

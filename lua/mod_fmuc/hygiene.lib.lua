@@ -92,8 +92,14 @@ local ways = {
 		status = { stays = is_for_many };
 		item = item_for_many;
 	} } } } };
-	-- a reason may be as long as a stanza
-	["long presence to remember"] = { [xmlns_muc_user] = { x = { within = { [""] = { item = { within = { [""] = { reason = goes } } } } } } } };
+	-- who was kicked, without a reason or a presence that are as long as a stanza
+	["long presence to remember"] = {
+		[xmlns_muc_user] = { x = { once = true; within = {
+			[""] = { status = true; item = { once = true; within = { other = goes } } };
+			other = goes;
+		} } };
+		other = goes;
+	};
 	["presence without the mark of a join"] = { [xmlns_muc] = { x = goes } };
 
 	-- at a mirror

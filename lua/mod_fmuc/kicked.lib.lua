@@ -6,12 +6,12 @@
 -- the oldest first
 
 local jid_resource = require "util.jid".resource;
+local heap_size = require "prosody_relay.stanza".heap_size;
 local st = require "util.stanza";
 
-local bounds = module:require "bounds";
 local hygiene = module:require "hygiene";
 
-local max_kicked, max_bytes = 100, 4096;
+local max_kicked, max_bytes = 100, 8192;
 
 local kicked = {};
 
@@ -23,7 +23,7 @@ end
 
 -- A reason may be as long as a stanza
 local function within_bounds(presence)
-	if bounds.size(presence) <= max_bytes then return presence; end
+	if heap_size(presence) <= max_bytes then return presence; end
 	return hygiene.copy("long presence to remember", presence);
 end
 

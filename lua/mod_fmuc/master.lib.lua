@@ -67,9 +67,14 @@ local function refuse_absent(origin, stanza, user_on_mirror, room)
 	return origin_for(origin, room.jid, user_on_mirror).send(reply);
 end
 
+-- A presence as it is kept: without what its author has added, or with nothing, when it is too long
+local function trimmed(presence)
+	return bounds.trimmed(presence) or st.clone(presence, true);
+end
+
 -- The join as if the user had come directly (M5), with what the mirror may pass on for it
 local function direct_join(stanza, fmuc, real_jid)
-	local join = hygiene.copy("join from a mirror", stanza);
+	local join = trimmed(hygiene.copy("join from a mirror", stanza));
 	join.attr.from = real_jid;
 	join:tag("x", { xmlns = xmlns_muc });
 	for _, name in ipairs { "password", "history" } do
@@ -198,7 +203,7 @@ local function handle_update(event, room, link)
 			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
 		end
 	else
-		stanza = hygiene.cleaned("from anybody", stanza);
+		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
 		stanza.attr.from = real_jid;
 		room:handle_presence_to_occupant(origin_for(origin, room.jid, link.jid .. "/" .. nick), stanza);
 		if stanza.attr.type == "unavailable" then links.remove_user(room, link, nick); end

@@ -2,11 +2,15 @@
 -- The messages that the master sends to a mirrored room: history, subject, live ones, refusals (M17 to M20, G15).
 
 local datetime = require "util.datetime";
+local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_resource = require "util.jid".resource;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local hygiene = module:require "hygiene";
+
+-- of heap, of the history of a room
+local max_history_bytes = 1024 * 1024;
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -30,12 +34,34 @@ local function date(room, stanza, delay)
 	return when;
 end
 
+-- What is kept of the history: the latest messages, as many as there is memory for
+local function trim_history(room)
+	local history, bytes, first = room._history, 0, 1;
+	for i = #history, 1, -1 do
+		history[i].bytes = history[i].bytes or heap_size(history[i].stanza);
+		if bytes + history[i].bytes > max_history_bytes then
+			first = i + 1;
+			break;
+		end
+		bytes = bytes + history[i].bytes;
+	end
+	local count = #history;
+	table.move(history, first, count, 1);
+	for i = count - first + 2, count do history[i] = nil; end
+	room.fmuc.history_bytes = bytes;
+end
+
 -- The room's history as the master keeps it, with the master's stamps
 local function add_history(room, stanza, when)
 	room._history = room._history or {};
 	table.insert(room._history, { stanza = stanza; timestamp = when });
 	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
+	trim_history(room);
 end
+
+module:hook("muc-broadcast-message", function (event)
+	if event.room.fmuc and event.room._history then trim_history(event.room); end
+end, -1); -- after mod_muc's 0, which adds the message
 
 -- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
 -- archive, which has nothing from before.

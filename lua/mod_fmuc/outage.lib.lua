@@ -120,7 +120,7 @@ end
 -- hold(room, stanza): of the master, in phase "lost"
 function outage.hold(room, stanza)
 	local line = room.fmuc.line;
-	if #line.held < max_held and bounds.has_room_for(line.held, stanza) then
+	if #line.held < max_held and bounds.has_room_for(line.held, stanza, room.fmuc.master) then
 		table.insert(line.held, st.clone(stanza));
 	else
 		line.must_join = true;

@@ -9,6 +9,8 @@
 -- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
 
 local datetime = require "util.datetime";
+local heap_size = require "prosody_relay.stanza".heap_size;
+local shares = require "prosody_relay.shares";
 local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local hygiene = module:require "hygiene";
@@ -32,7 +34,10 @@ local max_attempts = 5;
 -- who was held up for longer is shown when it was written
 local worth_a_delay = 5;
 
-local boxes;
+-- Bytes of heap for the messages of all rooms, and for those of one user
+local max_bytes, max_bytes_of_user = 64 * 1024 * 1024, 8 * 1024 * 1024;
+
+local boxes, memory;
 local mirrored, ids, outage, seen;
 
 local outbox = {};
@@ -47,14 +52,16 @@ end
 local function insert(room_jid, entry, index)
 	local box = boxes[room_jid] or { bytes = 0 };
 	boxes[room_jid] = box;
-	entry.bytes = bounds.size(entry.stanza);
+	entry.bytes = heap_size(entry.stanza);
 	box.bytes = box.bytes + entry.bytes;
+	memory:hold(entry.user, entry.bytes);
 	table.insert(box, index or #box + 1, entry);
 end
 
 local function remove(room_jid, index)
 	local entry = table.remove(boxes[room_jid], index);
 	boxes[room_jid].bytes = boxes[room_jid].bytes - entry.bytes;
+	memory:give(entry.user, entry.bytes);
 	if not boxes[room_jid][1] then boxes[room_jid] = nil; end
 	return entry;
 end
@@ -141,19 +148,22 @@ function outbox.put_back(room_jid, entry)
 	insert(room_jid, entry, (find(room_jid, function (other) return other.written >= entry.written; end)));
 end
 
--- Makes place for one more of that author. What local users have seen already gives way to what they have not.
-local function make_place(room_jid, occupant_jid)
+-- Makes place for one more of that author (occupant JID and real JID), of so many bytes. What local users have seen already gives way to
+-- what they have not.
+local function make_place(room_jid, occupant_jid, user, bytes)
 	local of_occupant = 0;
 	for _, entry in ipairs(boxes[room_jid] or {}) do
 		if entry.nick == occupant_jid and not (entry.sent and entry.shown) then of_occupant = of_occupant + 1; end
 	end
 	if of_occupant >= max_of_occupant then return false; end
-	local box = boxes[room_jid];
-	if not box or #box < max_messages and box.bytes < bounds.max_message_bytes then return true; end
-	local index, entry = find(room_jid, function (other) return other.shown; end);
-	if not index then return false; end
-	remove(room_jid, index);
-	if not entry.sent then fail(room_jid, entry, "wait", "resource-constraint", "The room's server has not got this message"); end
+	if memory:refusal(user, bytes) then return false; end
+	local box = boxes[room_jid] or { bytes = 0 };
+	while #box >= max_messages or box.bytes + bytes > bounds.max_messages do
+		local index, entry = find(room_jid, function (other) return other.shown; end);
+		if not index then return false; end
+		remove(room_jid, index);
+		if not entry.sent then fail(room_jid, entry, "wait", "resource-constraint", "The room's server has not got this message"); end
+	end
 	return true;
 end
 
@@ -192,7 +202,10 @@ function outbox.handle_groupchat(origin, stanza, room)
 	if not occupant or not room.fmuc then return; end -- mod_muc refuses
 	stanza.attr.id = stanza.attr.id or new_id();
 	local nomirror = policy.is_nomirror(room.fmuc.master);
-	if not make_place(room.jid, occupant.nick) then
+	local bytes = heap_size(stanza);
+	if bytes > bounds.max_messages then
+		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large for a mirrored room"));
+	elseif not make_place(room.jid, occupant.nick, user, bytes) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
 	elseif not changes_subject(stanza) and (nomirror or outage.is_autonomous(room)) then
 		return show_at_once(origin, stanza, room, occupant, nomirror);
@@ -301,7 +314,10 @@ end
 
 -- shared: parts (the mirror's parts by name), saved (of save() of an earlier instance, or nil)
 return function (shared)
-	boxes = shared.saved or {};
+	boxes, memory = shared.saved or {}, shares.new(max_bytes, max_bytes_of_user);
+	for _, box in pairs(boxes) do
+		for _, entry in ipairs(box) do memory:hold(entry.user, entry.bytes); end
+	end
 	local parts = shared.parts;
 	mirrored, ids, outage, seen = parts.mirrored, parts.ids, parts.outage, parts.seen;
 	return outbox;

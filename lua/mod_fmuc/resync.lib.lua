@@ -65,6 +65,7 @@ function resync.begin(room)
 	for _, stanza in ipairs(line.held or {}) do
 		if stanza.name == "message" then messages[#messages + 1] = stanza; end
 	end
+	messages.bytes = line.held and line.held.bytes;
 	line.held = nil;
 	-- these may have been lost on the way there, or on the way back
 	for jid in pairs(line.unconfirmed) do line.changed[jid] = true; end
@@ -106,7 +107,7 @@ end
 -- message(room, stanza): of the master in phase "joining"
 function resync.message(room, stanza)
 	local current = room.fmuc.line.resync;
-	if bounds.has_room_for(current.messages, stanza) then table.insert(current.messages, st.clone(stanza)); end
+	if bounds.has_room_for(current.messages, stanza, room.fmuc.master) then table.insert(current.messages, st.clone(stanza)); end
 	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.dumped(room); end
 end
 

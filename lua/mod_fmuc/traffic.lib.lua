@@ -9,6 +9,7 @@ local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local relay_jid = require "prosody_relay.jid";
+local serialise = require "prosody_relay.stanza".serialise;
 
 local metrics, find, down;
 
@@ -39,7 +40,7 @@ end
 local function count(stanza, here, there, direction)
 	local line, users = find(here, there);
 	if not line and relay_jid.unmirror(here) ~= there and relay_jid.unmirror(there) ~= here then return; end
-	local counts, bytes = counts_of(line, here, there), #tostring(stanza);
+	local counts, bytes = counts_of(line, here, there), #serialise(stanza);
 	counts[direction] = counts[direction] + 1;
 	counts[direction .. "_bytes"] = counts[direction .. "_bytes"] + bytes;
 	local saved = 0;

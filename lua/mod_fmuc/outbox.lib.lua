@@ -35,7 +35,7 @@ local max_attempts = 5;
 local worth_a_delay = 5;
 
 -- Bytes of heap for the messages of all rooms, and for those of one user
-local max_bytes, max_bytes_of_user = 64 * 1024 * 1024, 8 * 1024 * 1024;
+local max_bytes, max_bytes_of_user = 64 * 1024 * 1024, 2 * 1024 * 1024;
 
 local boxes, memory;
 local mirrored, ids, outage, seen;

@@ -64,7 +64,7 @@ end
 local function without_length(answer)
 	if stanza_lib.heap_size(answer) <= max_form_bytes then return answer; end
 	local type, condition = answer:get_error();
-	return st.iq({ type = "error" }):tag("error", { type = type == "wait" and "wait" or "cancel" })
+	return st.stanza("iq", { type = "error" }):tag("error", { type = type == "wait" and "wait" or "cancel" })
 		:tag(#condition <= max_text and condition or "undefined-condition", { xmlns = xmlns_stanzas }):reset();
 end
 

@@ -61,22 +61,27 @@ local function start_over(room, occupant_jid)
 	greeting.join_again(room);
 end
 
-local function accepted_user(room)
-	for occupant_jid, record in pairs(room.fmuc.waiting) do
+local function accepted_user(state)
+	for occupant_jid, record in pairs(state.waiting) do
 		if record.accepted then return occupant_jid, record; end
 	end
 end
 
+-- is_anybody_accepted(state) -> whether the master has let somebody in who still waits for the rest
+function greeting.is_anybody_accepted(state)
+	return accepted_user(state) ~= nil;
+end
+
 -- check(room, time): once a second, while the first user has not been let in
 function greeting.check(room, time)
-	local _, record = accepted_user(room);
+	local _, record = accepted_user(room.fmuc);
 	if record and time - math.max(record.accepted_at, room.fmuc.line.heard) >= subject_timeout then parts.probe.ping(room, "greeting"); end
 end
 
 -- complete(room, [is_broken]): nothing more will come for the first user. is_broken: but something is missing
 function greeting.complete(room, is_broken)
 	local state = room.fmuc;
-	local occupant_jid = accepted_user(room);
+	local occupant_jid = accepted_user(state);
 	if state.synced or not occupant_jid then
 		return;
 	elseif state.started_over then

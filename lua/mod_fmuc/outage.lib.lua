@@ -216,10 +216,14 @@ local function check_live(room, line, time)
 	end
 end
 
+local function is_grace_over(line, time)
+	return line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period;
+end
+
 local function check_lost(room, line, time)
 	if room.fmuc.recipients:count() == 0 then
 		return start_afresh(room);
-	elseif line.lost_at and not line.expired and time - math.max(line.lost_at, line.heard) >= grace_period then
+	elseif is_grace_over(line, time) then
 		return outage.expire(room);
 	elseif line.asked then
 		if not line.asked.check and time - line.asked.at >= answer_timeout then parts.probe.check(room); end
@@ -240,11 +244,19 @@ local function check_lost(room, line, time)
 	end
 end
 
--- Whether nothing is to be done for a room, which then may stay where mod_muc has put it
+-- Whether nothing is to be done for a room, which then may stay where mod_muc has put it: mod_muc keeps 100 rooms in memory, and to bring
+-- back more than that each second is all that a server would do
 local function is_at_rest(room_jid, state, time)
 	local line = state.line;
-	return line.phase == "live" and not line.asked and state.synced and time - line.heard < silence
-		and not parts.outbox.overdue_since(room_jid);
+	if line.asked and (line.asked.in_doubt_since or time - line.asked.at >= answer_timeout) then
+		return false;
+	elseif line.phase == "live" and not state.synced then -- somebody waits for the master
+		return line.asked ~= nil or not parts.greeting.is_anybody_accepted(state);
+	elseif line.phase == "live" then
+		return line.asked ~= nil or time - line.heard < silence and not parts.outbox.overdue_since(room_jid);
+	end
+	local is_waiting = line.asked or line.phase == "lost" and line.next_try and time < line.next_try;
+	return is_waiting and state.recipients ~= nil and state.recipients:count() > 0 and not is_grace_over(line, time);
 end
 
 local function check(room_jid)

@@ -225,7 +225,7 @@ end
 local function is_end(room, copy)
 	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
 	if not destroy then return false; end
-	from_master.end_room(room, unavailable.follow(destroy, room.fmuc.master));
+	from_master.end_room(room, destroy);
 	return true;
 end
 

@@ -280,8 +280,7 @@ function resync.refused(room, stanza)
 		return on_absence(room, type == "wait");
 	elseif condition == "gone" then
 		parts.outbox.fail_all(room.jid);
-		local err = unavailable.follow(st.clone(stanza:get_child("error")), room.fmuc.master);
-		return parts.from_master.end_room(room, unavailable.destroyed(err));
+		return parts.from_master.end_room(room, unavailable.destroyed(stanza:get_child("error")));
 	end
 	send_away(room, codes[condition] or "333", condition or "error");
 end

@@ -14,7 +14,6 @@ local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
 local allowpm = module:require "allowpm";
-local unavailable = module:require "unavailable";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_disco_items = "http://jabber.org/protocol/disco#items";
@@ -175,8 +174,8 @@ local function error_reply(stanza, failed)
 	local type, condition, text = failed:get_error();
 	local reply = st.error_reply(stanza, type, condition, text);
 	if condition == "gone" then
-		local err = unavailable.follow(st.clone(failed:get_child("error")), failed.attr.from);
-		reply:get_child("error"):get_child("gone", xmlns_stanzas):text(err:get_child_text("gone", xmlns_stanzas));
+		local where = failed:get_child("error"):get_child_text("gone", xmlns_stanzas) or "";
+		reply:get_child("error"):get_child("gone", xmlns_stanzas):text(where);
 	end
 	return reply;
 end

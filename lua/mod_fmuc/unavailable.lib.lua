@@ -1,13 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- What users of a mirror are told about rooms that they cannot join, or not any more: no such room, no mirrors there, destroyed (G17, F15, F16).
 --
--- A destroyed room may name another one to go to. Users get that room's address as the master says it; the address of its mirror here, if
--- the room is on the same service or on one that is listed in fmuc_allow_masters.
+-- A destroyed room may name another one to go to. Users get the address as its owner gave it, whether or not that room can be mirrored.
 
-local policy = module:require "policy";
-local jid_host = require "util.jid".host;
-local jid_prep = require "util.jid".prep;
-local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -22,29 +17,6 @@ function unavailable.error(type, condition, text)
 	return err;
 end
 
-local function address_here(text, master)
-	local room_jid = jid_prep(text);
-	local host = room_jid and jid_host(room_jid);
-	if not host or not policy.may_be_mirrored(room_jid) then return nil; end
-	if host ~= jid_host(master) and not policy.lists_masters() then return nil; end
-	return relay_jid.mirror(room_jid, module.host);
-end
-
--- follow(element, master): changes the address that a <destroy/>, or an <error/> with <gone/>, of that master names -> element
-function unavailable.follow(element, master)
-	if element.name == "destroy" then
-		element.attr.jid = element.attr.jid and address_here(element.attr.jid, master) or element.attr.jid;
-		return element;
-	end
-	local gone = element:get_child("gone", xmlns_stanzas);
-	local named = gone and gone:get_text():match("^xmpp:([^?]+)");
-	local here = named and address_here(named, master);
-	if not here then return element; end
-	local err = unavailable.error(element.attr.type, "gone", element:get_child_text("text", xmlns_stanzas));
-	err.tags[1]:text("xmpp:" .. here .. "?join");
-	return err;
-end
-
 -- gone(destroy) -> the <error/> that says the same as <destroy/>, to somebody who wants to join
 function unavailable.gone(destroy)
 	local err = unavailable.error("cancel", "gone", destroy:get_child_text("reason"));
@@ -54,8 +26,8 @@ end
 
 -- destroyed(err) -> the <destroy/> that says the same as an <error/> with <gone/>, to somebody who is in the room
 function unavailable.destroyed(err)
-	local text = err:get_child_text("text", xmlns_stanzas);
-	local destroy = st.stanza("destroy", { jid = err:get_child_text("gone", xmlns_stanzas):match("^xmpp:([^?]+)") });
+	local text, where = err:get_child_text("text", xmlns_stanzas), err:get_child_text("gone", xmlns_stanzas) or "";
+	local destroy = st.stanza("destroy", { jid = where:match("^xmpp:([^?]+)") });
 	if text then destroy:text_tag("reason", text); end
 	return destroy;
 end
@@ -79,7 +51,7 @@ function unavailable.error_for(master, info)
 	elseif info.is_undeliverable then
 		return unavailable.error(type, condition, text);
 	elseif condition == "gone" then
-		return unavailable.follow(st.clone(info.failed:get_child("error")), master);
+		return st.clone(info.failed:get_child("error"));
 	elseif condition == "item-not-found" then
 		return unavailable.error("cancel", "item-not-found", "There is no room " .. master);
 	elseif type == "wait" or condition == "remote-server-not-found" then
@@ -98,7 +70,7 @@ end
 -- describes, but does not find when it is joined, is one of a service without mirrors. info: what is known of the room, or nil
 function unavailable.refusal(master, info, err)
 	local is_absent = err:get_child("item-not-found", xmlns_stanzas) ~= nil;
-	return is_absent and info and info.failed == nil and unavailable.error_for(master, info) or unavailable.follow(st.clone(err), master);
+	return is_absent and info and info.failed == nil and unavailable.error_for(master, info) or err;
 end
 
 return unavailable;

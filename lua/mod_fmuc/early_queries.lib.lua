@@ -3,12 +3,13 @@
 -- answer only when the join has ended: the query waits for that, and is refused where the user does not come in.
 
 local jid_bare = require "util.jid".bare;
+local heap_size = require "prosody_relay.stanza".heap_size;
 local pending = require "prosody_relay.pending";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
--- Of all users, of one user; a query is longer only if somebody wants it to be
-local max_held, max_held_of_user, max_bytes = 200, 5, 2048;
+-- Queries of all users, of one user, and bytes of heap of one query, which is longer only if somebody wants it to be
+local max_held, max_held_of_user, max_bytes = 200, 5, 32768;
 -- After the longest time that a join may take
 local deadline = module:require "settings".join_timeout + 5;
 
@@ -36,7 +37,7 @@ end
 
 -- hold(stanza) -> true when that query waits; nil when its sender does not join the room, or has too many
 function early_queries.hold(stanza)
-	if not is_joining(stanza.attr.to, stanza.attr.from) or #tostring(stanza) > max_bytes or held:get(key_of(stanza)) then return nil; end
+	if not is_joining(stanza.attr.to, stanza.attr.from) or heap_size(stanza) > max_bytes or held:get(key_of(stanza)) then return nil; end
 	if not places:take(stanza.attr.from) then return nil; end
 	held:add(key_of(stanza), st.clone(stanza), deadline);
 	return true;

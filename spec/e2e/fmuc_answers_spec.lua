@@ -153,6 +153,8 @@ Component "liar.remote.example.com"
 	it("holds so many early queries of a user, over a reload, and refuses them when the master does not answer (G8 G29)", bed.scenario(function (s)
 		local f = fake.new(s, versions, archives.mirror .. "\tfmuc_join_timeout = 600\n");
 		local asked = fake.ask(f, f.kev, "Kev", { xmlns_fmuc, "urn:xmpp:sid:0" });
+		f.kev:send(("<iq type='set' id='long' to='%s'><query xmlns='urn:xmpp:mam:2'>%s</query></iq>"):format(fake.mirror, ("<a/>"):rep(300)));
+		assert.equal("forbidden", error_condition(f.kev:expect { "iq", id = "long" })); -- 1200 bytes, but a hundred times that of heap
 		for i = 1, 7 do ask_archive(f.kev, "q" .. i, fake.mirror); end
 		for i = 6, 7 do assert.equal("forbidden", error_condition(f.kev:expect { "iq", id = "q" .. i })); end
 		f.kev:sync();

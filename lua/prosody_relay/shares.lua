@@ -6,6 +6,13 @@
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 
+-- A request is counted in several tables, and when it comes and goes: its JID is taken apart once.
+local last_jid, last_host, last_bare;
+local function parts_of(jid)
+	if jid ~= last_jid then last_jid, last_host, last_bare = jid, jid_host(jid), jid_bare(jid); end
+	return last_host, last_bare;
+end
+
 local shares = {};
 local shares_mt = { __index = shares };
 
@@ -19,9 +26,10 @@ end
 function shares:refusal(jid, amount)
 	amount = amount or 1;
 	if self.used + amount > self.total then return "total"; end
-	local held = self.by_domain[jid_host(jid)];
+	local host, bare = parts_of(jid);
+	local held = self.by_domain[host];
 	if held and held + amount > self.total - self.used then return "domain"; end
-	if (self.by_account[jid_bare(jid)] or 0) + amount > self.account then return "account"; end
+	if (self.by_account[bare] or 0) + amount > self.account then return "account"; end
 end
 
 local function add(counts, key, amount)
@@ -38,8 +46,9 @@ function shares:hold(jid, amount)
 		self.by_domain, self.by_account = {}, {};
 		return;
 	end
-	add(self.by_domain, jid_host(jid), amount);
-	add(self.by_account, jid_bare(jid), amount);
+	local host, bare = parts_of(jid);
+	add(self.by_domain, host, amount);
+	add(self.by_account, bare, amount);
 end
 
 -- take(jid, [amount = 1]) -> true, and it counts; or nil and the refusal

@@ -6,20 +6,43 @@ local jid_split = require "util.jid".split;
 
 local sessions = {};
 
--- is_hibernating(full_jid) -> whether that is a session of this server whose client has lost its connection
-function sessions.is_hibernating(full_jid)
+local function find(full_jid)
 	local node, host, resource = jid_split(full_jid);
 	local user = prosody.hosts[host] and prosody.hosts[host].sessions and prosody.hosts[host].sessions[node];
-	local session = user and user.sessions[resource];
+	return user and user.sessions[resource];
+end
+
+-- is_hibernating(full_jid) -> whether that is a session of this server whose client has lost its connection
+function sessions.is_hibernating(full_jid)
+	local session = find(full_jid);
 	return session ~= nil and session.hibernating ~= nil;
 end
 
--- watch(module, host, callback): callback(full JID, is_hibernating) when a session of an account of that virtual host begins or ends to
--- hibernate. A session that never comes back sends unavailable presence at last, as any other does.
+-- is_connected(full_jid) -> whether that is a session of this server whose client is there
+function sessions.is_connected(full_jid)
+	local session = find(full_jid);
+	return session ~= nil and session.conn ~= nil and not session.destroyed;
+end
+
+-- is_throttled(full_jid) -> whether that is a session of this server from which nothing is read now, as mod_limits has it (case C8)
+-- The network backend epoll, the default of both versions, keeps the end of the pause in a field of its own; with another one: false.
+function sessions.is_throttled(full_jid)
+	local session = find(full_jid);
+	return session ~= nil and type(session.conn) == "table" and session.conn._pausefor ~= nil;
+end
+
+-- watch(module, host, callback): callback(full JID, is_hibernating) when a session of an account of that host begins or ends to
+-- hibernate. A session that never comes back sends unavailable presence at last, as any other does. The host may be activated later.
 function sessions.watch(module, host, callback)
-	local host_module = module:context(host);
-	host_module:hook("smacks-hibernation-start", function (event) callback(event.origin.full_jid, true); end);
-	host_module:hook("smacks-hibernation-end", function (event) callback(event.resumed.full_jid, false); end);
+	local function hook()
+		local host_module = module:context(host);
+		host_module:hook("smacks-hibernation-start", function (event) callback(event.origin.full_jid, true); end);
+		host_module:hook("smacks-hibernation-end", function (event) callback(event.resumed.full_jid, false); end);
+	end
+	if prosody.hosts[host] then hook(); end
+	module:hook_global("host-activated", function (name)
+		if name == host then hook(); end
+	end);
 end
 
 return sessions;

@@ -1,7 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- The parts of mod_client_proxy without a server: what needs many tries, or much time.
 
-local function load_lib(name, module)
+local load_lib;
+function load_lib(name, module)
+	module = module or {};
+	module.require = module.require or function (_, other) return load_lib(other, module); end;
 	return assert(loadfile("lua/mod_client_proxy/" .. name .. ".lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
 end
 
@@ -305,7 +308,7 @@ describe("recent users of client_proxy", function ()
 	local function encode(jid) return "proxy.example/" .. jid; end
 
 	it("are known by the address they last wrote to (X1, X3)", function ()
-		local users = new(10, 60, encode);
+		local users = new(100000, 60, encode);
 		assert.is_nil(users:at("proxy.example/a@x"));
 		users:wrote("a@x", "proxy.example");
 		users:wrote("b@x", "b@proxy.example");
@@ -318,7 +321,7 @@ describe("recent users of client_proxy", function ()
 	end);
 
 	it("are forgotten when they have been silent for too long (X1, X3)", function ()
-		local users = new(10, 60, encode);
+		local users = new(100000, 60, encode);
 		users:wrote("a@x", "proxy.example");
 		users:wrote("b@x", "proxy.example");
 		clock = 1059;
@@ -336,16 +339,24 @@ describe("recent users of client_proxy", function ()
 		assert.equal(1, #users:save());
 	end);
 
-	it("are limited in number, the last to write stay, also over a reload (X1, X3, P21)", function ()
-		local users = new(3, 60, encode);
-		for _, jid in ipairs { "a@x", "b@x", "c@x", "a@x", "d@x" } do users:wrote(jid, "proxy.example"); end
+	it("are limited in bytes, the last to write stay, also over a reload (X1, X3, P21, G29)", function ()
+		-- half of it is for one domain alone
+		local size = 10 * (1000 + #"a@x" + #"proxy.example/a@x" + 2 * #"proxy.example");
+		local users = new(size, 60, encode);
+		for _, jid in ipairs { "a@x", "b@x", "c@x", "d@x", "e@x", "a@x", "f@x" } do
+			users:wrote(jid, "proxy.example");
+			clock = clock + 1;
+		end
 		assert.is_nil(users:at("proxy.example/b@x"));
-		users = new(3, 60, encode, users:save());
-		users:wrote("e@x", "proxy.example");
+		users = new(size, 60, encode, users:save());
+		users:wrote("g@x", "proxy.example");
 		local left = {};
-		for _, jid in ipairs { "a@x", "b@x", "c@x", "d@x", "e@x" } do
+		for _, jid in ipairs { "a@x", "b@x", "c@x", "d@x", "e@x", "f@x", "g@x" } do
 			if users:at("proxy.example/" .. jid) then left[#left + 1] = jid; end
 		end
-		assert.same({ "a@x", "d@x", "e@x" }, left);
+		assert.same({ "a@x", "d@x", "e@x", "f@x", "g@x" }, left);
+		-- whoever else writes
+		users:wrote("a@y", "proxy.example");
+		assert.truthy(users:at("proxy.example/a@x"));
 	end);
 end);

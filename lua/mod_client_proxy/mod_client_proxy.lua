@@ -17,6 +17,7 @@
 --   outbound.lib       requests of the implementing client to users (option)
 --   presence.lib       users who subscribe to the proxy (option)
 --   disco.lib          service discovery and pings that are answered here (option)
+--   recent.lib         a memory with a bound, shared fairly
 
 local base64 = require "util.encodings".base64;
 local modulemanager = require "core.modulemanager";
@@ -29,7 +30,7 @@ if module:get_host_type() ~= "component" then
 end
 
 local known_users = 1000; -- whose translated addresses are remembered
-local recent_users = 10000; -- whom the implementing client may write to
+local recent_users = 24 * 1024 * 1024; -- bytes of those whom the implementing client may write to
 
 local read_settings = module:require "settings".read;
 

@@ -33,6 +33,7 @@ build = {
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",
 			["mod_client_proxy.settings"] = "lua/mod_client_proxy/settings.lib.lua",
 			["mod_client_proxy.strategies"] = "lua/mod_client_proxy/strategies.lib.lua",
+			["mod_client_proxy.subscribers"] = "lua/mod_client_proxy/subscribers.lib.lua",
 			["mod_client_proxy.subscriptions"] = "lua/mod_client_proxy/subscriptions.lib.lua",
 			["mod_client_proxy.targets"] = "lua/mod_client_proxy/targets.lib.lua",
 			["mod_client_proxy.users"] = "lua/mod_client_proxy/users.lib.lua",

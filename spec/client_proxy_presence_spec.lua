@@ -4,7 +4,7 @@
 local st = require "util.stanza";
 
 describe("presence of client_proxy", function ()
-	local sent, stored, logged, failure, presence, available;
+	local sent, stored, writes, logged, failure, presence, available;
 
 	local function new(saved)
 		sent, logged = {}, {};
@@ -14,19 +14,28 @@ describe("presence of client_proxy", function ()
 		end
 		function module.log(_, level) logged[#logged + 1] = level; end
 		function module.open_store(_, name)
-			assert.equal("client_proxy_subscribers", name);
+			if name ~= "client_proxy_subscribers" then return nil, "no such storage"; end
 			return {
-				get = function () if failure then return nil, failure; end return stored; end;
-				set = function (_, user, key, value)
-					assert.is_nil(user);
+				get = function (_, key) if failure then return nil, failure; end return stored[key or "host"]; end;
+				set = function (_, key, value)
 					if failure then return nil, failure; end
-					stored[key] = value;
+					writes = writes + 1;
+					stored[key or "host"] = value;
 					return true;
+				end;
+				users = function ()
+					local keys = {};
+					for key in pairs(stored) do if key ~= "host" then keys[#keys + 1] = key; end end
+					local i = 0;
+					return function () i = i + 1; return keys[i]; end;
 				end;
 			};
 		end
-		local lib = assert(loadfile("lua/mod_client_proxy/presence.lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
-		presence = lib.new({ count = function () return available and 1 or 0; end; watch = function () end }, saved);
+		local function load_lib(name)
+			return assert(loadfile("lua/mod_client_proxy/" .. name .. ".lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
+		end
+		function module.require(_, name) return load_lib(name); end
+		presence = load_lib("presence").new({ count = function () return available and 1 or 0; end; watch = function () end }, saved);
 	end
 
 	-- -> condition of the error the user got, or nil
@@ -39,7 +48,7 @@ describe("presence of client_proxy", function ()
 	end
 
 	before_each(function ()
-		stored, failure, available = {}, nil, true;
+		stored, writes, failure, available = {}, 0, nil, true;
 		_G.prosody = { start_time = 1 };
 		new();
 	end);
@@ -55,27 +64,66 @@ describe("presence of client_proxy", function ()
 		failure = nil;
 		assert.is_nil(receive("subscribe", "a@x/r"));
 		assert.same({ "subscribed proxy.example>a@x", "available proxy.example>a@x" }, { sent[2], sent[3] });
-		assert.same({ ["a@x"] = { ["proxy.example"] = true } }, stored);
+		local _, record = next(stored);
+		assert.same({ user = "a@x"; addresses = { ["proxy.example"] = true } }, record);
 	end);
 
-	it("has a limit (X2)", function ()
-		for i = 1, 10000 do assert.is_nil(receive("subscribe", i .. "@x")); end
+	it("has a limit of bytes, a share for each domain, and a number for each user (X2, C10, G29)", function ()
+		local bytes, places = 300 + #"00001@x" + #"proxy.example", 0;
+		while not receive("subscribe", ("%05d@x"):format(places)) do places = places + 1; end
+		-- half of 8 MB, and not one more
+		assert.is_true(math.abs(places * bytes - 4 * 1024 * 1024) <= bytes, places);
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));
-		assert.equal("resource-constraint", receive("subscribe", "1@x", nil, "node@proxy.example"));
-		assert.is_nil(receive("subscribe", "1@x"));
+		assert.equal("resource-constraint", receive("subscribe", "00001@x", nil, "node@proxy.example"));
+		assert.is_nil(receive("subscribe", "00001@x"));
+		-- nobody else is kept out, not even by long addresses
+		local long = ("n"):rep(1000) .. "@proxy.example";
+		for i = 1, 20 do assert.is_nil(receive("subscribe", "a@y", nil, i .. long)); end
+		assert.equal("resource-constraint", receive("subscribe", "a@y", nil, "21" .. long));
+		assert.is_nil(receive("subscribe", "b@y"));
 		-- also after a restart
 		new();
 		assert.equal("resource-constraint", receive("subscribe", "b@x"));
-		receive("unsubscribe", "1@x");
-		receive("unsubscribe", "1@x");
-		assert.is_nil(receive("subscribe", "2@x", nil, "node@proxy.example"));
-		new();
-		assert.equal("resource-constraint", receive("subscribe", "b@x"));
-		receive("unsubscribe", "2@x", nil, "node@proxy.example");
+		assert.is_nil(receive("subscribe", "c@y"));
+		-- who goes makes room
+		for i = 100, 199 do receive("unsubscribe", ("%05d@x"):format(i)); end
+		receive("error", "00200@x", "gone");
+		receive("unsubscribe", "00200@x");
 		assert.is_nil(receive("subscribe", "b@x"));
-		assert.equal("resource-constraint", receive("subscribe", "c@x"));
-		receive("error", "2@x", "gone");
-		assert.is_nil(receive("subscribe", "c@x"));
+	end);
+
+	it("costs one write, however many others there are (X2, C10)", function ()
+		for i = 1, 1000 do receive("subscribe", i .. "@x"); end
+		assert.equal(1000, writes);
+		local size = 0;
+		for _, record in pairs(stored) do size = math.max(size, #require "util.serialization".serialize(record)); end
+		assert.is_true(size < 200, size);
+	end);
+
+	it("is taken over from the one record of an earlier version (X2, C10)", function ()
+		stored.host = { ["a@x"] = { ["proxy.example"] = true }; ["b@y"] = { ["proxy.example"] = true; ["n@proxy.example"] = true } };
+		new();
+		assert.is_nil(stored.host);
+		for _ = 1, 2 do
+			presence:start();
+			table.sort(sent);
+			assert.same({ "available n@proxy.example>b@y", "available proxy.example>a@x", "available proxy.example>b@y" }, sent);
+			-- and read from where it is now
+			new();
+		end
+	end);
+
+	it("is not lost when it could not be taken over (X2, C10)", function ()
+		local all = { ["a@x"] = { ["proxy.example"] = true } };
+		stored.host = all;
+		local get = stored;
+		stored = setmetatable({}, { __index = get; __newindex = function () error("disk full"); end });
+		pcall(new);
+		stored = get;
+		assert.equal(all, stored.host);
+		new();
+		receive("probe", "a@x/r");
+		assert.same({ "available proxy.example>a@x/r" }, sent);
 	end);
 
 	it("is withheld after an error, until the user asks or probes (X2)", function ()
@@ -97,10 +145,17 @@ describe("presence of client_proxy", function ()
 		assert.same({ "unavailable proxy.example>a@x", "unavailable proxy.example>b@x" }, sent);
 	end);
 
-	it("says so when the subscriptions cannot be read (X2)", function ()
+	it("says so when a subscription cannot be read, and goes on with the others (X2, F23)", function ()
+		receive("subscribe", "a@x");
+		local key = next(stored);
+		stored["0"], stored["1"], stored["2"] = stored[key], "text", { user = 1; addresses = {} };
+		new();
+		assert.same({ "error", "error", "error" }, logged);
+		receive("probe", "a@x");
+		assert.same({ "available proxy.example>a@x" }, sent);
 		failure = "permission denied";
 		new();
-		assert.same({ "error" }, logged);
+		assert.is_nil(receive("probe", "a@x"));
 		assert.is_nil(receive("unsubscribe", "a@x"));
 	end);
 end);

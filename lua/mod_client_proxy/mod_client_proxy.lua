@@ -15,7 +15,7 @@
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)
 --   outbound.lib       requests of the implementing client to users (option)
---   presence.lib       users who subscribe to the proxy (option)
+--   presence.lib       users who subscribe to the proxy (option); subscribers.lib: how they are stored
 --   disco.lib          service discovery and pings that are answered here (option)
 --   recent.lib         a memory with a bound, shared fairly
 

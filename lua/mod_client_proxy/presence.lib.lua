@@ -1,40 +1,23 @@
 -- SPDX-License-Identifier: MIT
 -- Subscriptions of users to the presence of the proxy (X2). Each address of the proxy is available while the pool has a resource.
--- Whoever asks is approved. The subscriptions are stored, because the users' servers keep theirs: user -> set of addresses.
+-- Whoever asks is approved; subscribers.lib keeps who did.
 
 local on_started = require "prosody_relay.compat".on_started;
 local jid_bare = require "util.jid".bare;
+local new_subscribers = module:require "subscribers".new;
 local st = require "util.stanza";
-
--- A store for anybody needs limits.
-local max_subscriptions = 10000;
-local max_of_user = 20;
 
 local presence = {};
 local presence_mt = { __index = presence };
 
-local store_name = "client_proxy_subscribers";
-
-local function load_subscribers()
-	local subscribers, err = module:open_store(store_name):get();
-	if err then module:log("error", "The subscriptions of users could not be read: %s", err); end
-	return subscribers or {};
-end
-
 -- new(pool, [saved]) -> presence; saved: result of :save() of an earlier instance
 local function new(pool, saved)
 	saved = saved or {};
-	local self = setmetatable({
-		pool = pool; available = saved.available; subscribers = load_subscribers(); count = 0;
+	return setmetatable({
+		pool = pool; available = saved.available; subscribers = new_subscribers(saved.subscribers);
 		-- users whose server said that presence cannot be delivered, until they show that it can
 		paused = saved.paused or {};
-		-- one user can be written without all others where the storage can do that
-		store = module:open_store(store_name, "map");
 	}, presence_mt);
-	for _, addresses in pairs(self.subscribers) do
-		for _ in pairs(addresses) do self.count = self.count + 1; end
-	end
-	return self;
 end
 
 local function send(address, to, type)
@@ -45,45 +28,16 @@ local function send_current(self, address, to)
 	send(address, to, self.pool:count() == 0 and "unavailable" or nil);
 end
 
-local function is_subscribed(self, user, address)
-	local addresses = self.subscribers[user];
-	return addresses ~= nil and addresses[address] == true;
-end
-
--- -> true; or nil, error type, condition, text
-local function add(self, user, address)
-	local addresses, size = { [address] = true }, 1;
-	for other in pairs(self.subscribers[user] or {}) do
-		addresses[other], size = true, size + 1;
-	end
-	if size > max_of_user or self.count >= max_subscriptions then
-		return nil, "wait", "resource-constraint", "Too many subscriptions";
-	end
-	local ok, err = self.store:set(nil, user, addresses);
-	if not ok then
-		module:log("error", "The subscription of %s could not be saved: %s", user, err);
-		return nil, "wait", "internal-server-error", "The subscription could not be saved";
-	end
-	self.count, self.subscribers[user] = self.count + 1, addresses;
-	return true;
-end
-
 local function remove(self, user, address)
-	local addresses = self.subscribers[user];
-	addresses[address] = nil;
-	self.count = self.count - 1;
-	if next(addresses) == nil then
-		addresses, self.subscribers[user], self.paused[user] = nil, nil, nil;
-	end
-	local ok, err = self.store:set(nil, user, addresses);
-	if not ok then module:log("error", "The end of a subscription of %s could not be saved: %s", user, err); end
+	self.subscribers:remove(user, address);
+	if not self.subscribers:has(user) then self.paused[user] = nil; end
 end
 
 local on = {};
 
 function on.subscribe(self, user, address, event)
-	if not is_subscribed(self, user, address) then
-		local ok, error_type, condition, text = add(self, user, address);
+	if not self.subscribers:has(user, address) then
+		local ok, error_type, condition, text = self.subscribers:add(user, address);
 		if not ok then return event.origin.send(st.error_reply(event.stanza, error_type, condition, text)); end
 	end
 	self.paused[user] = nil;
@@ -92,21 +46,21 @@ function on.subscribe(self, user, address, event)
 end
 
 function on.unsubscribe(self, user, address)
-	if not is_subscribed(self, user, address) then return; end
+	if not self.subscribers:has(user, address) then return; end
 	remove(self, user, address);
 	send(address, user, "unavailable"); -- RFC 6121 section 3.3.3
 end
 
 -- RFC 6121 section 4.3.2
 function on.probe(self, user, address, event)
-	if not is_subscribed(self, user, address) then return send(address, user, "unsubscribed"); end
+	if not self.subscribers:has(user, address) then return send(address, user, "unsubscribed"); end
 	self.paused[user] = nil;
 	send_current(self, address, event.stanza.attr.from);
 end
 
 -- RFC 6121 section 4.4.2: no more presence to whom it cannot be delivered. Their server probes when they come again.
 function on.error(self, user, address, event)
-	if not is_subscribed(self, user, address) then return; end
+	if not self.subscribers:has(user, address) then return; end
 	local _, condition = event.stanza:get_error();
 	if condition == "gone" or condition == "item-not-found" then
 		remove(self, user, address);
@@ -127,11 +81,7 @@ end
 
 local function announce(self, type)
 	-- an answer may come at once and change the table
-	local list = {};
-	for user, addresses in pairs(self.subscribers) do
-		for address in pairs(addresses) do list[#list + 1] = { address, user }; end
-	end
-	for _, pair in ipairs(list) do
+	for _, pair in ipairs(self.subscribers:list()) do
 		if not self.paused[pair[2]] then send(pair[1], pair[2], type); end
 	end
 end
@@ -159,7 +109,7 @@ end
 
 -- save() -> plain table for module.save()
 function presence:save()
-	return { available = self.available; paused = self.paused };
+	return { available = self.available; paused = self.paused; subscribers = self.subscribers:save() };
 end
 
 return { new = new };

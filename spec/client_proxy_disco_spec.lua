@@ -32,9 +32,10 @@ describe("merged service discovery of client_proxy", function ()
 		package.loaded["prosody_relay.pending"] = nil;
 	end);
 
-	local function ask(count)
+	local function ask(count, id, from)
 		for i = 1, count or 1 do
-			local request = st.iq({ type = "get"; id = tostring(i); from = "user@x/r"; to = "proxy.example" }):tag("query", { xmlns = info_ns }):up();
+			local attr = { type = "get"; id = id or tostring(i); from = from or "user@x/r"; to = "proxy.example" };
+			local request = st.iq(attr):tag("query", { xmlns = info_ns }):up();
 			assert.is_true(hooks["iq-get/host/" .. info_ns .. ":query"]({ stanza = request }));
 		end
 	end
@@ -74,12 +75,17 @@ describe("merged service discovery of client_proxy", function ()
 		assert.equal(2, #questions);
 	end);
 
-	it("lets no more than a thousand wait (X5)", function ()
-		ask(1000);
+	it("lets so many wait as half a megabyte holds, of one domain, whatever their ids (X5, G29)", function ()
+		ask(2000);
 		assert.same({ 1, 0 }, { #questions, #answers });
-		ask();
+		ask(1, ("x"):rep(200 * 1024));
 		assert.same({ 1, 1, false }, { #questions, #answers, last_has_feature() });
+		ask(1, "1", "user@y/r");
 		reply(questions[1]);
-		assert.same({ 1001, true }, { #answers, last_has_feature() });
+		assert.same({ 2002, true }, { #answers, last_has_feature() });
+		-- the place is free again
+		clock = 2000;
+		ask(2000);
+		assert.same({ 2, 2002 }, { #questions, #answers });
 	end);
 end);

@@ -6,6 +6,7 @@
 
 local new_id = require "util.id".medium;
 local new_pending = require "prosody_relay.pending".new;
+local new_shares = require "prosody_relay.shares".new;
 local now = require "util.time".monotonic;
 local options = require "prosody_relay.options";
 local st = require "util.stanza";
@@ -17,7 +18,8 @@ local xmlns_ping = "urn:xmpp:ping";
 
 local patience = 5; -- seconds to wait for a resource
 local max_age, max_age_of_failure = 60, 10; -- seconds for which its answer is used, or that there was none
-local max_waiting = 1000; -- users for that answer
+local max_waiting = 1024 * 1024; -- bytes for those who wait for that answer
+local overhead = 200; -- bytes of one who waits, besides what they wrote
 
 local disco = {};
 local disco_mt = { __index = disco };
@@ -81,6 +83,10 @@ local function send_info(waiting, tags)
 	end
 end
 
+local function size_of(user)
+	return overhead + #user.jid + #user.id;
+end
+
 -- new(config, pool, [saved]) -> disco; saved: result of :save() of an earlier instance
 local function new(config, pool, saved)
 	local self = setmetatable({ config = config; pool = pool; known_until = 0; earlier_mode = saved and saved.mode }, disco_mt);
@@ -88,21 +94,31 @@ local function new(config, pool, saved)
 	self.pending = new_pending(module, function (_, waiting)
 		self:conclude(waiting, nil);
 	end, saved);
-	for question in self.pending:each() do self.question = question; end
+	self.shares = new_shares(max_waiting);
+	for question, waiting in self.pending:each() do
+		self.question = question;
+		for _, user in ipairs(waiting) do self.shares:hold(user.jid, size_of(user)); end
+	end
 	return self;
+end
+
+-- Nobody waits any more
+local function release(self, waiting, tags)
+	self.shares = new_shares(max_waiting);
+	send_info(waiting, tags);
 end
 
 -- conclude(waiting, tags): answers those who wait; tags: what a resource said, nil when it said nothing of use
 function disco:conclude(waiting, tags)
 	self.question, self.tags = nil, tags;
 	self.known_until = now() + (tags and max_age or max_age_of_failure);
-	send_info(waiting, tags);
+	release(self, waiting, tags);
 end
 
 -- ask(waiting): asks a resource on behalf of those who wait
 function disco:ask(waiting)
 	local resource = self.pool:pick();
-	if not resource then return send_info(waiting); end
+	if not resource then return release(self, waiting); end
 	local id = new_id();
 	self.question = resource .. "\0" .. id;
 	self.pending:add(self.question, waiting, patience);
@@ -132,7 +148,7 @@ end
 function disco:shut_down()
 	for question, waiting in self.pending:each() do
 		self.pending:remove(question);
-		send_info(waiting);
+		release(self, waiting);
 	end
 	self.question = nil;
 end
@@ -140,13 +156,16 @@ end
 local function merged(self, stanza)
 	local user = { jid = stanza.attr.from; id = stanza.attr.id };
 	local waiting = self.question and self.pending:get(self.question);
-	if self.pool:count() == 0 or waiting and #waiting >= max_waiting then
+	local bytes = size_of(user);
+	if self.pool:count() == 0 or waiting and self.shares:refusal(user.jid, bytes) then
 		send_info({ user });
 	elseif waiting then
 		waiting[#waiting + 1] = user;
+		self.shares:hold(user.jid, bytes);
 	elseif now() < self.known_until then
 		send_info({ user }, self.tags);
 	else
+		self.shares:hold(user.jid, bytes);
 		self:ask({ user });
 	end
 	return true;

@@ -11,6 +11,7 @@ local xmlns_caps = "http://jabber.org/protocol/caps";
 local xmlns_info = "http://jabber.org/protocol/disco#info";
 local answer_timeout, asked_again = 30, 60; -- seconds
 local known_hashes = 100;
+local hash_size = 28; -- bytes of a SHA-1 in base64
 
 local features = {};
 local features_mt = { __index = features };
@@ -40,7 +41,9 @@ end
 -- caps(presence) -> the hash in a presence stanza, or nil
 local function caps(presence)
 	local c = presence:get_child("c", xmlns_caps);
-	return c and c.attr.hash == "sha-1" and c.attr.ver or nil;
+	local hash = c and c.attr.hash == "sha-1" and c.attr.ver;
+	-- a client may write anything there
+	return hash and #hash <= hash_size and hash or nil;
 end
 
 local function conclude(self, jid, question, reason)

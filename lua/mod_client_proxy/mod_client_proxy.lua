@@ -9,7 +9,7 @@
 --   admission.lib      which of them may be asked, with features.lib; health.lib: which are left out for a while
 --   addresses.lib      address translation
 --   relay.lib          requests and answers: limits, failover; strategies.lib: whom to ask
---   requests.lib       requests in flight
+--   requests.lib       requests in flight, with copies.lib; overdue.lib: those that were given up
 --   refusals.lib       replies to nothing
 --   metrics.lib        what is counted; commands.lib: what administrators can do
 --   users.lib          users who wrote of late
@@ -59,7 +59,7 @@ local health = module:require "health".new(pool, settings.eject_after, settings.
 local requests, relay;
 local metrics = module:require "metrics".new(function () return pool:count(); end, function () return requests:count(); end);
 relay = module:require "relay".new(settings, pool, health, metrics);
-requests = module:require "requests".new(pool, addresses.encode, function (record) relay:expire(record); end, saved.requests);
+requests = module:require "requests".new(pool, addresses.encode, function (record) relay:expire(record); end, settings, saved.requests);
 local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
 local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)

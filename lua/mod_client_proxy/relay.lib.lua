@@ -8,13 +8,20 @@
 -- - recipient-unavailable: the stream broke (XEP-0198) and nobody knows what had arrived
 -- - unavailable presence: the same
 
+local copies = module:require "copies";
 local jid_bare = require "util.jid".bare;
 local now = require "util.time".monotonic;
-local parse = require "util.xml".parse;
 local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
 
 local max_attempts = 4;
+
+local limit_texts = {
+	account = "Too many requests of this user are waiting for an answer";
+	domain = "Too many requests of this server's users are waiting for an answer";
+	total = "Too many requests are waiting for an answer";
+	bytes = "Too long requests of this user are waiting for an answer";
+};
 
 local relay = {};
 local relay_mt = { __index = relay };
@@ -29,9 +36,8 @@ function relay:attach(requests, targets)
 	self.requests, self.targets = requests, targets;
 end
 
--- "" when the payload is in the namespace of the stream
 local function namespace_of(record)
-	return record.payload:match("^<[^>]-%sxmlns=['\"]([^'\"]*)") or "";
+	return record.copy and copies.namespace(record.copy);
 end
 
 local function timeout_for(self, namespace)
@@ -63,11 +69,8 @@ function relay:request(event)
 	local stanza, requests = event.stanza, self.requests;
 	local user = stanza.attr.from;
 	self.metrics:requested();
-	if requests:count_of(user) >= self.settings.max_pending_per_user then
-		return refuse(self, event, "wait", "resource-constraint", "Too many requests of this user are waiting for an answer");
-	elseif requests:count() >= self.settings.max_pending then
-		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for an answer");
-	end
+	local refusal = requests:refusal(stanza);
+	if refusal then return refuse(self, event, "wait", "resource-constraint", limit_texts[refusal]); end
 	local resource = self.pool:pick(key_for(self, user, stanza), nil, self.settings.max_pending_per_resource);
 	if not resource and self.pool:count() > 0 then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
@@ -75,7 +78,7 @@ function relay:request(event)
 		self.targets:search();
 		return refuse(self, event, "cancel", "service-unavailable", "No implementing client is online");
 	end
-	local record = requests.new_record(stanza);
+	local record = requests:new_record(stanza);
 	local address, id = requests:add(record, resource, timeout_for(self, stanza.tags[1].attr.xmlns));
 	module:send(readdress(stanza, address, resource, id, event.origin));
 	return true;
@@ -89,8 +92,8 @@ local function retry(self, record)
 	for _ in pairs(tried) do attempts = attempts + 1; end
 	local remaining = record.sent + timeout_for(self, namespace_of(record)) - now();
 	if attempts >= max_attempts or remaining <= 0 then return false; end
-	local iq = st.iq({ type = record.type; id = record.id; ["xml:lang"] = record.lang }):add_child(parse(record.payload));
-	local resource = self.pool:pick(key_for(self, record.user, iq), tried, self.settings.max_pending_per_resource);
+	local iq = record.copy and copies.stanza(record.copy, { type = record.type });
+	local resource = iq and self.pool:pick(key_for(self, record.user, iq), tried, self.settings.max_pending_per_resource);
 	if not resource then return false; end
 	record.tried = tried;
 	self.metrics:retried();
@@ -144,7 +147,7 @@ end
 -- lose(is_gone): resources for whose full JID is_gone is true will not answer any more
 function relay:lose(is_gone)
 	-- all are out of the table before the first is sent on: that may bring a new request at once
-	for _, record in ipairs(self.requests:take_all(is_gone)) do
+	for _, record in ipairs(self.requests:give_up(function (record) return is_gone(record.resource); end)) do
 		if record.type ~= "get" or not retry(self, record) then
 			fail(self, record, "cancel", "service-unavailable", "The implementing client has gone");
 		end
@@ -153,7 +156,7 @@ end
 
 -- shut_down(): answers everything in flight
 function relay:shut_down()
-	for _, record in ipairs(self.requests:take_all()) do
+	for _, record in ipairs(self.requests:give_up()) do
 		fail(self, record, "cancel", "service-unavailable", "The service is shutting down");
 	end
 end

@@ -7,20 +7,22 @@
 --
 -- The record of a request has these fields and is the only thing kept for it:
 --   user, asked, id   from whom, to which address of the proxy, with which id it came
---   type, payload     "get" or "set", and the payload's XML: what is needed to ask another resource
---   lang              the language of the request, nil when it is that of the streams
+--   type, copy        "get" or "set", and what is needed to ask another resource (copies.lib); no copy when there is no room for it
 --   resource, address who is asked now, and the user's address for them
 --   sent              when it came; the deadline counts from there, however often it is sent
---   tried             set of the resources asked before this one, nil at first
+--   tried             resources asked before this one -> why they are not any more (relay.lib), nil at first
 
-local new_pending = require "prosody_relay.pending".new;
+local copies = module:require "copies";
 local new_id = require "util.id".short;
+local new_overdue = module:require "overdue".new;
+local new_pending = require "prosody_relay.pending".new;
+local new_shares = require "prosody_relay.shares".new;
 local now = require "util.time".monotonic;
-local serialise = require "prosody_relay.stanza".serialise;
 
--- What Prosody writes at the head of its streams, so that it need not stand in a stanza; and what it gives to those of clients that say
--- nothing, thus to most. A ninth field would double the room of a record.
-local stream_lang = "en";
+-- What users write is kept in so many bytes: of all, and of one user. Short requests are not counted.
+local most_bytes, most_bytes_of_user = 32 * 1024 * 1024, 2 * 1024 * 1024;
+local short = 1024; -- bytes
+local longest_id = 128; -- bytes, for the implementing client
 
 -- How many answers are remembered, to tell a second one from one to nothing: a ring of from, to, id
 local ring_size = 64 * 3;
@@ -33,17 +35,6 @@ local function key_of(resource, address, id)
 	return resource .. "\0" .. address .. "\0" .. id;
 end
 
-local function bare(user)
-	return user:match("^[^/]*");
-end
-
-local function count_user(self, user, number)
-	local by_user = self.by_user;
-	user = bare(user);
-	local count = (by_user[user] or 0) + number;
-	by_user[user] = count > 0 and count or nil;
-end
-
 -- -> key, record of what is in flight, or nil
 local function find(self, resource, address, id)
 	local record = self.pending:get(id);
@@ -54,56 +45,86 @@ local function find(self, resource, address, id)
 	if record then return key, record; end
 end
 
+-- -> bytes, nil when it is short
+local function size_of(record)
+	local size = (record.copy and #record.copy or 0) + #record.id;
+	return size > short and size or nil;
+end
+
+local function count(self, record, key)
+	self.shares:hold(record.user);
+	local size = size_of(record);
+	if size then self.bytes:hold(record.user, size); end
+	if key:find("\0", 1, true) then self.composed = self.composed + 1; end
+end
+
 local function left(self, key, record)
 	if key:find("\0", 1, true) then self.composed = self.composed - 1; end
-	count_user(self, record.user, -1);
+	self.shares:give(record.user);
+	local size = size_of(record);
+	if size then self.bytes:give(record.user, size); end
 	self.pool:add_load(record.resource, -1);
 	return record;
 end
 
--- new(pool, encode, on_expire, [saved]) -> requests
+-- As left, of one that may yet be answered
+local function given_up(self, key, record)
+	self.overdue:add(record.resource, record.address, key:match("[^%z]*$"));
+	return left(self, key, record);
+end
+
+-- new(pool, encode, on_expire, limits, [saved]) -> requests
 --   pool: of pool.lib, told how many requests a resource has; encode: of addresses.lib;
---   on_expire(record): called when nobody has answered until the deadline; saved: result of :save() of an earlier instance
-local function new(pool, encode, on_expire, saved)
-	local self = setmetatable({ pool = pool; encode = encode; by_user = {}; composed = 0; turn = 0 }, requests_mt);
-	self.answers = saved and saved.answers or {};
+--   on_expire(record): called when nobody has answered until the deadline; limits: of settings.lib, how many can be in flight;
+--   saved: result of :save() of an earlier instance
+local function new(pool, encode, on_expire, limits, saved)
+	local self = setmetatable({
+		pool = pool; encode = encode; composed = 0; turn = 0; answers = saved and saved.answers or {};
+		shares = new_shares(limits.max_pending, limits.max_pending_per_user);
+		bytes = new_shares(most_bytes, most_bytes_of_user);
+		overdue = new_overdue(saved and saved.overdue);
+	}, requests_mt);
 	self.pending = new_pending(module, function (key, record)
-		on_expire(left(self, key, record));
+		on_expire(given_up(self, key, record));
 	end, saved);
-	for key, record in self.pending:each() do
-		count_user(self, record.user, 1);
-		if key:find("\0", 1, true) then self.composed = self.composed + 1; end
-	end
+	for key, record in self.pending:each() do count(self, record, key); end
 	return self;
+end
+
+-- refusal(stanza) -> nil when a request that has just come can be kept; else what is used up: "account", "domain", "total" (requests in
+-- flight), or "bytes"
+function requests:refusal(stanza)
+	local from, id = stanza.attr.from, stanza.attr.id;
+	local refusal = self.shares:refusal(from);
+	if refusal then return refusal; end
+	return #id > short and self.bytes:refusal(from, #id) and "bytes" or nil;
+end
+
+-- new_record(stanza) -> the record of a request that has just come
+function requests:new_record(stanza)
+	local attr = stanza.attr;
+	local record = { user = attr.from; asked = attr.to; id = attr.id; type = attr.type; copy = copies.copy(stanza); sent = now() };
+	local size = size_of(record);
+	if size and self.bytes:refusal(record.user, size) then record.copy = nil; end
+	return record;
 end
 
 -- add(record, resource, timeout) -> address and id with which the full JID `resource` is to be asked; timeout: seconds from now
 function requests:add(record, resource, timeout)
 	local address, id = self.encode(record.user), record.id;
+	-- a line break comes out of the client's parser as a space, and some take an empty id for none (case C2)
+	if not id:find("^%g+$") or #id > longest_id or self.overdue:has(resource, address, id) then id = new_id(); end
 	while find(self, resource, address, id) do
 		-- the user has the same id in flight; a fresh one tells the replies apart
 		id = new_id();
 	end
 	local key = id;
-	if self.pending:get(id) then
-		key = key_of(resource, address, id);
-		self.composed = self.composed + 1;
-	end
+	if self.pending:get(id) then key = key_of(resource, address, id); end
 	record.resource, record.address = resource, address;
 	self.pending:add(key, record, timeout);
-	count_user(self, record.user, 1);
+	count(self, record, key);
 	self.pool:add_load(resource, 1);
 	return address, id;
-end
-
--- new_record(stanza) -> the record of a request that has just come
-function requests.new_record(stanza)
-	local attr = stanza.attr;
-	local lang = attr["xml:lang"];
-	return {
-		lang = lang ~= stream_lang and lang or nil;
-		user = attr.from; asked = attr.to; id = attr.id; type = attr.type; payload = serialise(stanza.tags[1]); sent = now();
-	};
 end
 
 -- take(stanza) -> record of the request that a result or error with an id answers, no longer in flight; or nil
@@ -111,11 +132,19 @@ function requests:take(stanza)
 	local attr = stanza.attr;
 	local from, to, id = attr.from, attr.to, attr.id;
 	local key = find(self, from, to, id);
-	if not key then return nil; end
+	if not key then
+		self.overdue:settle(from, to, id);
+		return nil;
+	end
 	local answers, turn = self.answers, self.turn;
 	answers[turn + 1], answers[turn + 2], answers[turn + 3] = from, to, id;
 	self.turn = (turn + 3) % ring_size;
 	return left(self, key, self.pending:remove(key));
+end
+
+-- expect_late(stanza): what take() took was this server's word; the resource may yet give its own
+function requests:expect_late(stanza)
+	self.overdue:add(stanza.attr.from, stanza.attr.to, stanza.attr.id);
 end
 
 -- is_repeated(stanza) -> was it the answer to one of the last requests, from the same resource, once before?
@@ -132,31 +161,27 @@ function requests:is_asked(resource, stanza)
 	return find(self, resource, stanza.attr.to, stanza.attr.id) ~= nil;
 end
 
--- take_all([is_wanted]) -> array of records, no longer in flight: all of them, or those for whose resource is_wanted(full JID) is true.
--- Linear in the number of requests in flight.
-function requests:take_all(is_wanted)
+-- give_up([is_wanted]) -> array of records, no longer in flight, whose answers are late from now on: all of them, or those for which
+-- is_wanted(record) is true. Linear in the number of requests in flight.
+function requests:give_up(is_wanted)
 	local records = {};
 	for key, record in self.pending:each() do
-		if not is_wanted or is_wanted(record.resource) then
-			records[#records + 1] = left(self, key, self.pending:remove(key));
+		if not is_wanted or is_wanted(record) then
+			records[#records + 1] = given_up(self, key, self.pending:remove(key));
 		end
 	end
 	return records;
 end
 
--- count() -> number of requests in flight; count_of(user) -> those of all resources of a user's full JID
+-- count() -> number of requests in flight
 function requests:count()
 	return self.pending:count();
-end
-
-function requests:count_of(user)
-	return self.by_user[bare(user)] or 0;
 end
 
 -- save() -> plain table for module.save()
 function requests:save()
 	local saved = self.pending:save();
-	saved.answers = self.answers;
+	saved.answers, saved.overdue = self.answers, self.overdue:save();
 	return saved;
 end
 

@@ -188,11 +188,23 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 		juliet:expect_none({ "iq" }, 0.5);
 	end));
 
-	it("bounds the requests in flight, of one user and of all", bed.scenario(function (s)
+	it("bounds the requests in flight, of one user, one domain and all (C10, G29)", bed.scenario(function (s)
+		-- one domain alone gets half of all
 		local capulet, a = proxy.start(s, version, { "a" }, [[
-			client_proxy_max_pending = 5
-			client_proxy_max_pending_per_user = 3
+				client_proxy_max_pending = 10
+				client_proxy_max_pending_per_user = 3
+			Component "gw.capulet.lit"
+				component_secret = "hush"
+			Component "mountain.capulet.lit"
+				component_secret = "hush"
 		]]);
+		local gateways = { capulet:component("gw.capulet.lit", "hush"), capulet:component("mountain.capulet.lit", "hush") };
+		local function ask_from(gateway, user, id)
+			local request = proxy.request(id);
+			request.attr.from = user .. "@" .. gateway.host;
+			gateway:send(request);
+			gateway:sync();
+		end
 		local balcony, garden = capulet:client("juliet@capulet.lit/balcony"), capulet:client("juliet@capulet.lit/garden");
 		local romeo = capulet:client("romeo@capulet.lit/orchard");
 		local function ask(user, id)
@@ -208,15 +220,24 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 		expect_refused(garden, "j4", "of this user");
 		expect_refused(balcony, "j5", "of this user");
 		for i = 1, 4 do ask(romeo, "r" .. i); end
-		expect_refused(romeo, "r3", "^Too many requests are");
-		expect_refused(romeo, "r4", "^Too many requests are");
+		expect_refused(romeo, "r3", "of this server's users");
+		expect_refused(romeo, "r4", "of this server's users");
+		-- others find a place, each half of what is left, until all are taken
+		for i, count in ipairs { 3, 1 } do
+			for n = 1, count do ask_from(gateways[i], "u" .. n, "g" .. n); end
+			ask_from(gateways[i], "u4", "g4");
+			expect_refused(gateways[i], "g4", "of this server's users");
+		end
+		-- their places are given back
+		for _ = 1, 4 do proxy.answer(a, a:expect { "iq", type = "get", id = "~^g" }); end
+		a:sync();
 		-- what is answered, or has failed, no longer counts; also over a reload
 		proxy.answer(a, a:expect { "iq", id = "j2" });
 		proxy.expect_answer(garden, "j2");
 		proxy.reload(capulet);
 		ask(balcony, "j6");
 		ask(balcony, "j7");
-		expect_refused(balcony, "j7", "of this user");
+		expect_refused(balcony, "j7", "of this server's users");
 		a:close();
 		for _, id in ipairs { "j1", "j3", "j6" } do proxy.expect_error(balcony, id, "service-unavailable"); end
 		for _, id in ipairs { "r1", "r2" } do proxy.expect_error(romeo, id, "service-unavailable"); end

@@ -1,0 +1,63 @@
+-- SPDX-License-Identifier: MIT
+-- A copy of a request, to ask it again of another resource (case C5): the same stanza but for from, to, id and type. It is kept as bytes,
+-- which take a fraction of the memory of a stanza, and read again as Prosody reads what comes over a stream. Its default namespace is that
+-- of no stream, so that what is in the namespace of the stream comes out without one, as it came in.
+
+local new_stream = require "util.xmppstream".new;
+local serialise = require "prosody_relay.stanza".serialise;
+local st = require "util.stanza";
+
+local xmlns_stream = "http://etherx.jabber.org/streams";
+local xmlns_copy = "https://prosody-relay/copy";
+local header = ("<stream:stream xmlns='%s' xmlns:stream='%s'>"):format(xmlns_copy, xmlns_stream);
+
+-- What Prosody writes at the head of its streams, and gives to stanzas of clients that say nothing, thus to most
+local stream_lang = "en";
+
+local envelope = { from = true; to = true; id = true; type = true };
+
+-- One for all copies: to make another takes longer than its bytes.
+local kept, no_attr = st.stanza("iq"), {};
+
+-- copy(iq) -> bytes; iq: a stanza with one child
+local function copy(iq)
+	local others;
+	for name, value in pairs(iq.attr) do
+		if not envelope[name] and not (name == "xml:lang" and value == stream_lang) then
+			others = others or {};
+			others[name] = value;
+		end
+	end
+	kept.attr, kept[1], kept.tags[1] = others or no_attr, iq.tags[1], iq.tags[1];
+	local bytes = serialise(kept);
+	kept[1], kept.tags[1] = nil, nil;
+	return bytes;
+end
+
+local callbacks = { default_ns = xmlns_copy; stream_ns = xmlns_stream };
+
+function callbacks.streamopened(session)
+	session.notopen = nil;
+end
+
+function callbacks.handlestanza(session, stanza)
+	session.stanza = stanza;
+end
+
+function callbacks.error() end
+
+-- stanza(bytes, attr) -> the stanza of a copy with these attributes (table) besides its own; nil when a module had made what no parser reads
+local function stanza(bytes, attr)
+	local session = { notopen = true };
+	local stream = new_stream(session, callbacks, #bytes + #header);
+	if not (stream:feed(header) and stream:feed(bytes) and session.stanza) then return nil; end
+	for name, value in pairs(attr) do session.stanza.attr[name] = value; end
+	return session.stanza;
+end
+
+-- namespace(bytes) -> namespace of the child of a copy; "" when it is that of the stream
+local function namespace(bytes)
+	return bytes:match("^<iq[^>]*><[^>]-%sxmlns=['\"]([^'\"]*)") or "";
+end
+
+return { copy = copy; stanza = stanza; namespace = namespace };

@@ -15,7 +15,9 @@ describe("targets of client_proxy", function ()
 		targets:handle_presence(st.presence({ from = jid; to = "proxy.example" }));
 	end
 
+	after_each(function () _G.prosody = nil; end);
 	before_each(function ()
+		_G.prosody = { hosts = {} };
 		timers, gone, probes, approved = {}, {}, 0, true;
 		local module = { host = "proxy.example"; log = function () end };
 		function module.add_timer(_, seconds, callback) timers[#timers + 1] = { seconds = seconds; callback = callback }; end
@@ -30,7 +32,7 @@ describe("targets of client_proxy", function ()
 			for _, jid in ipairs { a, b, c } do
 				if is_gone(jid) then gone[#gone + 1] = jid; end
 			end
-		end);
+		end, error);
 		for _, jid in ipairs { a, b, c } do presence(jid); end
 	end);
 

@@ -16,7 +16,8 @@ end
 
 local function state_of(member)
 	if member.ejected then return "left out: " .. member.ejected; end
-	return member.barred and "not admitted: " .. member.barred or "is asked";
+	if member.barred then return "not admitted: " .. member.barred; end
+	return member.is_hibernating and "hibernates, is asked last" or "is asked";
 end
 
 local function by_jid(a, b) return a.jid < b.jid; end

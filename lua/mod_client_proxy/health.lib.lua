@@ -82,7 +82,7 @@ local function strike(self, jid, reason)
 	local record = self.records[jid] or { strikes = 0 };
 	self.records[jid] = record;
 	record.strikes = record.strikes + 1;
-	if record.strikes >= self.limit and member.position and self.pool:count() > 1 then
+	if record.strikes >= self.limit and member.list and self.pool:count_awake() > 1 then
 		self:eject(jid, ("%d failures in a row, the last: %s"):format(record.strikes, reason));
 	end
 end

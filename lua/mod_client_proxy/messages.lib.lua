@@ -50,7 +50,8 @@ function messages:from_user(event)
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
-	if not self.pool:has(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from)); end
+	-- one that may not be asked may not be talked to either
+	if not self.pool:is_preferred(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from), attr.from); end
 	if not user.partner then
 		return refuse(self, event, "no-resource", "service-unavailable", "No implementing client is online");
 	end

@@ -65,7 +65,7 @@ local disco = module:require "disco".new(settings.disco, pool, saved.disco);
 local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)
 	relay:lose(is_gone);
 	disco:review();
-end, saved.targets);
+end, function () end, saved.targets);
 relay:attach(requests, targets);
 local commands = module:require "commands".new(pool, requests, health);
 local users = module:require "users".new(recent_users, settings.user_ttl, addresses.encode, saved.users);
@@ -200,6 +200,7 @@ function module.unload()
 	commands.stop();
 end
 
+targets:start(settings.targets);
 targets:review();
 disco:start(handle_request);
 commands:start();

@@ -1,40 +1,49 @@
 -- SPDX-License-Identifier: MIT
--- The resources of the targets. Those that can be asked are an array without holes (the last one takes the place of one that
+-- The resources of the targets. Those that can be asked are arrays without holes (the last one takes the place of one that
 -- leaves), so that one is picked in constant time whoever came and went before (P5a); all are in an index by full JID.
 -- Nothing of Prosody is needed here.
 --
 -- A resource can be asked unless it is barred (not admitted, see admission.lib) or ejected (see health.lib); each is a reason, a text.
+-- One that hibernates (case C6) is asked when nobody else can be: there is an array of those who are awake and one of those who are not.
+
+-- A target's server tells what resources it has, and may say anything.
+local most = 1000;
 
 local pool = {};
 local pool_mt = { __index = pool };
 
-local function leave(self, member)
-	local members, position = self.members, member.position;
-	local last = members[#members];
-	members[position], last.position = last, position;
-	members[#members], member.position = nil, nil;
-	if #members > 0 then return; end
-	if self.rescue then self.rescue(); end
-	if #members == 0 and self.on_turn then self.on_turn(); end
+local function leave(member)
+	local list, position = member.list, member.position;
+	local last = list[#list];
+	list[position], last.position = last, position;
+	list[#list], member.list, member.position = nil, nil, nil;
 end
 
-local function settle(self, member)
-	local usable = not (member.barred or member.ejected);
-	if usable and not member.position then
-		member.position = #self.members + 1;
-		self.members[member.position] = member;
-		if member.position == 1 and self.on_turn then self.on_turn(); end
-	elseif member.position and not usable then
-		leave(self, member);
-	end
+local function enter(member, list)
+	member.list, member.position = list, #list + 1;
+	list[member.position] = member;
+end
+
+-- Puts a member where it belongs; is_gone: nowhere
+local function settle(self, member, is_gone)
+	local list = member.is_hibernating and self.asleep or self.awake;
+	if is_gone or member.barred or member.ejected then list = nil; end
+	if list == member.list then return; end
+	local count, awake = self:count(), #self.awake;
+	if member.list then leave(member); end
+	if list then enter(member, list); end
+	if awake > 0 and #self.awake == 0 and self.rescue then self.rescue(); end
+	if (count == 0) ~= (self:count() == 0) and self.on_turn then self.on_turn(); end
 end
 
 -- new(strategy, [saved]) -> pool; strategy: of strategies.lib; saved: result of :save() of an earlier instance
 local function new(strategy, saved)
-	local self = setmetatable({ strategy = strategy; members = {}; index = {} }, pool_mt);
+	local self = setmetatable({ strategy = strategy; awake = {}; asleep = {}; index = {}; size = 0 }, pool_mt);
+	-- whether the one of a key is there, though perhaps not wanted now
+	self.is_there = function (jid) return self:is_usable(jid); end;
 	for _, member in ipairs(saved or {}) do
-		member.position = nil;
-		self.index[member.jid] = member;
+		member.list, member.position = nil, nil;
+		self.index[member.jid], self.size = member, self.size + 1;
 		settle(self, member);
 	end
 	return self;
@@ -45,48 +54,61 @@ function pool:watch(callback)
 	self.on_turn = callback;
 end
 
--- set_rescue(callback): calls back first when the last one that could be asked goes, to put back who is ejected
+-- set_rescue(callback): calls back first when the last one that could be asked goes or falls asleep, to put back who is ejected
 function pool:set_rescue(callback)
 	self.rescue = callback;
 end
 
--- update(jid, account, priority, show, caps, barred) -> true when the full JID was not known before
+-- is_full() -> whether there is no place for a resource that is not known yet
+function pool:is_full()
+	return self.size >= most;
+end
+
+-- update(jid, account, priority, show, caps, barred, is_hibernating) -> true when the full JID was not known before
 --   account: its bare JID; priority: number; show: "away", "chat", "dnd", "xa" or nil; caps: of features.lib, or nil;
 --   barred: why it is not admitted, or nil
-function pool:update(jid, account, priority, show, caps, barred)
+function pool:update(jid, account, priority, show, caps, barred, is_hibernating)
 	local member = self.index[jid];
 	local is_new = not member;
 	if is_new then
 		member = { jid = jid; account = account; load = 0 };
-		self.index[jid] = member;
+		self.index[jid], self.size = member, self.size + 1;
 	end
 	member.priority, member.show, member.caps, member.barred = priority, show, caps, barred;
+	member.is_hibernating = is_hibernating or nil;
 	settle(self, member);
 	return is_new;
 end
 
--- bar(jid, [reason]): a later verdict on the admission of a resource; ignored when it has gone
-function pool:bar(jid, reason)
+-- Sets one field of a resource; ignored when it has gone
+local function change(self, jid, name, value)
 	local member = self.index[jid];
 	if not member then return; end
-	member.barred = reason;
+	member[name] = value;
 	settle(self, member);
+end
+
+-- bar(jid, [reason]): a later verdict on the admission of a resource
+function pool:bar(jid, reason)
+	change(self, jid, "barred", reason);
 end
 
 -- eject(jid, [reason]): takes a resource out for some time, or, without a reason, puts it back
 function pool:eject(jid, reason)
-	local member = self.index[jid];
-	if not member then return; end
-	member.ejected = reason;
-	settle(self, member);
+	change(self, jid, "ejected", reason);
+end
+
+-- hibernate(jid, is_hibernating): the client of a resource has lost its connection, or is back
+function pool:hibernate(jid, is_hibernating)
+	change(self, jid, "is_hibernating", is_hibernating or nil);
 end
 
 -- remove(jid) -> true when the full JID was known
 function pool:remove(jid)
 	local member = self.index[jid];
 	if not member then return false; end
-	if member.position then leave(self, member); end
-	self.index[jid] = nil;
+	self.index[jid], self.size = nil, self.size - 1;
+	settle(self, member, true);
 	return true;
 end
 
@@ -95,8 +117,20 @@ function pool:has(jid)
 	return self.index[jid] ~= nil;
 end
 
--- get(jid) -> what is known of a resource, or nil; not to be changed. Fields: jid, account, priority, show, caps, barred, ejected;
---   load: its requests in flight
+-- is_usable(jid) -> can that resource be asked, awake or not?
+function pool:is_usable(jid)
+	local member = self.index[jid];
+	return member ~= nil and member.list ~= nil;
+end
+
+-- is_preferred(jid) -> can it be asked, and is it awake, or is nobody?
+function pool:is_preferred(jid)
+	local member = self.index[jid];
+	return member ~= nil and member.list ~= nil and (member.list == self.awake or #self.awake == 0);
+end
+
+-- get(jid) -> what is known of a resource, or nil; not to be changed. Fields: jid, account, priority, show, caps, barred, ejected,
+--   is_hibernating; load: its requests in flight
 function pool:get(jid)
 	return self.index[jid];
 end
@@ -117,24 +151,32 @@ function pool:add_load(jid, number)
 	if member then member.load = math.max(0, member.load + number); end
 end
 
--- pick([key], [tried], [limit]) -> full JID of a resource that can be asked; nil when there is none
---   key: text, for a strategy that sends what has the same key to the same resource; tried: set of full JIDs that are not wanted;
---   limit: only resources with fewer requests in flight
-function pool:pick(key, tried, limit)
-	local members = self.members;
-	if tried or limit then
-		members = {};
-		for _, member in ipairs(self.members) do
-			if not (tried and tried[member.jid]) and not (limit and member.load >= limit) then members[#members + 1] = member; end
-		end
+local function wanted(members, tried, limit)
+	if not (tried or limit) then return members; end
+	local list = {};
+	for _, member in ipairs(members) do
+		if not (tried and tried[member.jid]) and not (limit and member.load >= limit) then list[#list + 1] = member; end
 	end
-	if #members == 0 then return nil; end
-	return self.strategy:choose(members, key).jid;
+	return list;
 end
 
--- count() -> number of resources that can be asked
+-- pick([key], [owner], [tried], [limit]) -> full JID of a resource that can be asked; nil when there is none
+--   key: text, and owner: the JID of whose it is, for a strategy that sends what has the same key to the same resource;
+--   tried: table whose keys are full JIDs that are not wanted; limit: only resources with fewer requests in flight
+function pool:pick(key, owner, tried, limit)
+	local members = wanted(self.awake, tried, limit);
+	if #members == 0 then members = wanted(self.asleep, tried, limit); end
+	if #members == 0 then return nil; end
+	return self.strategy:choose(members, key, owner, self.is_there).jid;
+end
+
+-- count() -> number of resources that can be asked; count_awake() -> without those that hibernate
 function pool:count()
-	return #self.members;
+	return #self.awake + #self.asleep;
+end
+
+function pool:count_awake()
+	return #self.awake;
 end
 
 -- each() -> iterator of full JID, what get() gives; over all resources

@@ -71,7 +71,7 @@ function relay:request(event)
 	self.metrics:requested();
 	local refusal = requests:refusal(stanza);
 	if refusal then return refuse(self, event, "wait", "resource-constraint", limit_texts[refusal]); end
-	local resource = self.pool:pick(key_for(self, user, stanza), nil, self.settings.max_pending_per_resource);
+	local resource = self.pool:pick(key_for(self, user, stanza), user, nil, self.settings.max_pending_per_resource);
 	if not resource and self.pool:count() > 0 then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
 	elseif not resource then
@@ -93,7 +93,7 @@ local function retry(self, record)
 	local remaining = record.sent + timeout_for(self, namespace_of(record)) - now();
 	if attempts >= max_attempts or remaining <= 0 then return false; end
 	local iq = record.copy and copies.stanza(record.copy, { type = record.type });
-	local resource = iq and self.pool:pick(key_for(self, record.user, iq), tried, self.settings.max_pending_per_resource);
+	local resource = iq and self.pool:pick(key_for(self, record.user, iq), record.user, tried, self.settings.max_pending_per_resource);
 	if not resource then return false; end
 	record.tried = tried;
 	self.metrics:retried();

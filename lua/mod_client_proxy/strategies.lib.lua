@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- How one of several resources is chosen for a request: client_proxy_strategy. A strategy is a table with
---   choose(self, members, key) -> one of `members`, a non-empty array of what pool:get() gives; key: text or nil
+--   choose(self, members, key, owner, is_there) -> one of `members`, a non-empty array of what pool:get() gives
+--     key: text or nil; owner: JID of who asks; is_there(full JID): can it be asked, though it may not be among the members now?
 --   save(self) -> plain table for module.save(), or nil
 
 local hash = require "util.hashes".sha1;
-local new_cache = require "util.cache".new;
+local new_recent = module:require "recent".new;
 local random = math.random;
 
 local sticky_keys = 10000; -- whose resource is remembered
@@ -71,10 +72,9 @@ end
 
 -- all with the same key to the same one as long as it is there
 function strategies.sticky(saved)
-	local chosen = new_cache(sticky_keys);
-	for key, jid in pairs(saved or {}) do chosen:set(key, jid); end
+	local chosen = new_recent(sticky_keys):restore(saved);
 	return {
-		choose = function (_, members, key)
+		choose = function (_, members, key, owner, is_there)
 			if not key then return members[random(#members)]; end
 			-- users may choose it, and write as much as their stanzas can hold
 			if #key > longest_key then key = hash(key); end
@@ -85,13 +85,12 @@ function strategies.sticky(saved)
 				end
 			end
 			local member = by_hash(members, key);
-			chosen:set(key, member.jid);
+			-- one that is only busy, asleep, or was asked in vain this once keeps the key
+			if not (jid and is_there(jid)) then chosen:set(owner, key, member.jid); end
 			return member;
 		end;
 		save = function ()
-			local plain = {};
-			for key, jid in chosen:items() do plain[key] = jid; end
-			return plain;
+			return chosen:save();
 		end;
 	};
 end

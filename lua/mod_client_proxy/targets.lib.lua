@@ -3,6 +3,8 @@
 
 local admission_lib = module:require "admission";
 local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local sessions = require "prosody_relay.sessions";
 local st = require "util.stanza";
 
 local patience = 5; -- seconds in which a resource that is there shows up after a probe
@@ -14,11 +16,14 @@ local function log_pool(self, jid, event)
 	module:log("debug", "%s %s, %d resources", jid, event, self.pool:count());
 end
 
--- new(rules, pool, health, subscriptions, on_gone, [saved]) -> targets
---   rules: of admission.lib; on_gone(is_gone): called when resources have gone, for the requests they had; is_gone(full JID): of them?
---   saved: result of :save() of an earlier instance
-local function new(rules, pool, health, subscriptions, on_gone, saved)
-	local self = setmetatable({ pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone; rounds = {} }, targets_mt);
+-- new(rules, pool, health, subscriptions, on_gone, on_asleep, [saved]) -> targets
+--   rules: of admission.lib; on_gone(is_gone, has_left): called when resources have gone, for the requests they had;
+--   is_gone(full JID): of them?; has_left: this was the client's wish, its connection is whole;
+--   on_asleep(full JID): called when a resource hibernates; saved: result of :save() of an earlier instance
+local function new(rules, pool, health, subscriptions, on_gone, on_asleep, saved)
+	local self = setmetatable({
+		pool = pool; health = health; subscriptions = subscriptions; on_gone = on_gone; on_asleep = on_asleep; rounds = {};
+	}, targets_mt);
 	self.admission = admission_lib.new(rules, function (jid, reason)
 		pool:bar(jid, reason);
 		log_pool(self, jid, reason and "is not asked: " .. reason or "is admitted");
@@ -29,11 +34,30 @@ end
 function targets:update_resource(jid, account, priority, show, caps)
 	local before = self.pool:get(jid);
 	local barred_before = before and before.barred;
+	if not before and self.pool:is_full() then
+		module:log("debug", "%s is not asked: there are too many resources", jid);
+		return;
+	end
 	local barred, is_open = self.admission:judge(jid, priority, show, caps);
 	-- who was admitted stays so until the answer, above all over a reload
 	if is_open and before and not barred_before then barred = nil; end
-	if self.pool:update(jid, account, priority, show, caps, barred) or barred ~= barred_before then
+	local is_new = self.pool:update(jid, account, priority, show, caps, barred, sessions.is_hibernating(jid));
+	if is_new or barred ~= barred_before then
 		log_pool(self, jid, barred and "is not asked: " .. barred or before and "is admitted" or "has come");
+	end
+end
+
+-- start(accounts): learns from now on when a client of an account of this server hibernates; accounts: array of bare JIDs
+function targets:start(accounts)
+	local hosts = {};
+	for _, account in ipairs(accounts) do hosts[jid_host(account)] = true; end
+	for host in pairs(hosts) do
+		sessions.watch(module, host, function (jid, is_hibernating)
+			if not self.pool:has(jid) then return; end
+			self.pool:hibernate(jid, is_hibernating);
+			log_pool(self, jid, is_hibernating and "hibernates" or "is awake");
+			if is_hibernating then self.on_asleep(jid); end
+		end);
 	end
 end
 
@@ -47,7 +71,7 @@ end
 
 function targets:remove_resource(jid)
 	drop(self, jid);
-	self.on_gone(function (other) return other == jid; end);
+	self.on_gone(function (other) return other == jid; end, sessions.is_connected(jid));
 end
 
 local function drop_account(self, account)

@@ -118,7 +118,8 @@ bed.scenario(function (s)
 		VirtualHost "capulet.lit"
 		Component "proxy.capulet.lit" "client_proxy"
 			target_address = "impl@capulet.lit"
-			client_proxy_max_pending_per_user = 10000
+			client_proxy_max_pending = 100000
+			client_proxy_max_pending_per_user = 100000
 		Component "stateless.capulet.lit"
 			component_secret = "unused"
 	]] };

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- Ejection of resources that fail request after request, and their way back (P5c).
 --
--- A failure is silence, or an error that says the resource does not do what others did: feature-not-implemented or service-unavailable
--- to a payload whose namespace the pool has served. The last resource is never ejected, as there is nobody better to ask, and those who
--- are come back when everybody else has gone. An ejected resource comes back after a while in any case, on trial: the next failure
--- ejects it for twice as long.
+-- One user must not be able to put a resource out (case C1), so that a failure counts only when another resource has done better:
+-- - feature-not-implemented or service-unavailable, when another one then answered the same request (a strike)
+-- - silence, when after as many requests in a row another one answers what this one does not (trials.lib asks)
+-- Who does what cannot be done, or asks for what no client answers, proves nothing. An answer ends the row.
+--
+-- The last resource is never ejected, as there is nobody better to ask, and those who are come back when everybody else has gone. An
+-- ejected resource comes back after a while in any case, on trial: the next failure ejects it for twice as long.
 
 local longest = 20; -- times the first ejection
-local most_served = 1000; -- namespaces to remember; users choose them
-
-local failures = { ["feature-not-implemented"] = true; ["service-unavailable"] = true };
 
 local health = {};
 local health_mt = { __index = health };
@@ -17,11 +17,7 @@ local health_mt = { __index = health };
 -- new(pool, limit, first, [saved]) -> health
 --   limit: failures in a row that eject, 0 for never; first: seconds that the first ejection lasts; saved: result of :save()
 local function new(pool, limit, first, saved)
-	saved = saved or { records = {}; served = {} };
-	local self = setmetatable({
-		pool = pool; limit = limit; first = first; served = saved.served; served_count = 0; records = saved.records;
-	}, health_mt);
-	for _ in pairs(self.served) do self.served_count = self.served_count + 1; end
+	local self = setmetatable({ pool = pool; limit = limit; first = first; records = saved or {} }, health_mt);
 	for jid, record in pairs(self.records) do
 		if record.ejected and record.duration then self:await(jid, record, record.duration); end
 	end
@@ -70,40 +66,55 @@ end
 function health:readmit(jid)
 	local record = self.records[jid];
 	if not (record and record.ejected) then return false; end
-	record.ejected, record.strikes = nil, record.duration and self.limit - 1 or 0;
+	record.ejected, record.strikes, record.silences = nil, record.duration and self.limit - 1 or 0, nil;
 	self.pool:eject(jid, nil);
 	module:log("info", "%s is asked again", jid);
 	return true;
 end
 
-local function strike(self, jid, reason)
+-- -> the record of a resource that may be ejected, or nil
+local function suspect(self, jid)
 	local member = self.pool:get(jid);
-	if self.limit == 0 or not member or member.ejected then return; end
+	if self.limit == 0 or not member or member.ejected or member.is_hibernating then return nil; end
 	local record = self.records[jid] or { strikes = 0 };
 	self.records[jid] = record;
-	record.strikes = record.strikes + 1;
-	if record.strikes >= self.limit and member.list and self.pool:count_awake() > 1 then
-		self:eject(jid, ("%d failures in a row, the last: %s"):format(record.strikes, reason));
-	end
+	return record;
 end
 
--- answered(jid, namespace, [condition]): a resource has answered a request whose payload is in that namespace, with an error
--- of that condition or a result
-function health:answered(jid, namespace, condition)
-	if failures[condition] then
-		if self.served[namespace] then strike(self, jid, condition); end
-		return;
-	end
+-- Somebody better is there to be asked
+local function is_last(self, jid)
+	return not self.pool:is_usable(jid) or self.pool:count_awake() < 2;
+end
+
+-- answered(jid): a resource has answered a request by a result, or an error that says more than that it cannot do it
+function health:answered(jid)
 	local record = self.records[jid];
 	if record and not record.ejected then self.records[jid] = nil; end
-	if not condition and not self.served[namespace] and self.served_count < most_served then
-		self.served[namespace], self.served_count = true, self.served_count + 1;
+end
+
+-- outdone(jid, condition): another resource has answered what this one refused with that error
+function health:outdone(jid, condition)
+	local record = suspect(self, jid);
+	if not record then return; end
+	record.strikes = record.strikes + 1;
+	if record.strikes >= self.limit and not is_last(self, jid) then
+		self:eject(jid, ("%d failures in a row, the last: %s"):format(record.strikes, condition));
 	end
 end
 
--- silent(jid): a resource has not answered a request in time
+-- silent(jid) -> whether it is time for a proof: a resource has not answered a request in time, as so often before
 function health:silent(jid)
-	strike(self, jid, "no answer");
+	local record = suspect(self, jid);
+	if not record then return false; end
+	record.silences = (record.silences or 0) + 1;
+	return record.silences + record.strikes >= self.limit and not is_last(self, jid);
+end
+
+-- proven(jid): another resource answers what this one does not
+function health:proven(jid)
+	local record = suspect(self, jid);
+	if not record or is_last(self, jid) then return; end
+	self:eject(jid, ("%d failures in a row, the last: no answer"):format((record.silences or 0) + record.strikes));
 end
 
 -- forget(jid): the resource has gone
@@ -113,7 +124,7 @@ end
 
 -- save() -> plain table for module.save()
 function health:save()
-	return { records = self.records; served = self.served };
+	return self.records;
 end
 
 return { new = new };

@@ -8,7 +8,8 @@
 --   pool.lib           their resources
 --   admission.lib      which of them may be asked, with features.lib; health.lib: which are left out for a while
 --   addresses.lib      address translation
---   relay.lib          requests and answers: limits, failover; strategies.lib: whom to ask
+--   relay.lib          requests and answers: limits, failover; breaks.lib: what may be asked again; trials.lib: who keeps silent
+--   strategies.lib     whom to ask; dialogues.lib: sessions that stay with a resource
 --   requests.lib       requests in flight, with copies.lib; overdue.lib: those that were given up
 --   refusals.lib       replies to nothing
 --   metrics.lib        what is counted; commands.lib: what administrators can do
@@ -58,19 +59,20 @@ local addresses = module:require "addresses".new(module.host, address_key(), kno
 local health = module:require "health".new(pool, settings.eject_after, settings.eject_time, saved.health);
 local requests, relay;
 local metrics = module:require "metrics".new(function () return pool:count(); end, function () return requests:count(); end);
-relay = module:require "relay".new(settings, pool, health, metrics);
+local dialogues = module:require "dialogues".new(saved.dialogues);
+relay = module:require "relay".new(settings, pool, health, dialogues, metrics);
 requests = module:require "requests".new(pool, addresses.encode, function (record) relay:expire(record); end, settings, saved.requests);
 local subscriptions = module:require "subscriptions".new(settings.targets, saved.subscriptions);
 local disco = module:require "disco".new(settings.disco, pool, saved.disco);
-local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (is_gone)
-	relay:lose(is_gone);
+local targets = module:require "targets".new(settings.admission, pool, health, subscriptions, function (...)
+	relay:lose(...);
 	disco:review();
-end, function () end, saved.targets);
+end, function (jid) relay:fall_asleep(jid); end, saved.targets);
 relay:attach(requests, targets);
 local commands = module:require "commands".new(pool, requests, health);
 local users = module:require "users".new(recent_users, settings.user_ttl, addresses.encode, saved.users);
 local messages = module:require "messages".new(users, pool, metrics);
-local outbound = module:require "outbound".new(users, settings, metrics, saved.outbound);
+local outbound = module:require "outbound".new(users, dialogues, settings, metrics, saved.outbound);
 local refusals = module:require "refusals".new(pool, requests, addresses, settings.outbound and users, metrics);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
@@ -192,6 +194,7 @@ function module.save()
 		pool = pool:save(); health = health:save(); targets = targets:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
 		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };
+		dialogues = dialogues:save();
 	};
 end
 

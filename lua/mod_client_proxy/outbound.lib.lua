@@ -4,8 +4,12 @@
 
 local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".medium;
+local new_shares = require "prosody_relay.shares".new;
 local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
+
+-- Ids of the implementing client are kept in so many bytes.
+local most_bytes = 4 * 1024 * 1024;
 
 local outbound = {};
 local outbound_mt = { __index = outbound };
@@ -21,15 +25,26 @@ local function fail(self, record, type, condition, text)
 	module:send(st.error_reply(request, type, condition, text));
 end
 
--- new(users, settings, metrics, [saved]) -> outbound
---   settings: of settings.lib, for the deadlines and how many can be in flight; saved: result of :save() of an earlier instance
-local function new(users, settings, metrics, saved)
-	local self = setmetatable({ users = users; settings = settings; metrics = metrics }, outbound_mt);
+-- new(users, dialogues, settings, metrics, [saved]) -> outbound
+--   users, dialogues: of the libs of these names; settings: of settings.lib, for the deadlines and how many can be in flight;
+--   saved: result of :save() of an earlier instance
+local function new(users, dialogues, settings, metrics, saved)
+	local self = setmetatable({
+		users = users; dialogues = dialogues; settings = settings; metrics = metrics; bytes = new_shares(most_bytes);
+	}, outbound_mt);
 	self.pending = new_pending(module, function (_, record)
+		self.bytes:give(record.asker, #record.id);
 		metrics:outbound_timed_out();
 		fail(self, record, "wait", "remote-server-timeout", "The user did not answer");
 	end, saved);
+	for _, record in self.pending:each() do self.bytes:hold(record.asker, #record.id); end
 	return self;
+end
+
+local function take(self, key)
+	local record = self.pending:remove(key);
+	if record then self.bytes:give(record.asker, #record.id); end
+	return record;
 end
 
 local function refuse(self, event, type, condition, text)
@@ -44,13 +59,14 @@ function outbound:ask(event)
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
 	if not user then return refuse(self, event, "cancel", "item-not-found", "That user has not written to the service recently"); end
-	if self.pending:count() >= settings.max_pending then
+	if self.pending:count() >= settings.max_pending or not self.bytes:take(attr.from, #attr.id) then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
 	end
 	local id = new_id();
 	local record = { asker = attr.from; address = attr.to; id = attr.id };
 	local timeout = settings.timeouts[stanza.tags[1].attr.xmlns] or settings.timeout;
 	self.pending:add(key_of(user.jid, user.to, id), record, timeout);
+	self.dialogues:bind(user.jid, stanza.tags[1], attr.from);
 	self.metrics:outbound_sent();
 	module:send(readdress(stanza, user.to, user.jid, id));
 	return true;
@@ -59,7 +75,7 @@ end
 -- answer(stanza) -> true when the result or error with an id was the user's answer to a request, and was sent on
 function outbound:answer(stanza)
 	local attr = stanza.attr;
-	local record = self.pending:remove(key_of(attr.from, attr.to, attr.id));
+	local record = take(self, key_of(attr.from, attr.to, attr.id));
 	if not record then return false; end
 	if attr.type == "error" then
 		self.metrics:outbound_failed((select(2, stanza:get_error())));
@@ -74,7 +90,7 @@ end
 function outbound:fail_all(type, condition, text)
 	local records = {};
 	for key in self.pending:each() do
-		records[#records + 1] = self.pending:remove(key);
+		records[#records + 1] = take(self, key);
 	end
 	for _, record in ipairs(records) do
 		fail(self, record, type, condition, text);

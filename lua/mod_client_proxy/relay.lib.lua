@@ -1,20 +1,28 @@
 -- SPDX-License-Identifier: MIT
 -- The way of a request: to a resource, to another one when that one is not there, and of one answer back (P5, P6, P9 to P13).
 --
--- A request is repeated only when that does no harm: a `get` whenever its resource is gone, a `set` only when it is proven, or said by
--- the resource itself, that nothing was done. The signs:
--- - the error was made by this server, because the way to the resource's server is cut: not delivered
--- - service-unavailable: what a server says of a full JID that is not there, and a client of a namespace it does not know
--- - recipient-unavailable: the stream broke (XEP-0198) and nobody knows what had arrived
--- - unavailable presence: the same
+-- A request is repeated only when that does no harm. Each sign says whose word it is (prosody_relay.origin), and why a resource of
+-- `record.tried` is not asked any more:
+-- - "bounced": this server could not deliver it. Nothing was done; a `get` or `set` is repeated.
+-- - feature-not-implemented, service-unavailable: a client's word that it has not done it, or its server's that the client is not there.
+--   The same; and a strike for who refused what another one then answers (health.lib).
+-- - "left": the client has said so, over a stream that is there. Nobody knows what it has done; a `get` is repeated.
+-- - "broken": the stream broke (recipient-unavailable of mod_smacks, unavailable presence), or may have, since the client hibernates. Perhaps
+--   it was this very request that broke it: a `get` is repeated once (breaks.lib).
 
 local copies = module:require "copies";
+local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
+local is_throttled = require "prosody_relay.sessions".is_throttled;
 local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
 
 local max_attempts = 4;
+local hint_interval = 600; -- seconds
+
+local refusals = { ["feature-not-implemented"] = true; ["service-unavailable"] = true };
 
 local limit_texts = {
 	account = "Too many requests of this user are waiting for an answer";
@@ -26,18 +34,17 @@ local limit_texts = {
 local relay = {};
 local relay_mt = { __index = relay };
 
--- new(settings, pool, health, metrics) -> relay; the parts are those of the libs of these names
-local function new(settings, pool, health, metrics)
-	return setmetatable({ settings = settings; pool = pool; health = health; metrics = metrics }, relay_mt);
+-- new(settings, pool, health, dialogues, metrics) -> relay; the parts are those of the libs of these names
+local function new(settings, pool, health, dialogues, metrics)
+	return setmetatable({
+		settings = settings; pool = pool; health = health; dialogues = dialogues; metrics = metrics;
+		breaks = module:require "breaks".new(); trials = module:require "trials".new(pool, health); hinted = -hint_interval;
+	}, relay_mt);
 end
 
 -- attach(requests, targets): the parts that call this one
 function relay:attach(requests, targets)
 	self.requests, self.targets = requests, targets;
-end
-
-local function namespace_of(record)
-	return record.copy and copies.namespace(record.copy);
 end
 
 local function timeout_for(self, namespace)
@@ -64,6 +71,19 @@ local function key_for(self, user, iq)
 	return type(key) == "string" and key or jid_bare(user);
 end
 
+-- -> full JID of who is to be asked, or nil; tried: as in a record
+local function choose(self, user, iq, tried)
+	local limit = self.settings.max_pending_per_resource;
+	local resource = self.dialogues:resource(user, iq.tags[1]);
+	if resource and self.pool:is_usable(resource) and not (tried and tried[resource]) then
+		-- nobody else knows the session
+		return not (limit and self.pool:get(resource).load >= limit) and resource or nil;
+	end
+	resource = self.pool:pick(key_for(self, user, iq), user, tried, limit);
+	if resource then self.dialogues:bind(user, iq.tags[1], resource); end
+	return resource;
+end
+
 -- request(event): a well-formed get or set; handled in any case
 function relay:request(event)
 	local stanza, requests = event.stanza, self.requests;
@@ -71,31 +91,29 @@ function relay:request(event)
 	self.metrics:requested();
 	local refusal = requests:refusal(stanza);
 	if refusal then return refuse(self, event, "wait", "resource-constraint", limit_texts[refusal]); end
-	local resource = self.pool:pick(key_for(self, user, stanza), user, nil, self.settings.max_pending_per_resource);
+	local resource = choose(self, user, stanza);
 	if not resource and self.pool:count() > 0 then
 		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
 	elseif not resource then
 		self.targets:search();
 		return refuse(self, event, "cancel", "service-unavailable", "No implementing client is online");
 	end
-	local record = requests:new_record(stanza);
-	local address, id = requests:add(record, resource, timeout_for(self, stanza.tags[1].attr.xmlns));
+	local address, id = requests:add(requests:new_record(stanza), resource, timeout_for(self, stanza.tags[1].attr.xmlns));
 	module:send(readdress(stanza, address, resource, id, event.origin));
 	return true;
 end
 
--- Asks another resource, if there is one and time for it.
-local function retry(self, record)
-	local tried = record.tried or {};
-	tried[record.resource] = true;
-	local attempts = 0;
+-- Asks another resource, if there is one and time for it -> true, and the record is in flight again
+--   reason: why not the one that was asked, see above
+local function retry(self, record, reason)
+	local tried, attempts = record.tried or {}, 1;
 	for _ in pairs(tried) do attempts = attempts + 1; end
-	local remaining = record.sent + timeout_for(self, namespace_of(record)) - now();
+	local remaining = record.copy and record.sent + timeout_for(self, copies.namespace(record.copy)) - now() or 0;
 	if attempts >= max_attempts or remaining <= 0 then return false; end
-	local iq = record.copy and copies.stanza(record.copy, { type = record.type });
-	local resource = iq and self.pool:pick(key_for(self, record.user, iq), record.user, tried, self.settings.max_pending_per_resource);
+	tried[record.resource], record.tried = reason, tried;
+	local iq = copies.stanza(record.copy, { type = record.type });
+	local resource = iq and choose(self, record.user, iq, tried);
 	if not resource then return false; end
-	record.tried = tried;
 	self.metrics:retried();
 	iq.attr.to = resource;
 	iq.attr.from, iq.attr.id = self.requests:add(record, resource, remaining);
@@ -103,54 +121,108 @@ local function retry(self, record)
 	return true;
 end
 
+local function retry_broken(self, record)
+	return record.type == "get" and self.breaks:allows(record) and retry(self, record, "broken");
+end
+
+-- An error of this server: the resource has not spoken
+local function answer_bounce(self, record, stanza)
+	local _, condition, text = stanza:get_error();
+	if condition == "recipient-unavailable" then
+		self.requests:expect_late(stanza);
+		if not retry_broken(self, record) then fail(self, record, "cancel", "service-unavailable", "The implementing client has gone"); end
+		return;
+	end
+	local account = jid_bare(record.resource);
+	if prosody.hosts[jid_host(account)] then
+		self.targets:doubt(record.resource);
+	else
+		self.targets:unreachable(account, condition or "undefined-condition", text);
+	end
+	if not retry(self, record, "bounced") then fail(self, record, "cancel", "service-unavailable", "No implementing client can be reached"); end
+end
+
+-- An error of the resource, or of its server -> true when another resource was asked
+local function answer_refusal(self, record, stanza, condition)
+	if condition ~= "feature-not-implemented" then self.targets:doubt(record.resource); end
+	if condition ~= "recipient-unavailable" then return retry(self, record, condition); end
+	self.requests:expect_late(stanza);
+	return retry_broken(self, record);
+end
+
+-- The resource has done what it can; those tried before could not
+local function credit(self, record)
+	self.health:answered(record.resource);
+	for resource, reason in pairs(record.tried or {}) do
+		if refusals[reason] then self.health:outdone(resource, reason); end
+	end
+end
+
 -- answer(event) -> true when the result or error with an id was the reply to a request, and the user was told or another resource asked
 function relay:answer(event)
 	local stanza = event.stanza;
 	local record = self.requests:take(stanza);
 	if not record then return false; end
-	if stanza.attr.type == "error" then
-		local _, condition, text = stanza:get_error();
-		condition = condition or "undefined-condition";
-		-- Prosody returns what it cannot send to another server in the name of a session that does not exist
-		local is_undeliverable = event.origin.dummy;
-		if is_undeliverable then
-			self.targets:unreachable(jid_bare(record.resource), condition, text);
+	if is_undeliverable(event) then
+		answer_bounce(self, record, stanza);
+		return true;
+	elseif stanza.attr.type == "error" then
+		local _, condition = stanza:get_error();
+		if refusals[condition] or condition == "recipient-unavailable" then
+			if answer_refusal(self, record, stanza, condition) then return true; end
 		else
-			self.health:answered(record.resource, namespace_of(record), condition);
-			if condition == "service-unavailable" or condition == "recipient-unavailable" then
-				self.targets:doubt(record.resource);
-			end
+			credit(self, record);
 		end
-		local not_done = is_undeliverable or condition == "service-unavailable";
-		if (not_done or condition == "recipient-unavailable" and record.type == "get") and retry(self, record) then
-			return true;
-		elseif is_undeliverable then
-			fail(self, record, "cancel", "service-unavailable", "No implementing client can be reached");
-			return true;
-		end
-		self.metrics:failed(condition);
+		self.metrics:failed(condition or "undefined-condition");
 	else
-		self.health:answered(record.resource, namespace_of(record));
+		credit(self, record);
+		self.dialogues:bind(record.user, stanza.tags[1], record.resource);
 		self.metrics:answered(now() - record.sent);
 	end
 	module:send(readdress(stanza, record.asked, record.user, record.id, event.origin));
 	return true;
 end
 
--- expire(record): nobody has answered until the deadline
-function relay:expire(record)
-	self.health:silent(record.resource);
-	self.metrics:timed_out();
-	fail(self, record, "wait", "remote-server-timeout", "The implementing client did not answer");
+-- What an admin cannot see otherwise (case C8)
+local function hint_at_limits(self, resource)
+	if now() - self.hinted < hint_interval or not is_throttled(resource) then return; end
+	self.hinted = now();
+	module:log("warn", "%s answers late because mod_limits slows its stream down; put its account into the option unlimited_jids of %s",
+		resource, jid_host(resource));
 end
 
--- lose(is_gone): resources for whose full JID is_gone is true will not answer any more
-function relay:lose(is_gone)
+-- expire(record): nobody has answered until the deadline
+function relay:expire(record)
+	local resource = record.resource;
+	self.metrics:timed_out();
+	fail(self, record, "wait", "remote-server-timeout", "The implementing client did not answer");
+	hint_at_limits(self, resource);
+	if self.health:silent(resource) then
+		self.trials:start(record, timeout_for(self, record.copy and copies.namespace(record.copy)));
+	end
+end
+
+-- fall_asleep(resource): its client has lost the connection, and may come back after the deadlines. What another one can do is asked of it.
+function relay:fall_asleep(resource)
+	if self.pool:count_awake() == 0 then return; end
+	local records = self.requests:give_up(function (record)
+		return record.resource == resource and record.type == "get" and record.copy and self.breaks:allows(record);
+	end);
+	for _, record in ipairs(records) do
+		if not retry(self, record, "broken") then
+			fail(self, record, "cancel", "service-unavailable", "The implementing client has lost its connection");
+		end
+	end
+end
+
+-- lose(is_gone, [has_left]): resources for whose full JID is_gone is true will not answer any more
+--   has_left: because they want to, and their streams are whole
+function relay:lose(is_gone, has_left)
 	-- all are out of the table before the first is sent on: that may bring a new request at once
 	for _, record in ipairs(self.requests:give_up(function (record) return is_gone(record.resource); end)) do
-		if record.type ~= "get" or not retry(self, record) then
-			fail(self, record, "cancel", "service-unavailable", "The implementing client has gone");
-		end
+		local is_repeated;
+		if has_left then is_repeated = record.type == "get" and retry(self, record, "left"); else is_repeated = retry_broken(self, record); end
+		if not is_repeated then fail(self, record, "cancel", "service-unavailable", "The implementing client has gone"); end
 	end
 end
 

@@ -1,0 +1,50 @@
+-- SPDX-License-Identifier: MIT
+-- Sessions between a user and the implementing client, which stay with their resource whatever the strategy (case C9): the steps of a
+-- command (XEP-0050, attribute sessionid), and what is negotiated by a stream id (XEP-0047, XEP-0065, XEP-0166: attribute sid). Either side
+-- names one in the first element of a request or an answer.
+
+local digest = require "util.hashes".sha1;
+local new_recent = module:require "recent".new;
+
+local most = 10000; -- sessions, of all users
+local lifetime = 3600; -- seconds without a request
+local longest_key = 128; -- bytes of a key that is remembered as it is
+
+local dialogues = {};
+local dialogues_mt = { __index = dialogues };
+
+-- new([saved]) -> dialogues; saved: result of :save() of an earlier instance
+local function new(saved)
+	return setmetatable({ recent = new_recent(most, lifetime):restore(saved) }, dialogues_mt);
+end
+
+-- nil when the element names no session
+local function key_of(user, payload)
+	local id = payload and (payload.attr.sessionid or payload.attr.sid);
+	if not id then return nil; end
+	local key = user .. "\0" .. id;
+	return #key > longest_key and digest(key) or key;
+end
+
+-- bind(user, payload, resource): if the element names a session, that resource has it
+--   user: full JID; payload: an element, or nil
+function dialogues:bind(user, payload, resource)
+	local key = key_of(user, payload);
+	if not key then return; end
+	local status = payload.attr.status;
+	if status == "completed" or status == "canceled" then return self.recent:remove(key); end
+	self.recent:set(user, key, resource);
+end
+
+-- resource(user, payload) -> full JID of who has the session that the element names; nil when it names none, or one that nobody knows
+function dialogues:resource(user, payload)
+	local key = key_of(user, payload);
+	return key and self.recent:get(key);
+end
+
+-- save() -> plain table for module.save()
+function dialogues:save()
+	return self.recent:save();
+end
+
+return { new = new };

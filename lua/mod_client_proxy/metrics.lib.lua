@@ -20,11 +20,11 @@ end
 local function new(pool_size, in_flight)
 	local size = plain("gauge", "resources", "", "Resources that can be asked");
 	local flying = plain("gauge", "in_flight", "", "Requests that wait for an answer");
-	module:hook_global("stats-update", function ()
-		size:set(pool_size());
-		flying:set(in_flight());
-	end);
 	return setmetatable({
+		update = function ()
+			size:set(pool_size());
+			flying:set(in_flight());
+		end;
 		requests = plain("counter", "requests", "", "Requests of users");
 		replies = plain("counter", "replies", "", "Results that were sent to users");
 		errors = module:metric("counter", "errors", "", "Errors that were sent to users", { "condition" });
@@ -40,6 +40,11 @@ local function new(pool_size, in_flight)
 		outbound_timeouts = plain("counter", "outbound_timeouts", "", "Requests that the user did not answer in time");
 		latency = plain("histogram", "latency", "seconds", "Time from request to result", { buckets = buckets });
 	}, metrics_mt);
+end
+
+-- start(): gives Prosody the present numbers from now on
+function metrics:start()
+	module:hook_global("stats-update", self.update);
 end
 
 function metrics:requested() self.requests:add(1); end

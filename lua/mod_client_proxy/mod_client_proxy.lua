@@ -22,37 +22,53 @@
 
 local base64 = require "util.encodings".base64;
 local modulemanager = require "core.modulemanager";
+local on_stopping = require "prosody_relay.compat".on_stopping;
 local jid_bare = require "util.jid".bare;
 local random_bytes = require "util.random".bytes;
 local st = require "util.stanza";
+local stores = require "prosody_relay.stores";
 
 if module:get_host_type() ~= "component" then
 	error("mod_client_proxy has to be loaded as a component, e.g. Component \"proxy.example.com\" \"client_proxy\"", 0);
 end
 
+local key_size = 16; -- bytes
 local known_users = 1000; -- whose translated addresses are remembered
 local recent_users = 24 * 1024 * 1024; -- bytes of those whom the implementing client may write to
+-- of what the module saves over a reload; another version may not know what to do with it
+local format = 2;
 
 local read_settings = module:require "settings".read;
 
-local settings = read_settings();
+-- Prosody keeps the hooks of a module that fails to load, and a reload ends the running instance before it loads the next. So all that can
+-- fail is done here: before the first hook, and before a reload gives up anything (case F23).
+local function prepare()
+	local settings = read_settings();
+	module:depends("adhoc");
+	if settings.disco.mode ~= "forward" then module:depends("disco"); end
+	return settings;
+end
+
+local settings = prepare();
 
 -- The key of the address translation lives as long as the data of the server, so that a user has the same address after a restart.
 local function address_key()
-	local store = module:open_store("client_proxy");
-	local saved = store:get();
-	local key = saved and base64.decode(saved.key);
-	if not key or #key ~= 16 then
-		key = random_bytes(16);
-		local ok, err = store:set(nil, { key = base64.encode(key) });
-		if not ok then
-			module:log("warn", "The key of the address translation could not be saved, users will have other addresses after a restart: %s", err);
-		end
+	local saved = stores.read(module, "client_proxy", nil, function (data)
+		return type(data.key) == "string" and #base64.decode(data.key) == key_size;
+	end);
+	if saved then return base64.decode(saved.key); end
+	local key = random_bytes(key_size);
+	local store, err = module:open_store("client_proxy");
+	local ok;
+	if store then ok, err = store:set(nil, { key = base64.encode(key) }); end
+	if not ok then
+		module:log("warn", "The key of the address translation could not be saved, users will have other addresses after a restart: %s", err);
 	end
 	return key;
 end
 
 local saved = module.saved_state or {};
+if saved.format ~= format then saved = {}; end
 local strategy = module:require "strategies".new(settings.strategy, saved.strategies and saved.strategies[settings.strategy]);
 local pool = module:require "pool".new(strategy, saved.pool);
 local addresses = module:require "addresses".new(module.host, address_key(), known_users, settings.jat == "token", saved.addresses);
@@ -172,15 +188,15 @@ end
 
 -- Life --
 
-local function end_service()
-	relay:shut_down();
-	outbound:fail_all("cancel", "service-unavailable", "The service is shutting down");
-	disco:shut_down();
-	if presence then presence:close(); end
-end
+local endings = {
+	function () relay:shut_down(); end;
+	function () outbound:fail_all("cancel", "service-unavailable", "The service is shutting down"); end;
+	function () disco:shut_down(); end;
+	function () if presence then presence:close(); end end;
+};
 
--- before mod_c2s closes the users' streams
-module:hook_global("server-stopping", end_service, 1);
+-- before mod_c2s closes the users' streams; each on its own, so that an error in one does not keep the others from being answered
+for _, ending in ipairs(endings) do on_stopping(module, ending, 1); end
 
 -- A changed configuration is applied at once: all that matters lives on in what is saved. A mistake in it leaves everything as it is.
 module:hook_global("config-reloaded", function ()
@@ -189,8 +205,9 @@ end);
 
 function module.save()
 	-- a mistake in a changed configuration ends the reload here, while the running instance is still whole
-	read_settings();
+	prepare();
 	return {
+		format = format;
 		pool = pool:save(); health = health:save(); targets = targets:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
 		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };
@@ -199,10 +216,13 @@ function module.save()
 end
 
 function module.unload()
-	if not module.reloading then end_service(); end
+	if not module.reloading then
+		for _, ending in ipairs(endings) do ending(); end
+	end
 	commands.stop();
 end
 
+metrics:start();
 targets:start(settings.targets);
 targets:review();
 disco:start(handle_request);

@@ -65,6 +65,7 @@ build = {
 			["mod_fmuc.room_data"] = "lua/mod_fmuc/room_data.lib.lua",
 			["mod_fmuc.room_info"] = "lua/mod_fmuc/room_info.lib.lua",
 			["mod_fmuc.room_iq"] = "lua/mod_fmuc/room_iq.lib.lua",
+			["mod_fmuc.dumps"] = "lua/mod_fmuc/dumps.lib.lua",
 			["mod_fmuc.equivalent"] = "lua/mod_fmuc/equivalent.lib.lua",
 			["mod_fmuc.seen"] = "lua/mod_fmuc/seen.lib.lua",
 			["mod_fmuc.settings"] = "lua/mod_fmuc/settings.lib.lua",

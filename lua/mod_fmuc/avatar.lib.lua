@@ -43,7 +43,7 @@ end, -1); -- after history and subject
 
 -- What is kept of a question: whom to answer
 local function top_of(asker)
-	return st.clone(asker, true);
+	return st.iq({ type = "get"; id = asker.attr.id; from = asker.attr.from; to = asker.attr.to });
 end
 
 local function send_vcard(asker, answer)

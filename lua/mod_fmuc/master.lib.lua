@@ -19,6 +19,7 @@ local adoption = module:require "adoption";
 local bounds = module:require "bounds";
 local hygiene = module:require "hygiene";
 local kicked = module:require "kicked";
+local dumps = module:require "dumps";
 local links = module:require "links";
 local once = module:require "quiet".once;
 local requests = module:require "requests";
@@ -143,13 +144,18 @@ local function handle_join(event, fmuc)
 	end
 
 	local newcomer = not link;
+	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
+	local dumping = newcomer or wants_all or held ~= nil and not history;
+	local sent_before = dumps.sent(link and link.line);
+	if dumping and not dumps.may_have(link_jid) then
+		once("dumps\0" .. peer, "info", "Put off %s, which asks for %s too often", link_jid, room_jid);
+		return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "This mirror has asked for the room too often");
+	end
 	link = links.add_user(room, link_jid, nick, real_jid);
 	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
 	if newcomer or wants_all or held and not history then watch.resynced(link); end
 	if wants_all then module:fire_event("fmuc-resync"); end
 	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
-	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
-	local dumping = newcomer or wants_all or held ~= nil and not history;
 	local ids = fmuc.attr.ids and adoption.offer(room, link, fmuc.attr.ids);
 	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
 	local join = direct_join(stanza, fmuc, real_jid);
@@ -160,6 +166,7 @@ local function handle_join(event, fmuc)
 			if held == real_jid and present_as then return rejoin.handle(room, for_user, join, dumping); end
 			return room:handle_normal_presence(for_user, join);
 		end);
+	if dumping then dumps.count(link_jid, dumps.sent(link.line) - sent_before); end
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then

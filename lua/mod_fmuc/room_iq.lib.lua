@@ -37,6 +37,12 @@ local function on(name, handler)
 	end, before_muc);
 end
 
+-- What is kept of a question: whom to answer, and what it asks for
+local function question_in(stanza)
+	local attr = stanza.attr;
+	return st.iq({ type = "get"; id = attr.id; from = attr.from; to = attr.to }):tag("query", { xmlns = stanza.tags[1].attr.xmlns }):reset();
+end
+
 -- Both are answered from what the master says of the room: one that is not there has no items either
 local function discover(stanza, master)
 	local room_jid = stanza.attr.to;
@@ -44,7 +50,7 @@ local function discover(stanza, master)
 	local info = room_info.get(room_jid);
 	if info then
 		module:send(room_info.reply(stanza, info));
-	elseif not room_info.fetch(room_jid, master, st.clone(stanza, true)) then -- whom to answer
+	elseif not room_info.fetch(room_jid, master, question_in(stanza)) then
 		refuse(stanza, "wait", "resource-constraint");
 	end
 	return true;

@@ -1,0 +1,36 @@
+-- SPDX-License-Identifier: MIT
+-- How often a mirror may ask a master for a whole room: occupants, history and subject. One short join brings back a megabyte; a mirror that
+-- asks again and again is told to wait. A link that breaks every minute stays far below.
+
+local jid_host = require "util.jid".host;
+local now = require "util.time".monotonic;
+local fair_cache = require "prosody_relay.fair_cache";
+
+-- Bytes on the wire that each mirror of a room may ask for at once, and seconds until it may ask for as much again
+local max_bytes, period = 16 * 1024 * 1024, 600;
+
+local asked = fair_cache.new(2000); -- mirror room JID -> { bytes = not used up yet, at = monotonic time }
+
+local dumps = {};
+
+local function bytes_of(mirror_room_jid)
+	local entry = asked:get(mirror_room_jid);
+	return entry and math.max(0, entry.bytes - (now() - entry.at) * max_bytes / period) or 0;
+end
+
+-- sent(line) -> bytes that have crossed that line to the mirror; line may be nil
+function dumps.sent(line)
+	return line and line.traffic and line.traffic.sent_bytes or 0;
+end
+
+-- may_have(mirror_room_jid) -> whether that mirror may be sent the whole room now
+function dumps.may_have(mirror_room_jid)
+	return bytes_of(mirror_room_jid) < max_bytes;
+end
+
+-- count(mirror_room_jid, bytes): that much has been sent
+function dumps.count(mirror_room_jid, bytes)
+	asked:set(mirror_room_jid, jid_host(mirror_room_jid), { bytes = bytes_of(mirror_room_jid) + bytes; at = now() });
+end
+
+return dumps;

@@ -5,7 +5,7 @@
 -- A local join enters the room when the master has accepted it and the occupants, history and subject are here, so that mod_muc greets
 -- the user in the order of XEP-0045.
 
-local cache = require "util.cache";
+local fair_cache = require "prosody_relay.fair_cache";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
 local new_id = require "util.id".short;
@@ -201,12 +201,12 @@ end
 
 -- deny(room_jid, stanza): tells a master that believes this mirror to be in its room. Once a second will do: it may be sending a large
 -- room to somebody who left.
-local denied = cache.new(256);
+local denied = fair_cache.new(256);
 function from_master.deny(room_jid, stanza)
 	if former.is_known(room_jid) then return; end -- after a restart: its users are given time to come back
 	local second = os.time();
 	if denied:get(room_jid) == second then return; end
-	denied:set(room_jid, second);
+	denied:set(room_jid, stanza.attr.from, second);
 	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
 end
 

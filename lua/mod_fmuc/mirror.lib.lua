@@ -56,7 +56,12 @@ end
 local function send_part(room_jid, nick, status)
 	local room = mirrored.get(room_jid);
 	if room and outage.is_out(room) then
-		room.fmuc.line.parted[nick] = true;
+		local line = room.fmuc.line;
+		if line.parted[nick] or bounds.has_place(line, line.parted) then
+			line.parted[nick] = true;
+		else
+			line.must_join = true; -- the master says then who of this mirror it has
+		end
 		return;
 	end
 	local part = st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick });

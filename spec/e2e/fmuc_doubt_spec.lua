@@ -253,7 +253,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		for i = 1, 50 do say(f.kev, mirror_room, text, "m" .. i); end
 		local refusal = f.kev:expect { "message", type = "error" };
 		assert.equal("resource-constraint", federation.error_condition(refusal));
-		assert.equal("m43", refusal.attr.id); -- of the four megabytes the last may stand out
+		assert.equal("m21", refusal.attr.id); -- two megabytes of one user
 	end));
 end);
 end

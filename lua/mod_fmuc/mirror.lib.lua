@@ -16,6 +16,7 @@ local unavailable = module:require "unavailable";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
+local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
@@ -122,7 +123,7 @@ end
 
 local function send_join(record)
 	local user, join = next(record.joins);
-	record.sent = true;
+	record.sent, record.sent_at = true, now();
 	send_presence(mirrored.get(record.room_jid), join, user, record);
 end
 
@@ -176,7 +177,6 @@ local function handle_join(stanza, room)
 	if not outage.is_out(room) then -- or it goes out when the master is there again
 		room_info.prepare(room); -- first, so that its answer comes before occupants and history
 		send_join(record);
-		parts.listed.check(room);
 	end
 	return true;
 end
@@ -295,7 +295,7 @@ parts.from_master, parts.messages, parts.room_info = from_master, messages, room
 local private = module:require "private" {
 	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
 };
-parts.listed = module:require "listed" { mirrored = mirrored; requests = requests; room_info = room_info; refuse_join = refuse_join };
+parts.listed = module:require "listed" { room_info = room_info; refuse_join = refuse_join };
 local gate = module:require "gate" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
 module:require "repeats";
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };

@@ -209,6 +209,7 @@ local function check_live(room, line, time)
 		parts.greeting.complete(room);
 	elseif not room.fmuc.synced then
 		parts.greeting.check(room, time);
+		parts.listed.check(room, time);
 	elseif overdue and time - math.max(overdue, line.heard) >= answer_timeout then
 		outage.lost(room, "a message did not come back");
 	elseif time - line.heard >= silence and room.fmuc.recipients:count() > 0 then

@@ -4,10 +4,12 @@
 --
 -- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm (of
 -- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is this server's own }
+-- In both: at (monotonic time of the answer), took (how many seconds).
 -- That of a room somebody is in lies in room.fmuc.info, others in a cache.
 
 local dataforms = require "util.dataforms";
 local fair_cache = require "prosody_relay.fair_cache";
+local monotonic = require "util.time".monotonic;
 local now = require "util.time".now;
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
@@ -107,7 +109,7 @@ function room_info.fetch(room_jid, master, asker)
 		return true;
 	end
 	local iq = requests.get(room_jid, master):tag("query", { xmlns = xmlns_disco_info }):up();
-	return requests.send("room-info", iq, { askers = { asker }; asker = asker and asker.attr.from }, deadline);
+	return requests.send("room-info", iq, { askers = { asker }; asker = asker and asker.attr.from; at = monotonic() }, deadline);
 end
 
 -- prepare(room): for a room that a user is about to enter
@@ -133,6 +135,7 @@ end
 local function handle_answer(record, answer, is_undeliverable)
 	local room_jid = record.own;
 	local room, info = mirrored.get(room_jid), parse(answer, is_undeliverable);
+	info.at, info.took = monotonic(), monotonic() - (record.at or monotonic());
 	if room then describe(room, info); end
 	if not record.is_stale then known:set(room_jid, record.peer, { time = now(); info = info }); end
 	for _, asker in ipairs(record.askers) do module:send(room_info.reply(asker, info)); end

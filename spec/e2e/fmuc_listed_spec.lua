@@ -13,11 +13,6 @@ local error_text = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}text#";
 -- a timeout that no test waits for
 local patient = federation.believing_config .. "\tfmuc_join_timeout = 600\n";
 
-local function answer_ping(f)
-	local ping = f.fake:expect { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
-	f.fake:send(st.reply(ping));
-end
-
 local function refused(client, nick, condition, room_jid)
 	local refusal = client:expect { "presence", type = "error", from = (room_jid or fake.mirror) .. "/" .. nick };
 	assert.equal(condition, error_condition(refusal));
@@ -30,19 +25,12 @@ describe(("fmuc and listed masters, master %s, mirror %s"):format(versions.maste
 		local f = fake.new(s, versions, patient);
 		fake.ask(f, f.kev, "Kev", { "http://jabber.org/protocol/muc" });
 		local bob = f.remote:client("bob@remote.example.com/Gajim");
-		f.fake:expect { "iq", type = "get", has = "{urn:xmpp:ping}ping", where = function (ping)
-			fake.ask(f, bob, "Bob"); -- comes while the question is open
-			f.fake:send(st.reply(ping));
-			return true;
-		end };
+		fake.ask(f, bob, "Bob");
 		assert.matches("does not support mirrors. Join " .. fake.room .. " itself", refused(f.kev, "Kev", "feature-not-implemented"), 1, true);
-		answer_ping(f);
 		refused(bob, "Bob", "feature-not-implemented");
-		f.kev:send(join(fake.mirror, "Kev")); -- from what is remembered
-		f.fake:expect { "presence", type = false, to = fake.room .. "/Kev" };
-		answer_ping(f);
-		refused(f.kev, "Kev", "feature-not-implemented");
 		assert.is_true(federation.is_empty(f.remote, "mirror.remote.example.com"));
+		fake.ask(f, f.kev, "Kev"); -- from what is remembered
+		refused(f.kev, "Kev", "feature-not-implemented");
 	end));
 
 	it("says that there is no such room when the master says so of its description, and ignores the join (F16)", bed.scenario(function (s)
@@ -50,7 +38,6 @@ describe(("fmuc and listed masters, master %s, mirror %s"):format(versions.maste
 		f.kev:send(join(fake.mirror, "Kev"));
 		local question = f.fake:expect { "iq", type = "get", has = "{http://jabber.org/protocol/disco#info}query" };
 		f.fake:send(st.error_reply(question, "cancel", "item-not-found"));
-		answer_ping(f);
 		refused(f.kev, "Kev", "item-not-found");
 	end));
 
@@ -70,7 +57,7 @@ Component "talk.example.com" "muc"
 		local f = fake.new(s, versions, patient);
 		local asked = fake.ask(f, f.kev, "Kev", { "http://jabber.org/protocol/muc" });
 		f.fake:send(fake.presence("Kev", asked.attr.id));
-		answer_ping(f);
+		s:wait(4); -- longer than a join may go unanswered there
 		f.fake:send(fake.subject());
 		f.kev:expect { "presence", from = fake.mirror .. "/Kev", has = federation.muc_user .. "/status" };
 	end));

@@ -203,7 +203,9 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		end));
 	end
 
-	it("tells users that the way to the target is cut, and goes on when it is not (P12, P13)", bed.scenario(function (s)
+	for _, kind in ipairs { "acknowledged", "unacknowledged" } do
+	it(("tells users of %s requests that the way to the target is cut, and goes on when it is not (P12, P13, G26)"):format(kind),
+			bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
 		local capulet = s:node { version = version; config = [[
 			VirtualHost "capulet.lit"
@@ -217,14 +219,25 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		proxy.approve(impl);
 		link:expect(montague, { "presence", from = impl.jid, type = false });
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		link:settle();
+		if kind == "unacknowledged" then montague:freeze(); end
 		juliet:send(proxy.request("flight"));
-		local request = impl:expect { "iq", id = "flight" };
-		link:cut();
-		proxy.expect_error(juliet, "flight", "remote-server-timeout", "proxy.capulet.lit");
+		local request = kind == "acknowledged" and impl:expect { "iq", id = "flight" };
+		if request then
+			-- its server has it: the client may answer, but for the way back
+			link:settle();
+			link:cut();
+			proxy.expect_error(juliet, "flight", "remote-server-timeout", "proxy.capulet.lit");
+		else
+			s:wait_until(function () return capulet:unacknowledged("proxy.capulet.lit", "montague.lit") == 1; end);
+			link:cut();
+			montague:thaw();
+			proxy.expect_error(juliet, "flight", "service-unavailable", "proxy.capulet.lit");
+		end
 		juliet:send(proxy.request("cut"));
 		juliet:expect({ "iq", type = "error", id = "cut", from = "proxy.capulet.lit", has = "error" }, 10);
 		link:restore();
-		proxy.answer(impl, request);
+		if request then proxy.answer(impl, request); end
 		-- the proxy asks for the presence again, and until then has nobody to ask
 		proxy.serve(impl);
 		s:wait_until(function ()
@@ -233,6 +246,7 @@ describe("subscription of client_proxy on Prosody " .. version, function ()
 		end, 20, "the way restored");
 		juliet:expect_none({ "iq" }, 0.2);
 	end));
+	end
 
 	it("gets over a target server that is down at its start (P3)", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]]; start = false };

@@ -186,6 +186,19 @@ describe("broken streams of client_proxy on Prosody " .. version, function ()
 		for i = 1, 10 do assert.equal(b.jid, proxy.expect_answer(juliet, "r" .. i)); end
 	end));
 
+	it("are not meant by clients that leave in order, however often (C7, P12)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for i = 1, 8 do
+			juliet:send(proxy.request("r" .. i));
+			local asked, other = proxy.expect_one_of(s, a, b, { "iq", type = "get", id = "r" .. i });
+			proxy.available(asked, unavailable);
+			proxy.answer(other, other:expect { "iq", type = "get", id = "r" .. i });
+			assert.equal(other.jid, (proxy.expect_answer(juliet, "r" .. i)));
+			proxy.available(asked);
+		end
+	end));
+
 	it("are not meant by a bounce: the way to a server is cut (C7, P12)", bed.scenario(function (s)
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };
 		local capulet = s:node { version = version; config = [[

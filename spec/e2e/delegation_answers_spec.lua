@@ -334,7 +334,8 @@ describe("delegation on Prosody "..version, function ()
 		local handlers, memory = used();
 		assert.equal(handlers_before, handlers);
 		assert.equal(0, in_flight(capulet));
-		assert(memory < memory_before * 1.05, ("%.0f KiB, %.0f before"):format(memory, memory_before));
+		-- Lua's table of strings does not always shrink to what it was (128 KiB); what is kept of 20 000 requests would be 10 MiB
+		assert(memory < memory_before * 1.05 + 256, ("%.0f KiB, %.0f before"):format(memory, memory_before));
 	end));
 end);
 end

@@ -165,7 +165,8 @@ describe("delegation and privilege on Prosody "..version, function ()
 		assert.is_true(heap(capulet) - before < 1000000);
 		release(capulet);
 		capulet:client("juliet@capulet.lit/chamber"):sync();
-		entity:expect_none({ "iq", type = "set" }, 0.1);
+		entity:sync();
+		entity:expect_none({ "iq", type = "set" }, 0);
 		-- nor does an entity with long ids fill the memory
 		before = heap(capulet);
 		for i = 1, 1200 do privileged(entity, ("x"):rep(3000)..i, "get", notes:format("")); end

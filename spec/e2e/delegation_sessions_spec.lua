@@ -72,7 +72,8 @@ describe("delegation on Prosody "..version, function ()
 		breaks(s, capulet, second);
 		breaks(s, capulet, resumed);
 		id = delegation.request(juliet, ns);
-		juliet:expect_none({ "iq", id = id }, 0.2);
+		juliet:sync();
+		juliet:expect_none({ "iq", id = id }, 0);
 		-- and whoever comes back takes over
 		second = capulet:resume("bot@capulet.lit/second", second_token, 0);
 		manages(s, capulet, "bot@capulet.lit/second");

@@ -119,6 +119,29 @@ describe("client mode across servers on Prosody "..version, function ()
 		bot:expect_none({ "message" }, 0.1);
 	end));
 
+	it("does not take its own word, that it could not deliver something, for the end of a resource on another server (C15, F2, G26)",
+			bed.scenario(function (s)
+		local montague = montague_of(s, version);
+		local capulet = client_mode.server(s, version);
+		local link = s:link(capulet, montague);
+		local bot = client_mode.client(montague, "bot@montague.lit/work");
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		delegation.announce(bot);
+		assert.same(both, (grant(bot, juliet, both)));
+		client_mode.forwards(juliet, bot, "urn:x:one");
+		-- what is on its way and not acknowledged when the stream breaks, mod_smacks answers as if the recipient were not there
+		link:stall();
+		local id = delegation.request(juliet, "urn:x:one");
+		juliet:sync();
+		link:cut();
+		juliet:expect { "iq", type = "error", id = id, has = client_mode.unavailable };
+		capulet:expect_log('Managing entity "bot@montague.lit" %(resource "work"%): cannot be reached: ');
+		link:restore();
+		bot:drain();
+		client_mode.forwards(juliet, bot, "urn:x:two");
+		assert.is_nil(capulet.log:find('%(resource "work"%) is gone'));
+	end));
+
 	it("grants to an internal component (R5, B12, D34)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, nil, { hosts = [[Component "bed.capulet.lit" "bed"]] });
 		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");

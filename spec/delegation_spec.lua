@@ -118,6 +118,47 @@ describe("delegation wrapper", function ()
 	end);
 end);
 
+describe("delegation's passes over a stanza", function ()
+	-- About how many instructions f() takes
+	local function cost(f)
+		local steps = 0;
+		debug.sethook(function () steps = steps + 1; end, "", 100);
+		f();
+		debug.sethook();
+		return steps;
+	end
+
+	-- run(n) prepares a stanza of that size and returns what is done with it; the cost of the fourfold is no more than a good fourfold
+	local function is_linear(run)
+		local small, large = cost(run(2000)), cost(run(8000));
+		assert.is_true(large < small * 5, ("%d and %d"):format(small, large));
+	end
+
+	it("take a time that grows with its length (G29, D11)", function ()
+		local record = { from = "juliet@capulet.lit/b"; id = "1"; inner_id = "1"; version = "urn:xmpp:delegation:2"; address = "ent.capulet.lit" };
+		-- an answer with many elements beside the stanza, and in it
+		is_linear(function (n)
+			local answer = st.iq({ type = "result"; id = "o" }):tag("delegation", { xmlns = record.version })
+				:tag("forwarded", { xmlns = "urn:xmpp:forward:0" });
+			for _ = 1, n do answer:tag("delay", { xmlns = "urn:xmpp:delay" }):up(); end
+			answer:tag("iq", { xmlns = "jabber:client"; type = "error"; id = "1"; to = record.from });
+			for _ = 1, n do answer:tag("a", { xmlns = "jabber:client" }):tag("b", { xmlns = "urn:x:b" }):up():up(); end
+			answer:tag("error", { xmlns = "jabber:client"; type = "cancel" }):reset();
+			return function () assert.truthy(wrapper.unwrap(answer, record)); end;
+		end);
+		-- a form with many fields, of which many have many values
+		local consent = dofile "lua/mod_delegation/consent.lib.lua";
+		is_linear(function (n)
+			local message = st.message():tag("x", { xmlns = "jabber:x:data"; type = "submit" });
+			for i = 1, n do message:tag("field", { var = "v"..i // 2 }):text_tag("value", "1"):up(); end
+			message:tag("field", { var = "many" });
+			for _ = 1, n do message:text_tag("value", "1"); end
+			message:reset();
+			return function () assert.equal("1", consent.read(message).values["v0"]); end;
+		end);
+	end);
+end);
+
 describe("delegation's memory of what entities announce", function ()
 	-- The file with a module of its own, which collects what it sends
 	local sent, introduction;

@@ -52,18 +52,26 @@ function adoption.read(room, stanza, link)
 	return id;
 end
 
--- during(room, id, f, …) -> results of f(…), while which a message to the room gets that id (nil: as usual)
-function adoption.during(room, id, f, ...)
-	if not id then return f(...); end
-	return delivery.during(room.fmuc, "adopted_id", id, delivery.during, room._data, "archiving", false, f, ...);
-end
-
 module:hook("muc-broadcast-message", function (event)
 	local room, stanza = event.room, event.stanza;
-	local id = room.fmuc and room.fmuc.adopted_id;
+	local id = room.fmuc and delivery.way_of(room, stanza).stanza_id;
 	if not id or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then return; end
 	archive.keep(room, stanza, id);
 	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = id }));
 end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
+
+-- The room as those see it who are to keep one message out of their archive. The room itself does not change: other messages may be on
+-- their way meanwhile.
+local function without_archive(room)
+	local data = setmetatable({ archiving = false }, { __index = room._data; __newindex = room._data });
+	return setmetatable({ _data = data }, { __index = room; __newindex = room; __tostring = function () return tostring(room); end });
+end
+
+module:hook("muc-add-history", function (event)
+	local room, stanza = event.room, event.stanza;
+	if event.is_archived or not room.fmuc or not delivery.way_of(room, stanza).stanza_id then return; end
+	module:fire_event("muc-add-history", { room = without_archive(room); stanza = stanza; is_archived = true });
+	return true;
+end, 1); -- before mod_muc_mam's 0, which would give the message another id
 
 return adoption;

@@ -11,7 +11,9 @@ local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 
 local bounds = module:require "bounds";
+local delivery = module:require "delivery";
 local hygiene = module:require "hygiene";
+local state_of = module:require "state_of";
 
 local mirrored, requests, room_info;
 
@@ -27,18 +29,16 @@ function avatar.announce(room, stanza)
 	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.master, heap_size(stanza)) then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
-	room.fmuc.vcard, room.fmuc.avatar = nil, fanout.view(copy);
-	for jid in room.fmuc.recipients:each() do
-		room.fmuc.avatar.attr.to = jid;
-		room:route_stanza(room.fmuc.avatar);
-	end
+	room.fmuc.vcard, room.fmuc.avatar = nil, state_of(copy);
+	delivery.to_all(room, copy);
 end
 
 module:hook("muc-occupant-session-new", function (event)
 	local announcement = event.room.fmuc and event.room.fmuc.avatar;
 	if not announcement then return; end
-	announcement.attr.to = event.jid;
-	event.room:route_stanza(announcement);
+	local view = fanout.view(announcement);
+	view.attr.to = event.jid;
+	event.room:route_stanza(view);
 end, -1); -- after history and subject
 
 -- What is kept of a question: whom to answer

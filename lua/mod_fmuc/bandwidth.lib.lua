@@ -11,6 +11,7 @@
 local stanza_lib = require "prosody_relay.stanza";
 
 local equivalent = module:require "equivalent";
+local state_of = module:require "state_of";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 
@@ -102,7 +103,7 @@ local max_shown_bytes = 16 * 1024;
 
 -- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
 local function is_news(link, stanza)
-	local nick = stanza.attr.from;
+	local nick, state = stanza.attr.from, state_of(stanza);
 	link.shown = link.shown or {};
 	if stanza.attr.type ~= nil then
 		link.shown[nick] = nil;
@@ -110,22 +111,32 @@ local function is_news(link, stanza)
 	end
 	if link.shown[nick] and equivalent(link.shown[nick], stanza) then return false; end
 	-- what is longer is rather sent again than kept
-	link.shown[nick] = stanza_lib.heap_size(stanza) <= max_shown_bytes and stanza or nil;
+	link.shown[nick] = stanza_lib.heap_size(state) <= max_shown_bytes and state or nil;
 	return true;
+end
+
+local function strip(level, stanza)
+	if stanza.name == "presence" then
+		return bandwidth.stripped_presence(stanza);
+	elseif stanza.name == "message" and level == "messages" then
+		return bandwidth.judge(stanza) == "essential" and bandwidth.stripped_message(stanza) or nil;
+	end
+	return stanza;
+end
+
+-- for_user(link, stanza) -> the stanza as one user behind that link of a master gets it, or nil when it does not cross
+function bandwidth.for_user(link, stanza)
+	local level = link.bandwidth or "full";
+	if level == "full" then return stanza; end
+	return strip(level, stanza);
 end
 
 -- down(link, stanza, [is_answer]) -> the stanza as that link of a master (links.lib.lua) gets it, or nil when it need not. is_answer: the
 -- mirror waits for it, whatever it says.
 function bandwidth.down(link, stanza, is_answer)
-	local level = link.bandwidth or "full";
-	if level == "full" then return stanza; end
-	if stanza.name == "presence" then
-		local copy = bandwidth.stripped_presence(stanza);
-		return (is_news(link, copy) or is_answer) and copy or nil;
-	elseif stanza.name == "message" and level == "messages" then
-		return bandwidth.judge(stanza) == "essential" and bandwidth.stripped_message(stanza) or nil;
-	end
-	return stanza;
+	local copy = bandwidth.for_user(link, stanza);
+	if not copy or not link.bandwidth or stanza.name ~= "presence" then return copy; end
+	return (is_news(link, copy) or is_answer) and copy or nil;
 end
 
 return bandwidth;

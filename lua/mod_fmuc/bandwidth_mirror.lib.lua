@@ -17,7 +17,9 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 -- before those that pass the stanzas on have theirs, with 1
 local before_crossing = 2;
 
-local mirrored, ids, level;
+local admission, changes, mirrored, ids, level;
+
+local bandwidth_mirror = {};
 
 local function is_from_master(stanza)
 	return jid_bare(stanza.attr.from) == relay_jid.unmirror(jid_bare(stanza.attr.to));
@@ -30,8 +32,8 @@ local function add_payload(copy, presence)
 	return copy;
 end
 
--- A change of status (and nothing else) of a local user: for local users
-local function show_update(room, stanza, occupant_jid)
+-- show_update(room, stanza, occupant_jid): a change of status (and nothing else) of a local user, for local users
+function bandwidth_mirror.show_update(room, stanza, occupant_jid)
 	local known = room.fmuc.copies[occupant_jid];
 	if not known then return; end
 	local copy = add_payload(bandwidth.stripped_presence(known), stanza);
@@ -49,7 +51,7 @@ local function complete(room, stanza)
 	local record = room.fmuc.waiting[occupant_jid];
 	local presence;
 	if record and (record.accepted or stanza.attr.id == record.id) then
-		presence = select(2, next(record.joins));
+		presence = select(2, admission.first_session(record));
 	elseif mirrored.is_local(room, occupant_jid) then
 		presence = room.fmuc.copies[occupant_jid];
 	end
@@ -67,7 +69,7 @@ local function handle_presence(event)
 	end
 	local occupant_jid = room:get_occupant_jid(stanza.attr.from);
 	if not occupant_jid or stanza.attr.to ~= occupant_jid and stanza.attr.to ~= room.jid or stanza:get_child("x", xmlns_muc) then return; end
-	return show_update(room, stanza, occupant_jid);
+	return not changes.is_of_first_session(room, stanza) or bandwidth_mirror.show_update(room, stanza, occupant_jid);
 end
 
 local function refuse(stanza)
@@ -116,15 +118,16 @@ local function handle_outbound(event)
 	if fmuc then fmuc.attr.bandwidth = level; end
 end
 
--- shared: mirrored (mirrored_room.lib.lua), ids (ids.lib.lua), level
+-- shared: admission, changes (libs of these names), mirrored (mirrored_room.lib.lua), ids (ids.lib.lua), level
 return function (shared)
-	mirrored, ids, level = shared.mirrored, shared.ids, shared.level;
-	if level == "full" then return; end
+	admission, changes, mirrored, ids, level = shared.admission, shared.changes, shared.mirrored, shared.ids, shared.level;
+	if level == "full" then return bandwidth_mirror; end
 	module:hook("presence/full", handle_presence, before_crossing);
 	module:hook("presence/bare", handle_presence, before_crossing);
 	module:hook("route/remote", handle_outbound, 10); -- before it is counted, and before it is sent
-	if level ~= "messages" then return; end
+	if level ~= "messages" then return bandwidth_mirror; end
 	module:hook("message/bare", handle_groupchat, before_crossing);
 	module:hook("message/full", handle_private, before_crossing);
 	module:hook("iq/full", handle_private, before_crossing);
+	return bandwidth_mirror;
 end;

@@ -6,23 +6,29 @@
 --   recipients          prosody_relay.fanout list: real JID, occupant JID, group
 --   group_of(jid)       name of the link behind which that session is; nil: a local session; false: no delivery at all
 --   send_to_link(room, link, stanza)   sends the one copy for a link
+--   send_to_users(room, link, stanza, condition)   sends a copy to each user behind a link whom condition(nick, occupant) selects
+--
+-- Handlers of other modules may wait (util.async) in the middle of a stanza's way, while other stanzas go theirs. So nothing about one
+-- stanza lies in a field of the room: it lies in an argument, in the event, in the `origin` that mod_muc hands on, or in on_its_way().
 
 local fanout = require "prosody_relay.fanout";
 
 local delivery = {};
 
-local function restore(state, key, former, ok, ...)
-	state[key] = former;
-	if not ok then error((...), 0); end
-	return ...;
+-- on_its_way(room, stanza) -> table of what is to be known about that groupchat message until it has been delivered:
+--   except_link   name of the link that does not get it
+--   stanza_id     the id that the room gives it
+-- mod_muc hands the very stanza from handler to handler.
+function delivery.on_its_way(room, stanza)
+	local ways = room.fmuc.ways;
+	ways[stanza] = ways[stanza] or {};
+	return ways[stanza];
 end
 
--- during(state, key, value, f, …) -> results of f(…), while which state[key] is `value`. f runs handlers of other modules; one that fails
--- must not leave the room as it was in the middle of something.
-function delivery.during(state, key, value, f, ...)
-	local former = state[key];
-	state[key] = value;
-	return restore(state, key, former, xpcall(f, debug.traceback, ...));
+-- way_of(room, stanza) -> what on_its_way() was told about it; an empty table when that is nothing
+local nothing = {};
+function delivery.way_of(room, stanza)
+	return room.fmuc.ways[stanza] or nothing;
 end
 
 -- How many copies went to local users so far; other parts of the module have instances of this file of their own
@@ -64,18 +70,31 @@ function methods.save_occupant(room, occupant)
 	return saved;
 end
 
--- broadcast(room, stanza, [condition]): as mod_muc's, and one copy for each link. A condition selects single occupants, which a copy for a
--- whole link cannot do: links get none.
+-- Whether a condition, which selects occupants of the room, selects all of them
+local function selects_all(room, condition)
+	for occupant_jid, occupant in pairs(room._occupants) do
+		if not condition(occupant_jid, occupant) then return false; end
+	end
+	return true;
+end
+
+-- broadcast(room, stanza, [condition]): as mod_muc's, and one copy for each link if it is for everybody; otherwise one for each user behind
+-- a link whom the condition selects (G27)
 function delivery.broadcast(room, stanza, condition)
 	local state = room.fmuc;
 	local view, copies = fanout.view(stanza), 0;
-	for jid, nick, link in state.recipients:each(nil, state.except_link) do
-		if link then
-			if not condition then state.send_to_link(room, link, stanza); end
-		elseif not condition or condition(nick, room._occupants[nick]) then
-			copies = copies + 1;
-			view.attr.to = jid;
-			room:route_stanza(view);
+	if condition and selects_all(room, condition) then condition = nil; end
+	for jid, nick, link in state.recipients:each(nil, delivery.way_of(room, stanza).except_link) do
+		if not link then
+			if not condition or condition(nick, room._occupants[nick]) then
+				copies = copies + 1;
+				view.attr.to = jid;
+				room:route_stanza(view);
+			end
+		elseif condition then
+			state.send_to_users(room, link, stanza, condition);
+		else
+			state.send_to_link(room, link, stanza);
 		end
 	end
 	deliveries.count = deliveries.count + copies;
@@ -87,6 +106,7 @@ methods.broadcast = delivery.broadcast;
 function delivery.attach(room, state, more)
 	room.fmuc = state;
 	state.recipients = fanout.new();
+	state.ways = setmetatable({}, { __mode = "k" });
 	for name, method in pairs(methods) do room[name] = method; end
 	for name, method in pairs(more) do room[name] = method; end
 	for _, occupant in pairs(room._occupants) do add_sessions(state, occupant); end

@@ -8,81 +8,32 @@
 local fair_cache = require "prosody_relay.fair_cache";
 local fanout = require "prosody_relay.fanout";
 local jid_resource = require "util.jid".resource;
-local new_id = require "util.id".short;
-local now = require "util.time".monotonic;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local bounds = module:require "bounds";
 local equivalent = module:require "equivalent";
+local state_of = module:require "state_of";
 local hygiene = module:require "hygiene";
 local refusal = module:require "refusal";
 local unavailable = module:require "unavailable";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
-local mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former, take_join, send_part;
+local admission, mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former, take_join, send_part;
 
 -- of the ids that a mirror may give to messages (ids.lib.lua)
 local max_prefix_bytes = 32;
 
 local from_master = {};
 
-local join_id_prefix = "fj-"; -- short: it crosses the link twice for each user
-
--- new_join_id() -> id for a join presence, which is recognised when the master reflects it
-function from_master.new_join_id()
-	return join_id_prefix .. new_id();
-end
-
-local function is_join_id(id)
-	return id ~= nil and id:sub(1, #join_id_prefix) == join_id_prefix;
-end
-
--- Whether an available presence is the answer to the join that waits for that nick. It may as well answer an earlier join that the user
--- took back, or show somebody who was faster. A master that does not reflect ids, which nobody has to, leaves no choice.
-local function is_answer(state, record, id)
-	if is_join_id(id) then state.reflects_ids = true; end
-	return record and (record.accepted or id == record.id or not state.reflects_ids);
-end
-
--- Lets the accepted joins in, in the order of XEP-0045
-local function admit(room)
-	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
-	for occupant_jid, record in pairs(room.fmuc.waiting) do
-		if record.accepted then
-			take_join(room, occupant_jid);
-			if room.fmuc.reflects_ids then mirrored.make_way(room, occupant_jid); end
-			for _, join in pairs(record.joins) do
-				-- what the master made of the presence counts; the history limits are the user's
-				local stanza = hygiene.copy("presence to let in", room.fmuc.copies[occupant_jid]);
-				stanza:add_child(join:get_child("x", xmlns_muc));
-				stanza.attr.from, stanza.attr.to, stanza.attr.id = join.attr.from, occupant_jid, join.attr.id;
-				room:handle_normal_presence(origin, stanza);
-			end
-			if not mirrored.is_local(room, occupant_jid) then -- another module here kept the user out
-				room.fmuc.copies[occupant_jid], room.fmuc.line.presences[occupant_jid] = nil, nil;
-				send_part(room.jid, jid_resource(occupant_jid));
-			end
-		end
-	end
-	mirrored.forget_if_unused(room.jid);
-end
-
--- finish_sync(room): what a joining room is sent is here
-function from_master.finish_sync(room)
-	if room.fmuc.synced then return; end
-	room.fmuc.synced, room.fmuc.asker = true, nil;
-	admit(room);
-end
-
 -- Codes for the joining user alone leave the copy for everybody; mod_muc gives them to the user
 -- take_own_codes(room, copy, is_rejoin). is_rejoin: the codes may be left out, as the user knows them
 function from_master.take_own_codes(room, copy, is_rejoin)
-	local whois = is_rejoin and room:get_whois() or "moderators";
+	local info = room.fmuc.info; -- of the same time; XEP-0045 wants the code as well
+	local whois = is_rejoin and room:get_whois() or info and info.features.muc_nonanonymous and "anyone" or "moderators";
 	local logged = is_rejoin and room.fmuc.logged or nil;
 	local x = copy:get_child("x", xmlns_muc_user);
 	for status in x:childtags("status") do
@@ -90,13 +41,8 @@ function from_master.take_own_codes(room, copy, is_rejoin)
 		if status.attr.code == "170" then logged = true; end
 	end
 	hygiene.filter("own codes of the joining user", x);
-	room:set_whois(whois);
+	mirrored.set_whois(room, whois);
 	room.fmuc.logged = logged;
-end
-
-local function accept(room, record)
-	record.accepted, record.accepted_at = true, record.accepted_at or now();
-	if room.fmuc.synced then return admit(room); end
 end
 
 -- One of the new presences of a local user that were sent has been answered
@@ -105,44 +51,86 @@ local function confirm(room, occupant_jid)
 	if unconfirmed[occupant_jid] then unconfirmed[occupant_jid] = unconfirmed[occupant_jid] > 1 and unconfirmed[occupant_jid] - 1 or nil; end
 end
 
-local function handle_available(room, occupant_jid, copy, id, mark)
+-- What newcomers will see of the occupant (G28). is_hidden: the room shows that user's presence to nobody else (M8, G27)
+local function keep(room, occupant_jid, copy, is_hidden)
+	room.fmuc.copies[occupant_jid] = fanout.view(state_of(copy));
+	room.fmuc.hidden[occupant_jid] = is_hidden or nil;
+end
+
+local function show(room, occupant_jid, presence)
+	local known = room.fmuc.copies[occupant_jid];
+	local was_hidden = room.fmuc.hidden[occupant_jid];
+	local copy, is_hidden = presence.copy, presence.is_hidden;
+	keep(room, occupant_jid, copy, is_hidden);
+	-- after an outage the master may say what is known here already
+	if known and was_hidden == room.fmuc.hidden[occupant_jid] and equivalent(known, copy) then return; end
+	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
+	mirrored.set_occupant(room, occupant_jid, copy, sessions);
+	mirrored.show(room, occupant_jid, copy, sessions, presence.id);
+end
+
+-- The answer to the join of that record: { copy, mark, is_hidden }
+local function take_answer(room, occupant_jid, record, presence)
+	local line, sent = room.fmuc.line, presence.mark and tonumber(presence.mark.attr.sent);
+	from_master.take_own_codes(room, presence.copy);
+	if sent then line.counts, line.received = true, sent; end
+	keep(room, occupant_jid, presence.copy, presence.is_hidden);
+	admission.accept(room, record);
+	resync.continue(room);
+end
+
+-- accepted(room, occupant_jid, record): its candidate was the answer
+function from_master.accepted(room, occupant_jid, record)
+	local candidate = record.candidate;
+	record.candidate = nil;
+	take_answer(room, occupant_jid, record, candidate);
+	if candidate.gone then mirrored.remove_occupant(room, occupant_jid, candidate.gone); end
+end
+
+-- not_the_answer(room, occupant_jid, record): its candidate shows somebody else; room may be nil
+function from_master.not_the_answer(room, occupant_jid, record)
+	local candidate = record.candidate;
+	record.candidate = nil;
+	if room and not candidate.gone then show(room, occupant_jid, candidate); end
+end
+
+-- presence: { copy, mark, is_hidden }
+local function handle_available(room, occupant_jid, presence, id)
 	local state = room.fmuc;
 	local record = state.waiting[occupant_jid];
-	local answer = is_answer(state, record, id);
-	if answer then
-		from_master.take_own_codes(room, copy);
-		local sent = mark and tonumber(mark.attr.sent);
-		if sent then state.line.counts, state.line.received = true, sent; end
+	local answers = admission.answers(room, record, id);
+	confirm(room, occupant_jid);
+	if answers then
+		return take_answer(room, occupant_jid, record, presence);
+	elseif answers == nil then
+		record.candidate = presence;
+		return;
 	end
-	local rejoined = not answer and resync.is_answer(room, occupant_jid, id);
+	local rejoined = resync.is_answer(room, occupant_jid, id);
 	if rejoined then
 		state.line.asked = nil;
-		from_master.take_own_codes(room, copy, true);
+		from_master.take_own_codes(room, presence.copy, true);
 	end
-	confirm(room, occupant_jid);
-	local known = state.copies[occupant_jid];
-	state.copies[occupant_jid] = fanout.view(copy);
-	if answer then
-		accept(room, record);
-		return resync.continue(room);
-	end
-	local sessions = state.recipients:by_nick(occupant_jid);
-	-- after an outage the master may say what is known here already
-	if not (known and equivalent(known, copy)) then
-		mirrored.set_occupant(room, occupant_jid, copy, sessions);
-		mirrored.show(room, occupant_jid, copy, sessions, not is_join_id(id) and id or nil);
+	if record and record.accepted and not mirrored.is_local(room, occupant_jid) then
+		keep(room, occupant_jid, presence.copy, presence.is_hidden); -- is shown when the user enters
+	else
+		presence.id = not admission.is_join_id(id) and id or nil;
+		show(room, occupant_jid, presence);
 	end
 	if rejoined then resync.continue(room); end
 end
 
 local function refuse_join(room, occupant_jid, record, stanza)
 	take_join(room, occupant_jid, true);
+	if record.candidate then from_master.not_the_answer(room, occupant_jid, record); end
+	resync.show_usurper(room, occupant_jid);
 	local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
 	err = unavailable.refusal(room.fmuc.master, room.fmuc.info, err);
 	if unavailable.is_absence(err) then room_info.forget(room.jid); end
 	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
 	greeting.pass_on(room, record);
 	resync.continue(room);
+	admission.send_joins(room);
 	mirrored.forget_if_unused(room.jid);
 end
 
@@ -229,8 +217,23 @@ local function is_end(room, copy)
 	return true;
 end
 
+local function handle_unavailable(room, occupant_jid, copy)
+	local record = room.fmuc.waiting[occupant_jid];
+	if record and record.candidate then
+		record.candidate.gone = copy;
+		return;
+	elseif record and record.entered and not mirrored.is_local(room, occupant_jid) then
+		record.removed = copy;
+		return;
+	elseif record and record.accepted then
+		admission.finish_sync(room); -- in and out at once: the user sees both
+	end
+	mirrored.remove_occupant(room, occupant_jid, copy);
+end
+
 local function handle_occupant(room, occupant_jid, stanza)
 	local copy, id = presences.for_local_users(room, stanza, occupant_jid), stanza.attr.id;
+	local is_hidden = jid_resource(stanza.attr.to) ~= nil;
 	local mark = stanza:get_child("fmuc", xmlns_fmuc);
 	if stanza.attr.type == nil then
 		copy = bounds.admits(room, occupant_jid, copy, mirrored.is_local(room, occupant_jid));
@@ -242,7 +245,7 @@ local function handle_occupant(room, occupant_jid, stanza)
 	if stanza.attr.type == "unavailable" and id and resync.is_answer(room, occupant_jid, id) then
 		resync.kicked(room, occupant_jid, copy);
 	elseif room.fmuc.line.phase == "joining" then
-		resync.presence(room, occupant_jid, copy, id, mark);
+		resync.presence(room, occupant_jid, { copy = copy; mark = mark; is_hidden = is_hidden }, id);
 	elseif stanza.attr.type == nil then
 		local asked_for_marks = room.fmuc.line.is_repeated or former.is_known(room.jid);
 		if asked_for_marks and mark and not room.fmuc.waiting[occupant_jid] and not mirrored.is_local(room, occupant_jid) then
@@ -251,11 +254,9 @@ local function handle_occupant(room, occupant_jid, stanza)
 			if not former.had(room.jid, nick) then send_part(room.jid, nick); end
 			return;
 		end
-		handle_available(room, occupant_jid, copy, id, mark);
+		handle_available(room, occupant_jid, { copy = copy; mark = mark; is_hidden = is_hidden }, id);
 	else
-		local record = room.fmuc.waiting[occupant_jid];
-		if record and record.accepted then from_master.finish_sync(room); end -- in and out at once: the user sees both
-		mirrored.remove_occupant(room, occupant_jid, copy);
+		handle_unavailable(room, occupant_jid, copy);
 	end
 end
 
@@ -291,7 +292,9 @@ function from_master.handle_presence(room_jid, event)
 	if type == "error" then
 		handle_error(room, occupant_jid, stanza);
 	elseif occupant_jid and (type == nil or type == "unavailable") and stanza:get_child("x", xmlns_muc_user) then
-		if room.fmuc.line.phase == "lost" then
+		if jid_resource(stanza.attr.to) and presences.addressee(room, stanza) ~= occupant_jid then
+			admission.tell(room, presences.addressee(room, stanza), presences.for_local_users(room, stanza, occupant_jid, true));
+		elseif room.fmuc.line.phase == "lost" then
 			outage.hold(room, stanza);
 		else
 			handle_occupant(room, occupant_jid, stanza);
@@ -300,10 +303,10 @@ function from_master.handle_presence(room_jid, event)
 	return true;
 end
 
--- shared: mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former (libs of these names);
+-- shared: admission, mirrored, presences, avatar, ids, room_info, greeting, outage, probe, resync, former (libs of these names);
 -- take_join(room, occupant_jid, [is_refused]) -> record or nil; send_part(room_jid, nick)
 return function (shared)
-	mirrored, presences, avatar, outage = shared.mirrored, shared.presences, shared.avatar, shared.outage;
+	admission, mirrored, presences, avatar, outage = shared.admission, shared.mirrored, shared.presences, shared.avatar, shared.outage;
 	ids, room_info = shared.ids, shared.room_info;
 	greeting, probe, resync, former, take_join = shared.greeting, shared.probe, shared.resync, shared.former, shared.take_join;
 	send_part = shared.send_part;

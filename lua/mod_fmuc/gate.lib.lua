@@ -45,7 +45,7 @@ local function release(room_jid, info)
 		if err then
 			refusal.pass_on(join, st.clone(err));
 		else
-			module:fire_event("presence/full", { origin = origin; stanza = join });
+			module:fire_event("presence/full", { origin = origin; stanza = join; fmuc_info = info });
 		end
 	end
 end

@@ -12,7 +12,7 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 -- A master that has accepted the join and then been silent for so long is asked whether that was all: on a slow link it may be nothing
 local subject_timeout = 3;
 
-local parts; -- former, from_master, probe, send_join
+local parts; -- admission, former, probe
 
 local greeting = {};
 
@@ -24,10 +24,9 @@ function greeting.asks_for_all(room, record)
 	return state.asker == record;
 end
 
-local function send_again(room, occupant_jid, record)
+local function forget_answer(room, occupant_jid, record)
 	room.fmuc.copies[occupant_jid] = nil;
-	record.accepted, record.accepted_at, record.id = nil, nil, parts.from_master.new_join_id();
-	parts.send_join(record);
+	parts.admission.begin_again(record);
 end
 
 -- pass_on(room, record): the user of that record does not come in; somebody else may have to ask for everything. room may be nil
@@ -35,7 +34,8 @@ function greeting.pass_on(room, record)
 	if not room or room.fmuc.synced or room.fmuc.asker ~= record then return; end
 	room.fmuc.asker = nil;
 	local occupant_jid, other = next(room.fmuc.waiting);
-	if other then send_again(room, occupant_jid, other); end
+	if other then forget_answer(room, occupant_jid, other); end
+	parts.admission.send_joins(room);
 end
 
 local function has_seen_anything(room)
@@ -50,7 +50,8 @@ function greeting.join_again(room)
 	local state = room.fmuc;
 	if state.started_over then return; end
 	state.started_over, state.line.is_repeated, state.asker = true, true, nil;
-	for occupant_jid, record in pairs(state.waiting) do send_again(room, occupant_jid, record); end
+	for occupant_jid, record in pairs(state.waiting) do forget_answer(room, occupant_jid, record); end
+	parts.admission.send_joins(room);
 end
 
 -- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
@@ -85,13 +86,13 @@ function greeting.complete(room, is_broken)
 	if state.synced or not occupant_jid then
 		return;
 	elseif state.started_over then
-		parts.from_master.finish_sync(room);
+		parts.admission.finish_sync(room);
 	elseif is_broken then
 		greeting.join_again(room);
 	elseif not has_seen_anything(room) then
 		start_over(room, occupant_jid);
 	else
-		parts.from_master.finish_sync(room);
+		parts.admission.finish_sync(room);
 	end
 end
 

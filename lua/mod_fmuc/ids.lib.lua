@@ -11,6 +11,7 @@
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
+local delivery = module:require "delivery";
 local hygiene = module:require "hygiene";
 local used_ids = module:require "used_ids";
 
@@ -102,7 +103,7 @@ end
 -- Once for each message that local users get
 module:hook("muc-broadcast-message", function (event)
 	local room, stanza = event.room, event.stanza;
-	if room.fmuc then identify(stanza, room, room.fmuc.stanza_id); end
+	if room.fmuc then identify(stanza, room, delivery.way_of(room, stanza).stanza_id); end
 end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
 
 -- shared: archive, room_info

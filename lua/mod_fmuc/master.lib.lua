@@ -13,7 +13,7 @@ local jid_node = require "util.jid".node;
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 
-local during = module:require "delivery".during;
+local delivery = module:require "delivery";
 local trust = module:require "trust";
 local adoption = module:require "adoption";
 local bounds = module:require "bounds";
@@ -24,6 +24,7 @@ local links = module:require "links";
 local once = module:require "quiet".once;
 local requests = module:require "requests";
 local muc = module:depends "muc";
+local turns = module:require "turns";
 local rejoin = module:require "rejoin" (links);
 local watch = module:require "watch" { muc = muc; links = links };
 
@@ -38,8 +39,8 @@ module:hook("muc-disco#info", function (event)
 	event.reply:tag("feature", { var = xmlns_fmuc }):up();
 end);
 
--- Answers of mod_muc to one mirrored user go to that user's full JID on the mirror (M8)
-local function origin_for(origin, room_jid, user_on_mirror)
+-- Answers of mod_muc to one mirrored user go to that user's full JID on the mirror (M8). join: what is to be known of the user's join
+local function origin_for(origin, room_jid, user_on_mirror, join)
 	local function send(reply)
 		if reply.name == "presence" then
 			module:fire_event("fmuc-join-refused", { error = reply:get_child("error") });
@@ -50,7 +51,7 @@ local function origin_for(origin, room_jid, user_on_mirror)
 		module:send(reply);
 		return true;
 	end
-	return setmetatable({ send = send }, { __index = origin });
+	return setmetatable({ send = send; fmuc_join = join }, { __index = origin });
 end
 
 local function refuse(origin, stanza, user_on_mirror, ...)
@@ -94,23 +95,12 @@ local function is_mirror_of(link_jid, room_jid)
 	return relay_jid.unmirror(link_jid) == room_jid;
 end
 
-local function handle_join(event, fmuc)
-	local origin, stanza = event.origin, event.stanza;
+-- The join of a session whose turn it is
+local function join_room(origin, stanza, fmuc, real_jid)
 	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
 	local room_jid, nick = jid_bare(occupant_jid), jid_resource(occupant_jid);
 	local user_on_mirror = link_jid .. "/" .. nick;
-	local real_jid = jid_prep(fmuc.attr.from);
 	local peer = jid_host(link_jid);
-
-	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
-		return refuse(origin, stanza, user_on_mirror, "modify", "jid-malformed", "The mirror did not name the user's full JID");
-	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
-		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);
-		return refuse(origin, stanza, user_on_mirror, "auth", "forbidden", peer .. " may not speak for this user here");
-	elseif not is_mirror_of(link_jid, room_jid) then
-		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
-		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
-	end
 
 	local room = muc.get_room_from_jid(room_jid);
 	if not room or room._data.destroyed then return refuse_absent(origin, stanza, user_on_mirror, room); end
@@ -158,15 +148,18 @@ local function handle_join(event, fmuc)
 	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
 	local ids = fmuc.attr.ids and adoption.offer(room, link, fmuc.attr.ids);
 	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
-	local join = direct_join(stanza, fmuc, real_jid);
-	local for_user = origin_for(origin, room_jid, user_on_mirror);
-	local resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, join) };
-	during(link, "dumping", dumping, during, link, "resyncing", resyncing, during, room.fmuc, "resyncing", wants_all,
-		during, room.fmuc, "joining", occupant_jid, function ()
-			if held == real_jid and present_as then return rejoin.handle(room, for_user, join, dumping); end
-			return room:handle_normal_presence(for_user, join);
-		end);
+	local stanza_in_room = direct_join(stanza, fmuc, real_jid);
+	local join = {
+		occupant_jid = occupant_jid; dumping = dumping;
+		resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, stanza_in_room) };
+	};
+	local for_user = origin_for(origin, room_jid, user_on_mirror, join);
+	links.while_joining(room, link, real_jid, join, function ()
+		if held == real_jid and present_as then return rejoin.handle(room, for_user, stanza_in_room, dumping); end
+		return room:handle_normal_presence(for_user, stanza_in_room);
+	end);
 	if dumping then dumps.count(link_jid, dumps.sent(link.line) - sent_before); end
+	if join.is_over then return true; end
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then
@@ -177,15 +170,56 @@ local function handle_join(event, fmuc)
 	return true;
 end
 
+local function handle_join(event, fmuc)
+	local origin, stanza = event.origin, event.stanza;
+	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
+	local room_jid = jid_bare(occupant_jid);
+	local user_on_mirror = link_jid .. "/" .. jid_resource(occupant_jid);
+	local real_jid = jid_prep(fmuc.attr.from);
+	local peer = jid_host(link_jid);
+
+	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
+		return refuse(origin, stanza, user_on_mirror, "modify", "jid-malformed", "The mirror did not name the user's full JID");
+	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
+		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);
+		return refuse(origin, stanza, user_on_mirror, "auth", "forbidden", peer .. " may not speak for this user here");
+	elseif not is_mirror_of(link_jid, room_jid) then
+		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
+		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
+	end
+	turns.take(room_jid, real_jid, function () join_room(origin, stanza, fmuc, real_jid); end);
+	return true;
+end
+
 -- M26: a nick is accepted as it is or not at all
 module:hook("muc-occupant-pre-join", function (event)
-	local state = event.room.fmuc;
-	if state and state.joining and event.occupant.nick ~= state.joining then
+	local join = event.origin.fmuc_join;
+	if join and event.occupant.nick ~= join.occupant_jid then
 		event.origin.send(st.error_reply(event.stanza, "cancel", "not-acceptable",
 			"You must join with your registered nickname, " .. jid_resource(event.occupant.nick)));
 		return true;
 	end
 end, -1000); -- after every other handler has had its chance to change the nick
+
+-- Other modules' handlers of a join may have waited, and the room has gone on: it may have been destroyed, somebody else may have taken the
+-- nick, or another session of the user has come or gone.
+module:hook("muc-occupant-pre-join", function (event)
+	local room, occupant = event.room, event.occupant;
+	local join = event.origin.fmuc_join;
+	if join and (join.is_over or muc.get_room_from_jid(room.jid) ~= room) then
+		event.origin.send(st.error_reply(event.stanza, "cancel", "item-not-found", "There is no such room"));
+		return true;
+	elseif not room.fmuc or event.is_new_room then
+		return;
+	end
+	local current = room:get_occupant_by_nick(occupant.nick);
+	if current and current.bare_jid ~= occupant.bare_jid then
+		event.origin.send(st.error_reply(event.stanza, "cancel", "conflict", nil, room.jid));
+		return true;
+	end
+	occupant.sessions, occupant.jid = current and current.sessions or {}, current and current.jid;
+	if current and event.is_first_session then occupant.role = current.role; end
+end, -1001); -- the last of all
 
 -- hear(room, link, event) -> whether a stanza from the mirror's address is what it says, and no error
 local function hear(room, link, event)
@@ -196,6 +230,17 @@ local function hear(room, link, event)
 	watch.heard(link);
 	link.line.received = link.line.received + 1;
 	return true;
+end
+
+-- A presence of a mirrored session whose turn it is
+local function update(origin, stanza, room_jid, link_jid)
+	local room, nick = muc.get_room_from_jid(room_jid), jid_resource(stanza.attr.to);
+	local link = links.get(room, link_jid);
+	local real_jid = link and link.nicks[nick];
+	if not real_jid then return; end -- has left while an earlier stanza of the same session was on its way
+	stanza.attr.from = real_jid;
+	room:handle_presence_to_occupant(origin_for(origin, room_jid, link_jid .. "/" .. nick), stanza);
+	if stanza.attr.type == "unavailable" and links.get(room, link_jid) == link then links.remove_user(room, link, nick); end
 end
 
 local function handle_update(event, room, link)
@@ -211,9 +256,7 @@ local function handle_update(event, room, link)
 		end
 	else
 		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
-		stanza.attr.from = real_jid;
-		room:handle_presence_to_occupant(origin_for(origin, room.jid, link.jid .. "/" .. nick), stanza);
-		if stanza.attr.type == "unavailable" then links.remove_user(room, link, nick); end
+		turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.jid); end);
 	end
 	return true;
 end
@@ -267,25 +310,21 @@ module:hook("message/bare", function (event)
 	local stanza_id = adoption.read(room, stanza, link);
 	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.jid] = true } });
 	stanza.attr.from = real_jid;
-	adoption.during(room, except_link and stanza_id, during, room.fmuc, "except_link", except_link,
-		room.handle_message_to_room, room, origin_for(origin, room.jid, from), stanza);
+	if except_link then
+		local way = delivery.on_its_way(room, stanza);
+		way.except_link, way.stanza_id = except_link, stanza_id;
+	end
+	room:handle_message_to_room(origin_for(origin, room.jid, from), stanza);
 	return true;
 end, before_muc);
-
--- G8: a mirror asks the archive for what it missed
-local archive_query = "iq-set/bare/urn:xmpp:mam:2:query";
-module:hook(archive_query, function (event)
-	local room = muc.get_room_from_jid(event.stanza.attr.to);
-	local link = links.get(room, event.stanza.attr.from);
-	if not link or room.fmuc.reader then return; end
-	return during(room.fmuc, "reader", link.jid, module.fire_event, module, archive_query, event);
-end, before_muc); -- before mod_muc_mam's 0
 
 module:require "repeats";
 module:require "operation_master" { muc = muc; links = links; watch = watch };
 module:require "private_master" { links = links; requests = requests; watch = watch };
 module:require "strays" { muc = muc; links = links };
 module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return links.get(muc.get_room_from_jid(room_jid), jid) ~= nil; end };
+
+module:hook("muc-room-destroyed", function (event) links.forget(event.room.jid); end);
 
 -- The room lost an occupant, for whatever reason
 module:hook("muc-occupant-left", function (event)

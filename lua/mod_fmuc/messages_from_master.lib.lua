@@ -7,6 +7,8 @@ local jid_resource = require "util.jid".resource;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
+local delivery = module:require "delivery";
+local history = module:require "history";
 local hygiene = module:require "hygiene";
 
 -- of heap, of the history of a room
@@ -16,7 +18,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local backfill, mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
+local admission, backfill, mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
 
 local messages = {};
 
@@ -36,18 +38,18 @@ end
 
 -- What is kept of the history: the latest messages, as many as there is memory for
 local function trim_history(room)
-	local history, bytes, first = room._history, 0, 1;
-	for i = #history, 1, -1 do
-		history[i].bytes = history[i].bytes or heap_size(history[i].stanza);
-		if bytes + history[i].bytes > max_history_bytes then
+	local entries, bytes, first = room._history or {}, 0, 1;
+	for i = #entries, 1, -1 do
+		entries[i].bytes = entries[i].bytes or heap_size(entries[i].stanza);
+		if bytes + entries[i].bytes > max_history_bytes then
 			first = i + 1;
 			break;
 		end
-		bytes = bytes + history[i].bytes;
+		bytes = bytes + entries[i].bytes;
 	end
-	local count = #history;
-	table.move(history, first, count, 1);
-	for i = count - first + 2, count do history[i] = nil; end
+	local count = #entries;
+	table.move(entries, first, count, 1);
+	for i = count - first + 2, count do entries[i] = nil; end
 	room.fmuc.history_bytes = bytes;
 end
 
@@ -55,7 +57,7 @@ end
 local function add_history(room, stanza, when)
 	room._history = room._history or {};
 	table.insert(room._history, { stanza = stanza; timestamp = when });
-	while #room._history > room:get_historylength() do table.remove(room._history, 1); end
+	history.trim(room);
 	trim_history(room);
 end
 
@@ -66,8 +68,9 @@ end, -1); -- after mod_muc's 0, which adds the message
 -- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
 -- archive, which has nothing from before.
 module:hook("muc-get-history", function (event)
-	local history = event.room.fmuc and event.room._history;
-	if history then event.maxstanzas = math.min(event.maxstanzas or #history, #history); end
+	if not event.room.fmuc then return; end
+	local kept = #(event.room._history or {});
+	event.maxstanzas = math.min(event.maxstanzas or kept, kept);
 end, 2); -- before mod_muc_mam's 1
 
 local function is_anybody_accepted(state)
@@ -80,13 +83,20 @@ end
 -- The codes for a change of the room's configuration (XEP-0045 section 10.2.1)
 local changes = { ["104"] = true; ["170"] = true; ["171"] = true; ["172"] = true; ["173"] = true; ["174"] = true };
 
-local function says_that_room_has_changed(stanza)
+-- Those about real JIDs, and who may know them then
+local whois = { ["172"] = "anyone"; ["173"] = "moderators"; ["174"] = "moderators" };
+
+-- The room may have changed, says that message. What it says of real JIDs holds at once; for the rest the master is asked.
+local function take_change(room, stanza)
 	local x = not jid_resource(stanza.attr.from) and stanza:get_child("x", xmlns_muc_user);
-	if not x then return false; end
+	if not x then return; end
+	local has_changed = false;
 	for status in x:childtags("status") do
-		if changes[status.attr.code] then return true; end
+		local code = status.attr.code;
+		has_changed = has_changed or changes[code];
+		if whois[code] then mirrored.set_whois(room, whois[code]); end
 	end
-	return false;
+	if has_changed then room_info.renew(room); end
 end
 
 -- The message as local users get it, and its delay element if the master says that it is from before. id: of the message, where the
@@ -135,7 +145,7 @@ local function handle_groupchat(room, stanza)
 	if is_subject(copy) then
 		if delay and state.synced and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
 		set_subject(room, copy, delay);
-		if not state.synced then return from_master.finish_sync(room); end
+		if not state.synced then return admission.finish_sync(room); end
 	elseif delay then
 		-- a dump that broke off is followed by another
 		if not state.synced and not seen.has(state, stanza, delay.attr.stamp) then
@@ -144,9 +154,9 @@ local function handle_groupchat(room, stanza)
 		end
 		return;
 	end
-	from_master.finish_sync(room); -- live messages come after the subject
+	admission.finish_sync(room); -- live messages come after the subject
 	if seen.is_same(state, stanza) then return; end -- sent again by a stream that broke
-	if says_that_room_has_changed(copy) then room_info.renew(room); end
+	take_change(room, copy);
 	seen.add(state, stanza);
 	room:broadcast_message(copy);
 end
@@ -166,7 +176,7 @@ function messages.missed(room, stanza)
 	if echo and echo.shown then return archive_shown(room, echo, stanza, copy, delay); end
 	if known then return seen.confirm(room.fmuc, stanza); end
 	seen.add(room.fmuc, stanza);
-	if says_that_room_has_changed(copy) then room_info.renew(room); end
+	take_change(room, copy);
 	if not delay then return room:broadcast_message(copy); end
 	local when = date(room, copy, delay);
 	if module:fire_event("muc-message-is-historic", { room = room; stanza = copy }) then add_history(room, copy, when); end
@@ -242,15 +252,19 @@ function messages.handle(room_jid, event)
 	elseif not room then
 		if type == "groupchat" then take_echo(room_jid, nil, stanza); end
 		from_master.deny(room_jid, stanza);
-	elseif type == "groupchat" and not jid_resource(stanza.attr.to) then
+	elseif jid_resource(stanza.attr.to) then
+		admission.tell(room, stanza.attr.to, (for_users(room, stanza)));
+	elseif type == "groupchat" then
 		handle_in_room(room, stanza);
+	else -- about the room, and not said in it
+		delivery.to_all(room, (for_users(room, stanza)));
 	end
 	return true;
 end
 
--- shared: backfill, mirrored (mirrored_room.lib.lua), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
+-- shared: admission, backfill, mirrored (mirrored_room.lib.lua), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
 return function (shared)
-	backfill, mirrored, outbox, from_master = shared.backfill, shared.mirrored, shared.outbox, shared.from_master;
+	admission, backfill, mirrored, outbox, from_master = shared.admission, shared.backfill, shared.mirrored, shared.outbox, shared.from_master;
 	ids, room_info = shared.ids, shared.room_info;
 	outage, resync, seen = shared.outage, shared.resync, shared.seen;
 	return messages;

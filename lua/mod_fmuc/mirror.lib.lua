@@ -36,10 +36,10 @@ configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 module:require "own_rooms".refuse(muc); -- before anything here can fail
 
-local changes, mirrored, from_master, former, ids, messages, outage, outbox, parts, room_info;
+local admission, changes, mirrored, from_master, former, ids, messages, outage, outbox, parts, room_info;
 
--- Joins the master has not answered. Key: occupant JID; record: room_jid, id (of the presence to the master, which tells its answer from
--- others for that nick), and joins = join presence of each session of the user. The record is in room.fmuc.waiting as well.
+-- Joins the master has not answered. Key: occupant JID; record: see admission.lib.lua. It is in room.fmuc.waiting as well, until the user
+-- is in the room.
 local joins;
 
 -- is_refused: the user does not come in
@@ -84,10 +84,9 @@ local function send_presence(room, stanza, fmuc_from, record)
 	line.asks_for_ids = line.asks_for_ids or ids_wanted;
 	copy:tag("fmuc", { xmlns = xmlns_fmuc; from = fmuc_from; ids = ids_wanted });
 	local password = stanza:get_child("x", xmlns_muc):get_child_text("password");
-	if password then
-		copy:text_tag("password", password); -- G22
-		line.password = password;
-	end
+	if password then copy:text_tag("password", password); end -- G22
+	record.password = password;
+	line.known_as[occupant_jid] = fmuc_from;
 	local nick = jid_resource(occupant_jid);
 	local wants_all = parts.greeting.asks_for_all(room, record);
 	if wants_all then
@@ -101,12 +100,19 @@ local function send_presence(room, stanza, fmuc_from, record)
 	mirrored.send(room_jid, copy);
 end
 
+-- The new presence of a session that is in the room: the first one's is that of the nick, as in any room
+local function update(room, stanza)
+	if changes.is_of_first_session(room, stanza) then send_presence(room, stanza); end
+end
+
 -- The user does not come in after all
 local function withdraw(occupant_jid, record)
 	local room = mirrored.get(record.room_jid);
 	take_join(room, occupant_jid, true);
-	send_part(record.room_jid, jid_resource(occupant_jid));
+	if record.sent then send_part(record.room_jid, jid_resource(occupant_jid)); end
+	if record.candidate then from_master.not_the_answer(room, occupant_jid, record); end
 	parts.greeting.pass_on(room, record);
+	if room then admission.send_joins(room); end
 	mirrored.forget_if_unused(record.room_jid);
 end
 
@@ -122,16 +128,24 @@ local function on_join_timeout(occupant_jid, record)
 end
 
 local function send_join(record)
-	local user, join = next(record.joins);
+	local room = mirrored.get(record.room_jid);
+	local user, join = admission.first_session(record);
 	record.sent, record.sent_at = true, now();
-	send_presence(mirrored.get(record.room_jid), join, user, record);
+	send_presence(room, join, user, record);
+	admission.fence(room, record);
+end
+
+-- The record of a join with that nick, whether the master has answered it or not; or nil
+local function waiting_for(occupant_jid)
+	local room = mirrored.get(jid_bare(occupant_jid));
+	return joins:get(occupant_jid) or room and room.fmuc.waiting[occupant_jid];
 end
 
 -- Whether a session of another account has that nick on this mirror already
 local function nick_owner(room, record, occupant_jid)
 	local occupant = room and room.fmuc and mirrored.is_local(room, occupant_jid) and room:get_occupant_by_nick(occupant_jid);
 	if occupant then return occupant.bare_jid; end
-	return record and jid_bare((next(record.joins)));
+	return record and jid_bare((admission.first_session(record)));
 end
 
 -- Whether that session waits to be let in already, with another nick than that of the occupant JID (nil: any)
@@ -142,7 +156,8 @@ local function waits_elsewhere(room, occupant_jid, user)
 	return false;
 end
 
-local function handle_join(stanza, room)
+-- info: of the room, if the master was asked for this join
+local function handle_join(stanza, room, info)
 	local occupant_jid, user = stanza.attr.to, stanza.attr.from;
 	local room_jid = jid_bare(occupant_jid);
 	local master, reason = relay_jid.unmirror(room_jid);
@@ -155,14 +170,14 @@ local function handle_join(stanza, room)
 	end
 	local kept = bounds.trimmed(st.clone(stanza));
 	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
-	local record = joins:get(occupant_jid);
+	local record = waiting_for(occupant_jid);
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
 		return refusal.join(stanza, "cancel", "conflict");
 	elseif waits_elsewhere(room, occupant_jid, user) then
 		return refusal.join(stanza, "modify", "not-acceptable", no_nick_changes); -- M27
 	elseif record then
-		record.joins[user] = kept;
+		admission.add_session(record, user, kept);
 		return true;
 	elseif owner then
 		return; -- a further session of an occupant concerns only this side (G23)
@@ -171,28 +186,28 @@ local function handle_join(stanza, room)
 	room = mirrored.open(room_jid, master);
 	if not room then return refusal.join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
 	mirrored.visits:hold(user);
-	record = { room_jid = room_jid; user = jid_bare(user); id = from_master.new_join_id(); joins = { [user] = kept } };
+	record = admission.new_record(room_jid, jid_bare(user));
+	admission.add_session(record, user, kept);
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
-	if not outage.is_out(room) then -- or it goes out when the master is there again
-		room_info.prepare(room); -- first, so that its answer comes before occupants and history
-		send_join(record);
-	end
+	if not outage.is_out(room) then room_info.prepare(room, info); end -- first, so that its answer comes before occupants and history
+	admission.send_joins(room);
 	return true;
 end
 
 -- A user who goes before the master has answered
 local function cancel_join(occupant_jid, user)
-	local record = joins:get(occupant_jid);
+	local record = waiting_for(occupant_jid);
 	if not record or not record.joins[user] then return false; end
-	record.joins[user] = nil;
+	admission.remove_session(record, user);
+	if record.entered then return false; end -- mod_muc takes that session out, if it is in
 	if next(record.joins) == nil then
 		withdraw(occupant_jid, record);
 	end
 	return true;
 end
 
-local function handle_user_presence(stanza, occupant_jid)
+local function handle_user_presence(stanza, occupant_jid, info)
 	local user, type = stanza.attr.from, stanza.attr.type;
 	local room = muc.get_room_from_jid(jid_bare(occupant_jid));
 	local present_as = room and room:get_occupant_jid(user);
@@ -205,11 +220,11 @@ local function handle_user_presence(stanza, occupant_jid)
 		return true;
 	elseif stanza:get_child("x", xmlns_muc) then
 		if present_as then return; end -- wants everything again, which is all here
-		return handle_join(stanza, room);
+		return handle_join(stanza, room, info);
 	elseif present_as then
-		send_presence(room, stanza);
+		update(room, stanza);
 		return true;
-	elseif joins:get(occupant_jid) and joins:get(occupant_jid).joins[user] then
+	elseif admission.put_off(waiting_for(occupant_jid), stanza) then
 		return true; -- has not been let in yet
 	elseif relay_jid.unmirror(jid_bare(occupant_jid)) and policy.may_use(user) then
 		refusal.absent(user, occupant_jid);
@@ -223,7 +238,7 @@ module:hook("presence/full", function (event)
 	if jid_bare(stanza.attr.from) == relay_jid.unmirror(room_jid) then
 		return from_master.handle_presence(room_jid, event);
 	end
-	return handle_user_presence(stanza, stanza.attr.to);
+	return handle_user_presence(stanza, stanza.attr.to, event.fmuc_info);
 end, before_muc);
 
 module:hook("presence/bare", function (event)
@@ -260,11 +275,21 @@ end, before_muc);
 
 local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
-parts = { send_part = send_part; send_join = send_join; seen = module:require "seen" };
+local function stop_waiting(occupant_jid)
+	local record = joins:remove(occupant_jid);
+	if record then mirrored.visits:give(record.user); end
+end
+local function update_if_present(stanza)
+	local room = mirrored.get(jid_bare(stanza.attr.to));
+	if room then update(room, stanza); end
+end
+parts = { send_part = send_part; send_join = send_join; stop_waiting = stop_waiting; update = update_if_present; seen = module:require "seen" };
 outage = module:require "outage" (parts);
 parts.outage = outage;
 changes = module:require "changes" (parts);
 parts.changes = changes;
+admission = module:require "admission" (parts);
+parts.admission = admission;
 parts.probe, parts.resync = module:require "probe" (parts), module:require "resync" (parts);
 parts.backfill = module:require "backfill" (parts);
 parts.greeting = module:require "greeting" (parts);
@@ -274,7 +299,7 @@ mirrored = module:require "mirrored_room" {
 local requests, archive = module:require "requests", module:require "archive";
 parts.archive = archive;
 archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
-room_info = module:require "room_info" { mirrored = mirrored; archive = archive; requests = requests };
+room_info = module:require "room_info" { admission = admission; mirrored = mirrored; archive = archive; requests = requests };
 ids = module:require "ids" { archive = archive; room_info = room_info };
 former = module:require "former" { mirrored = mirrored; grace_period = outage.grace_period; saved = saved.former };
 parts.mirrored, parts.former, parts.ids = mirrored, former, ids;
@@ -285,10 +310,10 @@ local avatar = module:require "avatar" { mirrored = mirrored; requests = request
 from_master = module:require "from_master" {
 	mirrored = mirrored; presences = presences; avatar = avatar; ids = ids; room_info = room_info;
 	take_join = take_join; send_part = send_part;
-	outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
+	admission = admission; outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
 };
 messages = module:require "messages_from_master" {
-	mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
+	admission = admission; mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
 	outage = outage; resync = parts.resync; seen = parts.seen; backfill = parts.backfill;
 };
 parts.from_master, parts.messages, parts.room_info = from_master, messages, room_info;
@@ -299,7 +324,9 @@ parts.listed = module:require "listed" { room_info = room_info; refuse_join = re
 local gate = module:require "gate" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
 module:require "repeats";
 module:require "operation_mirror" { mirrored = mirrored; outage = outage };
-module:require "bandwidth_mirror" { mirrored = mirrored; ids = ids; level = policy.bandwidth };
+parts.bandwidth = module:require "bandwidth_mirror" {
+	admission = admission; changes = changes; mirrored = mirrored; ids = ids; level = policy.bandwidth;
+};
 module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
 module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return jid == relay_jid.unmirror(room_jid); end };
 local early_queries = module:require "early_queries" {

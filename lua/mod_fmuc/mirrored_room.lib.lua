@@ -2,15 +2,17 @@
 -- The rooms of a mirror. A mirrored room is a room of mod_muc whose other occupants are the master's; its presences are the copies the
 -- master sent, re-addressed (M7, M10). It exists while it has local users or may get one (M2).
 --
--- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its last available presence, as local users see it), waiting
--- (occupant JID -> record of a join the master has not answered), synced (the first join's occupants, history and subject are here),
--- reflects_ids (the master returns the ids of presences), removing (the occupant JID that the master is taking away), line (the way to the
--- master, see outage.lib.lua), visitors (occupant JID -> account, of local users), seen (messages shown, see seen.lib.lua). It outlives
--- the room object, which mod_muc may put aside and restore.
+-- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its state, as local users see it: the last available presence
+-- without what belongs to an event), hidden (set of the occupant JIDs of local users whose presence only they themselves see), waiting
+-- (occupant JID -> record of a join the master has not answered, see admission.lib.lua), synced (the first join's occupants, history and
+-- subject are here), reflects_ids (the master returns the ids of presences; nil: not known yet), line (the way to the master, see
+-- outage.lib.lua), visitors (occupant JID -> account, of local users), seen (messages shown, see seen.lib.lua). It outlives the room object,
+-- which mod_muc may put aside and restore.
 
 local jid_bare = require "util.jid".bare;
 local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_resource = require "util.jid".resource;
+local fanout = require "prosody_relay.fanout";
 local st = require "util.stanza";
 
 local shares = require "prosody_relay.shares";
@@ -57,7 +59,7 @@ function mirrored.open(room_jid, master)
 	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
 	if not room then return nil; end
 	if not room.fmuc then
-		states[room_jid] = { master = master; copies = {}; waiting = {}; line = parts.outage.new_line() };
+		states[room_jid] = { master = master; copies = {}; hidden = {}; waiting = {}; line = parts.outage.new_line() };
 		attach(room, states[room_jid]);
 		parts.archive.begin(room);
 	end
@@ -129,10 +131,9 @@ local function route_to_self(room, own, jid, id)
 	room:route_stanza(own);
 end
 
--- show(room, occupant_jid, presence, sessions, [id]): to all local users; to the occupant's own sessions (list of JIDs) with status 110, and
--- with that id of the session's presence
-function mirrored.show(room, occupant_jid, presence, sessions, id)
-	delivery.to_all(room, presence, occupant_jid);
+-- show_to_self(room, presence, sessions, [id]): to the occupant's own sessions (list of JIDs) with status 110, and with that id of the
+-- session's presence
+function mirrored.show_to_self(room, presence, sessions, id)
 	if #sessions == 0 then return; end
 	local own = self_presence(presence);
 	for _, jid in ipairs(sessions) do route_to_self(room, own, jid, id); end
@@ -142,6 +143,26 @@ end
 local function last_words(occupant)
 	local last = occupant:get_presence();
 	return last and last.attr.type == "unavailable" and last:get_child("status") or nil;
+end
+
+-- show(room, occupant_jid, presence, sessions, [id]): to all local users, if the room shows that occupant's presence; and to its own sessions
+function mirrored.show(room, occupant_jid, presence, sessions, id)
+	if not room.fmuc.hidden[occupant_jid] then delivery.to_all(room, presence, occupant_jid); end
+	mirrored.show_to_self(room, presence, sessions, id);
+end
+
+-- hide_real_jids(copies): in presences (occupant JID -> stanza) that are kept
+function mirrored.hide_real_jids(copies)
+	for _, copy in pairs(copies) do
+		local item = copy:find("{" .. xmlns_muc_user .. "}x/item");
+		if item then item.attr.jid = nil; end
+	end
+end
+
+-- set_whois(room, whois): who may know real JIDs, as mod_muc has it. It holds for newcomers, too (G21, G28).
+function mirrored.set_whois(room, whois)
+	room:set_whois(whois);
+	if whois ~= "anyone" then mirrored.hide_real_jids(room.fmuc.copies); end
 end
 
 -- The end of an occupant on this side, when the master did not word it
@@ -170,18 +191,21 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	for jid, presence in occupant:each_session() do
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
 			-- one of several sessions leaves, which nobody else needs to know
-			return route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
+			route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
+			return parts.changes.left(room, occupant, jid);
 		end
 		route_to_self(room, own, jid, presence.attr.type == own.attr.type and presence.attr.id or nil);
 	end
-	delivery.to_all(room, copy, occupant.nick);
+	if not state.hidden[occupant.nick] then delivery.to_all(room, copy, occupant.nick); end
 end
 
 function methods.send_occupant_list(room, to, filter)
-	for occupant_jid, copy in pairs(room.fmuc.copies) do
-		if not filter or filter(occupant_jid, room:get_occupant_by_nick(occupant_jid)) then
-			copy.attr.to = to;
-			room:route_stanza(copy);
+	local state = room.fmuc;
+	for occupant_jid, copy in pairs(state.copies) do
+		if not state.hidden[occupant_jid] and (not filter or filter(occupant_jid, room:get_occupant_by_nick(occupant_jid))) then
+			local view = fanout.view(copy);
+			view.attr.to = to;
+			room:route_stanza(view);
 		end
 	end
 end
@@ -222,9 +246,9 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	occupant.role = nil;
 	room:save_occupant(occupant);
 	if presence then mirrored.show(room, occupant_jid, presence, sessions); end
+	state.hidden[occupant_jid] = nil;
 	if #sessions == 0 then return; end -- other modules have not been told that somebody of the master came, either
-	delivery.during(state, "removing", occupant_jid, module.fire_event, module, "muc-occupant-left",
-		{ room = room; nick = occupant_jid; occupant = occupant });
+	module:fire_event("muc-occupant-left", { room = room; nick = occupant_jid; occupant = occupant; is_known_to_master = true });
 end
 
 -- evict(room, occupant_jid, [code], [reason]): takes a local user out, with that status code, or that element
@@ -238,8 +262,10 @@ end
 
 -- evict_all(room, [code], [reason]): takes all local users out, as evict()
 function mirrored.evict_all(room, code, reason)
-	for occupant_jid in room:each_occupant() do
-		if mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code, reason); end
+	local occupant_jids = {}; -- handlers of other modules may wait, and others come and go
+	for occupant_jid in room:each_occupant() do occupant_jids[#occupant_jids + 1] = occupant_jid; end
+	for _, occupant_jid in ipairs(occupant_jids) do
+		if room.fmuc and mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code, reason); end
 	end
 end
 
@@ -247,16 +273,34 @@ module:hook("muc-occupant-joined", function (event)
 	if event.room.fmuc then visit(event.room.fmuc, event.nick, event.occupant.bare_jid); end
 end);
 
+-- A further session of a local user enters without the master (G23). While a handler of another module waited, the nick may have been lost:
+-- then the session has to ask the master.
+module:hook("muc-occupant-pre-join", function (event)
+	local room, occupant = event.room, event.occupant;
+	if not room.fmuc or event.origin.fmuc_record then return; end
+	local is_held = mirrored.get(room.jid) == room and mirrored.is_local(room, occupant.nick);
+	local current = is_held and room:get_occupant_by_nick(occupant.nick);
+	if not current or current.bare_jid ~= occupant.bare_jid then
+		module:fire_event("presence/full", { origin = event.origin; stanza = event.stanza });
+		return true;
+	end
+	occupant.sessions, occupant.jid, occupant.role = current.sessions, current.jid, current.role;
+end, -1000); -- the last of all
+
+
 -- A local user has left, by its own presence or because its client is unreachable
 module:hook("muc-occupant-left", function (event)
 	local room = event.room;
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
 	visit(state, event.nick, nil);
-	state.copies[event.nick] = nil;
+	state.copies[event.nick], state.hidden[event.nick] = nil, nil;
 	local line = state.line;
-	line.presences[event.nick], line.changed[event.nick], line.unconfirmed[event.nick] = nil, nil, nil;
-	if state.removing ~= event.nick then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
+	for _, of_occupant in ipairs { line.presences, line.changed, line.unconfirmed, line.known_as, line.passwords } do
+		of_occupant[event.nick] = nil;
+	end
+	for jid in event.occupant:each_session() do line.others[jid] = nil; end
+	if not event.is_known_to_master then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
 end);
 
 -- before mod_muc's -1, which destroys a room without any occupants, somebody who waits for it or not
@@ -305,8 +349,9 @@ end
 function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
-		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; waiting = state.waiting; synced = state.synced;
-			reflects_ids = state.reflects_ids; info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
+		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; hidden = state.hidden;
+			waiting = state.waiting; synced = state.synced; reflects_ids = state.reflects_ids;
+			info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
 			seen = state.seen; used_ids = state.used_ids };
 	end
 	return saved;

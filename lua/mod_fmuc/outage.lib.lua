@@ -9,7 +9,10 @@
 --   asked      the question the master has not answered: kind, id, at, and what the kind needs
 --   lost_at, gap   when the outage began, and when the master had last been heard of then
 --   held       stanzas of the master that came in phase "lost"
---   presences  occupant JID -> presence of a local user as the master gets it
+--   presences  occupant JID -> presence of a local user as the master gets it: that of the user's first session
+--   others     JID of another session of a local user -> its presence, as the master would get it
+--   known_as   occupant JID -> JID of the session that the master knows the user by
+--   passwords  occupant JID -> the password that the master accepted
 --   parted, changed   sets of the nicks that left, and of the occupant JIDs with another presence, which the master has to be told
 --   unconfirmed   occupant JID -> how many new presences of a local user were sent that have not come back
 --   expired    the grace period is over, and users carry on alone
@@ -46,8 +49,8 @@ local outage = { grace_period = grace_period };
 
 -- new_line() -> state of the way to the master of a room that is opened
 function outage.new_line()
-	return { phase = "live"; heard = now(); sent = 0; received = 0; presences = {}; parted = {}; changed = {};
-		unconfirmed = {} };
+	return { phase = "live"; heard = now(); sent = 0; received = 0; presences = {}; others = {}; known_as = {}; passwords = {};
+		parted = {}; changed = {}; unconfirmed = {} };
 end
 
 -- is_out(room) -> whether what local users send has to wait
@@ -194,10 +197,9 @@ local function start_afresh(room)
 	state.seen, state.used_ids = nil, nil;
 	state.synced, state.started_over, state.asker, state.line = nil, nil, nil, outage.new_line();
 	state.line.is_repeated = true;
-	for _, record in pairs(state.waiting) do
-		record.accepted, record.accepted_at = nil, nil;
-		parts.send_join(record);
-	end
+	for _, record in pairs(state.waiting) do parts.admission.begin_again(record); end
+	parts.room_info.renew(room);
+	parts.admission.send_joins(room);
 end
 
 local function check_live(room, line, time)

@@ -192,7 +192,8 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	seen.add_own(room.fmuc, copy, room.fmuc.line.ids and stanza_id);
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room)); -- G21
 	ids.add_occupant_id(stanza, room, occupant.nick);
-	return delivery.during(room.fmuc, "stanza_id", stanza_id or nil, room.handle_message_to_room, room, origin, stanza);
+	if stanza_id then delivery.on_its_way(room, stanza).stanza_id = stanza_id; end
+	return room:handle_message_to_room(origin, stanza);
 end
 
 -- handle_groupchat(origin, stanza, room) -> true when the message was dealt with; nil leaves it to mod_muc

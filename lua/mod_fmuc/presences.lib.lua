@@ -28,10 +28,18 @@ function presences.subject(room, stanza)
 		or local_occupant(room, stanza:find("{" .. xmlns_fmuc .. "}fmuc@from"));
 end
 
--- for_local_users(room, stanza, occupant_jid) -> what they get of it, without `to` and `id`
-function presences.for_local_users(room, stanza, occupant_jid)
-	local context, info = ids.from_master(room), room.fmuc.info;
-	context.is_hidden = info and not info.features.muc_nonanonymous;
+-- addressee(room, stanza) -> occupant JID of the only user whom that presence is for
+function presences.addressee(room, stanza)
+	return room.jid .. "/" .. jid_resource(stanza.attr.to);
+end
+
+-- for_local_users(room, stanza, occupant_jid, [is_for_one]) -> what they get of it, without `to` and `id`. is_for_one: the master has
+-- decided what that user may know
+function presences.for_local_users(room, stanza, occupant_jid, is_for_one)
+	local context = ids.from_master(room);
+	-- the answer to a join says whether all may know real JIDs, and comes last
+	local is_known = room.fmuc.synced and room.fmuc.line.phase ~= "joining";
+	context.is_hidden = not is_for_one and is_known and room:get_whois() ~= "anyone";
 	local copy = hygiene.copy("presence from the master", stanza, context);
 	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
 	return copy;

@@ -32,6 +32,7 @@ module:hook("muc-disco#info", function (event)
 end);
 
 allowpm.announce();
+module:require "history".announce();
 
 local links, requests, watch;
 

@@ -5,7 +5,6 @@
 local datetime = require "util.datetime";
 local st = require "util.stanza";
 
-local during = module:require "delivery".during;
 local equivalent = module:require "equivalent";
 local hygiene = module:require "hygiene";
 
@@ -13,7 +12,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local journal;
+local links, journal;
 
 local rejoin = {};
 
@@ -37,7 +36,9 @@ function rejoin.handle(room, origin, join, wants_all)
 	if wants_all then
 		room:send_occupant_list(real_jid, function (nick) return nick ~= occupant.nick; end);
 	end
-	room:publicise_occupant_status(occupant, st.stanza("x", { xmlns = xmlns_muc_user }), nil, nil, nil, nil, false, occupant);
+	local x = st.stanza("x", { xmlns = xmlns_muc_user });
+	if wants_all and room:get_whois() == "anyone" then x:tag("status", { code = "100" }):up(); end -- it may not have been so before
+	room:publicise_occupant_status(occupant, x, nil, nil, nil, nil, false, occupant);
 	if wants_all then -- history and subject
 		module:fire_event("muc-occupant-session-new", { room = room; nick = occupant.nick; occupant = occupant; stanza = join;
 			origin = origin; jid = real_jid });
@@ -69,8 +70,8 @@ end
 -- What the room's history, or its archive, has from the one time to the other
 local function history_between(event, since, time)
 	local room = event.room;
-	local history = { room = room; stanza = event.stanza; to = event.to; since = since; next_stanza = function () end };
-	during(room.fmuc, "resyncing", nil, module.fire_event, module, "muc-get-history", history);
+	local history = { room = room; stanza = event.stanza; to = event.to; since = since; next_stanza = function () end; before_journal = true };
+	module:fire_event("muc-get-history", history);
 	return function ()
 		local message = history.next_stanza();
 		local stamp = message and stamp_of(message, room.jid);
@@ -81,7 +82,9 @@ end
 -- A mirror that resyncs gets what it missed, however much that is
 module:hook("muc-get-history", function (event)
 	local room = event.room;
-	if not room.fmuc or not room.fmuc.resyncing then return; end
+	local link = room.fmuc and room.fmuc.link_of[event.to];
+	local join = link and links.join_of(link, event.to);
+	if not join or not join.resyncing or event.before_journal then return; end
 	local since = wanted_since(event.stanza);
 	if not since then return; end
 	local next_message, complete_from = journal.since(room.jid, since);
@@ -94,8 +97,8 @@ module:hook("muc-get-history", function (event)
 	return true;
 end, 10); -- before mod_muc_mam's 1
 
--- links: links.lib.lua
-return function (links)
-	journal = links.journal;
+-- shared: links.lib.lua
+return function (shared)
+	links, journal = shared, shared.journal;
 	return rejoin;
 end;

@@ -21,6 +21,7 @@ local paced = module:require "quiet".paced;
 local equivalent = module:require "equivalent";
 local policy = module:require "policy";
 local unavailable = module:require "unavailable";
+local state_of = module:require "state_of";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -30,23 +31,23 @@ local overlap = 30;
 -- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
 local subject_timeout = 3;
 
-local parts; -- backfill, changes, mirrored, outbox, outage, probe, from_master, messages, room_info, send_part, send_join
+local parts; -- admission, backfill, changes, mirrored, outbox, outage, probe, from_master, messages, room_info, send_part, send_join
 
 local resync = {};
 
--- A join presence for a user who is in the room (M4)
-local function rejoin_presence(room, occupant_jid, history)
+-- rejoin_presence(room, occupant_jid, history) -> join presence for a user who is in the room (M4); history: attributes of <history/>
+function resync.rejoin_presence(room, occupant_jid, history)
 	local state = room.fmuc;
-	local session = state.recipients:by_nick(occupant_jid)[1];
+	local session, password = room:get_occupant_by_nick(occupant_jid).jid, state.line.passwords[occupant_jid];
 	local presence = st.clone(state.line.presences[occupant_jid] or st.presence());
-	state.line.changed[occupant_jid] = nil;
+	state.line.changed[occupant_jid], state.line.known_as[occupant_jid] = nil, session;
 	presence.attr.from, presence.attr.to = room.jid, state.master .. "/" .. jid_resource(occupant_jid);
-	presence.attr.id = parts.from_master.new_join_id();
+	presence.attr.id = parts.admission.new_join_id();
 	local known = state.line.ids and state.line.ids.prefix or "";
 	local ids_wanted = history.since and policy.is_nomirror(state.master) and known or nil; -- the master may know it no more (ids.lib.lua)
 	presence:tag("fmuc", { xmlns = xmlns_fmuc; from = session; again = "true"; ids = ids_wanted });
 	presence:tag("history", history):up();
-	if state.line.password then presence:text_tag("password", state.line.password); end -- G22
+	if password then presence:text_tag("password", password); end -- G22
 	return presence:up();
 end
 
@@ -70,23 +71,23 @@ function resync.begin(room)
 	-- these may have been lost on the way there, or on the way back
 	for jid in pairs(line.unconfirmed) do line.changed[jid] = true; end
 	line.unconfirmed = {};
-	for _, record in pairs(state.waiting) do record.sent = nil; end -- so may these
+	for _, record in pairs(state.waiting) do record.sent = nil; end -- so may these have been
 	line.phase, line.sent, line.rejoin, line.waiting_for = "joining", 0, nil, nil;
-	local question = rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
-	line.resync = { nick = occupant_jid; copies = {}; own = {}; messages = messages; since = os.time() - away };
+	local question = resync.rejoin_presence(room, occupant_jid, { since = datetime.datetime(os.time() - away); seconds = tostring(away) });
+	line.resync = { nick = occupant_jid; copies = {}; own = {}; hidden = {}; messages = messages; since = os.time() - away };
 	parts.probe.ask(room, "join", question);
 end
 
 -- restart_collection(room): the master has opened a new stream before it answered; what came on the old one does not belong to the answer
 function resync.restart_collection(room)
 	local current = room.fmuc.line.resync;
-	current.copies, current.own = {}, {};
+	current.copies, current.own, current.hidden = {}, {}, {};
 end
 
--- presence(room, occupant_jid, copy, id, mark): of the master in phase "joining"; copy: as local users would see it; mark: <fmuc> element
--- or nil
-function resync.presence(room, occupant_jid, copy, id, mark)
-	local state = room.fmuc;
+-- presence(room, occupant_jid, presence, id): of the master in phase "joining"; presence: { copy (as local users would see it), mark (<fmuc>
+-- element or nil), is_hidden }
+function resync.presence(room, occupant_jid, presence, id)
+	local state, copy, mark = room.fmuc, presence.copy, presence.mark;
 	local line, current = state.line, state.line.resync;
 	if copy.attr.type == "unavailable" then
 		current.copies[occupant_jid], current.own[occupant_jid] = nil, nil;
@@ -95,7 +96,7 @@ function resync.presence(room, occupant_jid, copy, id, mark)
 	local is_answer = not current.answered and line.asked and
 		(id == line.asked.id or not state.reflects_ids and occupant_jid == current.nick);
 	if is_answer then parts.from_master.take_own_codes(room, copy, true); end
-	current.copies[occupant_jid] = fanout.view(copy);
+	current.copies[occupant_jid], current.hidden[occupant_jid] = fanout.view(state_of(copy)), presence.is_hidden;
 	current.own[occupant_jid] = mark and mark.attr.from;
 	if not is_answer then return; end
 	current.answered, line.asked = true, nil;
@@ -122,8 +123,8 @@ local function leave(room, occupant_jid, affiliation)
 			:tag("item", { affiliation = affiliation or "none"; role = "none" }):up():up());
 end
 
-local function show(room, occupant_jid, copy, sessions)
-	room.fmuc.copies[occupant_jid] = copy;
+local function show(room, occupant_jid, copy, sessions, is_hidden)
+	room.fmuc.copies[occupant_jid], room.fmuc.hidden[occupant_jid] = copy, is_hidden or nil;
 	parts.mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	parts.mirrored.show(room, occupant_jid, copy, sessions);
 end
@@ -144,12 +145,15 @@ local function show_occupant(room, current, occupant_jid, copy)
 			table.insert(state.line.rejoin, occupant_jid);
 			state.line.usurpers[occupant_jid] = copy; -- or our user; the answer will tell
 		elseif not state.line.changed[occupant_jid] and not equivalent(known, copy) then
-			show(room, occupant_jid, copy, sessions);
+			show(room, occupant_jid, copy, sessions, current.hidden[occupant_jid]);
 		end
 	elseif current.own[occupant_jid] then
 		if not state.waiting[occupant_jid] then state.line.parted[nick] = true; end -- left meanwhile, or before a restart
-	elseif not state.waiting[occupant_jid] and not state.line.parted[nick] and not (known and equivalent(known, copy)) then
-		show(room, occupant_jid, copy, sessions);
+	elseif not state.line.counts and (state.waiting[occupant_jid] or state.line.parted[nick]) then
+		state.line.usurpers[occupant_jid] = copy; -- or our user: this master does not say whose users it has
+	else
+		state.line.parted[nick] = nil; -- somebody else has the nick now
+		if not (known and equivalent(known, copy)) then show(room, occupant_jid, copy, sessions); end
 	end
 end
 
@@ -177,6 +181,7 @@ function resync.finish(room)
 	local line = room.fmuc.line;
 	local current = line.resync;
 	line.rejoin, line.usurpers = {}, {};
+	if room:get_whois() ~= "anyone" then parts.mirrored.hide_real_jids(current.copies); end
 	show_differences(room, current);
 	for _, stanza in ipairs(current.messages) do parts.messages.missed(room, stanza); end
 	line.in_doubt, line.absent_since = true, nil;
@@ -218,10 +223,10 @@ function resync.continue(room)
 	if occupant_jid then
 		if not parts.mirrored.is_local(room, occupant_jid) then return resync.continue(room); end
 		line.sent = line.sent + 1;
-		return parts.probe.ask(room, "rejoin", rejoin_presence(room, occupant_jid, { maxstanzas = "0" }), { occupant_jid = occupant_jid });
+		return parts.probe.ask(room, "rejoin", resync.rejoin_presence(room, occupant_jid, { maxstanzas = "0" }), { occupant_jid = occupant_jid });
 	end
 	for jid, record in pairs(state.waiting) do
-		if not record.sent then
+		if not record.sent and not record.accepted then
 			line.waiting_for = jid;
 			return parts.send_join(record);
 		end
@@ -252,13 +257,21 @@ end
 
 local codes = { ["forbidden"] = "301"; ["registration-required"] = "321" };
 
+-- show_usurper(room, occupant_jid): the local user who wanted that nick does not have it; somebody else may
+function resync.show_usurper(room, occupant_jid)
+	local usurpers = room.fmuc.line.usurpers;
+	local copy = usurpers and usurpers[occupant_jid];
+	if not copy then return; end
+	usurpers[occupant_jid] = nil;
+	show(room, occupant_jid, copy, {});
+end
+
 -- The user of that nick has not been taken back, and is not here any more
 local function go_on_without(room, occupant_jid)
 	if not parts.mirrored.get(room.jid) then return; end
 	local line = room.fmuc.line;
 	if line.phase == "rejoining" then
-		local usurper = line.usurpers and line.usurpers[occupant_jid];
-		if usurper then show(room, occupant_jid, usurper, {}); end
+		resync.show_usurper(room, occupant_jid);
 		return resync.continue(room);
 	end
 	if room.fmuc.recipients:count() > 0 then resync.begin(room); end

@@ -2,9 +2,9 @@
 -- What is known of a mirrored room: the master's disco#info, asked for once when the first user joins, again when the room's configuration
 -- changes, and on demand for a user who looks before joining (G13). Users are answered from it; it says what else holds (G9, G10, G12).
 --
--- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm (of
--- allowpm.lib.lua) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is this server's own }
--- In both: at (monotonic time of the answer), took (how many seconds).
+-- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm and
+-- history (of the libs of these names) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is
+-- this server's own }. In both: at (monotonic time of the answer), took (how many seconds).
 -- That of a room somebody is in lies in room.fmuc.info, others in a cache.
 
 local dataforms = require "util.dataforms";
@@ -16,6 +16,8 @@ local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
 local allowpm = module:require "allowpm";
+local crossing = module:require "crossing";
+local history = module:require "history";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_disco_items = "http://jabber.org/protocol/disco#items";
@@ -29,7 +31,7 @@ local max_age, max_age_failure = 300, 30;
 -- Beyond that it is no description of a room: number of features, bytes of each and of a name, bytes of heap of a form or an error
 local max_features, max_text, max_form_bytes = 128, 256, 64 * 1024;
 
-local mirrored, archive, requests;
+local admission, mirrored, archive, requests;
 
 local room_info = {};
 
@@ -39,8 +41,13 @@ local function describe(room, info)
 	if info.failed ~= nil then return; end -- rather an older description than none
 	room.fmuc.info = info;
 	-- for further sessions of users, whom the master does not greet
-	if info.features.muc_nonanonymous then room:set_whois("anyone"); end
-	if info.features.muc_semianonymous then room:set_whois("moderators"); end
+	if info.features.muc_nonanonymous then mirrored.set_whois(room, "anyone"); end
+	if info.features.muc_semianonymous then mirrored.set_whois(room, "moderators"); end
+	history.limit(room, info.history);
+	if info.features[crossing.xmlns] then -- a service of this module
+		room.fmuc.reflects_ids = true;
+		admission.send_joins(room);
+	end
 	-- its messages have the master's ids then, which mod_muc_mam would not give them (G9)
 	room._data.archiving = nil;
 	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end
@@ -93,7 +100,7 @@ local function parse(answer, is_undeliverable)
 	end
 	local form = query:get_child("x", "jabber:x:data");
 	if form and dataforms.get_type(form) == xmlns_roominfo and stanza_lib.heap_size(form) <= max_form_bytes then info.form = st.clone(form); end
-	info.allowpm = allowpm.read(info.form);
+	info.allowpm, info.history = allowpm.read(info.form), history.read(info.form);
 	return info;
 end
 
@@ -112,10 +119,11 @@ function room_info.fetch(room_jid, master, asker)
 	return requests.send("room-info", iq, { askers = { asker }; asker = asker and asker.attr.from; at = monotonic() }, deadline);
 end
 
--- prepare(room): for a room that a user is about to enter
-function room_info.prepare(room)
-	local info = room_info.get(room.jid);
-	if info and info.failed == nil then return describe(room, info); end
+-- prepare(room, [info]): for a room that a user is about to enter. info: what the master has answered to a question for that very join; what it
+-- said before that is for those who look at rooms, and decides nothing
+function room_info.prepare(room, info)
+	if room.fmuc.info then return; end
+	if info then return describe(room, info); end
 	if not requests.find("room-info", room.fmuc.master) then room_info.fetch(room.jid, room.fmuc.master); end
 end
 
@@ -207,9 +215,9 @@ function room_info.reply(stanza, info)
 	return reply;
 end
 
--- shared: mirrored, archive, requests
+-- shared: admission, mirrored, archive, requests
 return function (shared)
-	mirrored, archive, requests = shared.mirrored, shared.archive, shared.requests;
+	admission, mirrored, archive, requests = shared.admission, shared.mirrored, shared.archive, shared.requests;
 	requests.on("room-info", handle_answer);
 	return room_info;
 end;

@@ -12,7 +12,8 @@ module:hook("route/remote", function (event)
 	local room = muc.get_room_from_jid(stanza.attr.from);
 	local link = room and room.fmuc and room.fmuc.link_of[stanza.attr.to];
 	if not link then return; end
-	if link.dumping then links.send(room, link, stanza); end -- others of the mirror have it
+	local join = links.join_of(link, stanza.attr.to);
+	if join and join.dumping then links.send(room, link, stanza); end -- others of the mirror have it
 	return true;
 end, 20); -- before mod_s2s sends it
 

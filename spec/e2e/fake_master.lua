@@ -43,6 +43,12 @@ function fake_master.describe(f, features)
 	f.fake:send(reply);
 end
 
+-- answer_ping(f): the room answers a ping of the mirror; a room of another implementation has only errors for it
+function fake_master.answer_ping(f)
+	local ping = f.fake:expect { "iq", type = "get", has = "{urn:xmpp:ping}ping" };
+	f.fake:send(st.error_reply(ping, "cancel", "service-unavailable"));
+end
+
 -- subject() -> the empty subject of the room, which ends what a mirror is sent first
 function fake_master.subject()
 	return st.message({ from = room; to = mirror; type = "groupchat" }):text_tag("subject", "");

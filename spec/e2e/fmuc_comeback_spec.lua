@@ -218,7 +218,7 @@ describe(("fmuc after an outage, master %s, mirror %s"):format(versions.master, 
 		ann:sync();
 		f.link:restore();
 		is_welcome(eve, "Eve", { "Curtis" });
-		f.link:expect_none(f.remote, { "iq", has = "{urn:xmpp:ping}ping" }, 0);
+		f.link:expect_none(f.remote, { "iq", id = "~^fmuc%-ping", has = "{urn:xmpp:ping}ping" }, 0);
 		f.curtis:sync();
 		federation.configure(f, [[assert(not room:get_occupant_by_nick(room.jid .. "/Ann"))]]);
 	end));

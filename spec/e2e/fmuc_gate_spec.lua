@@ -113,7 +113,10 @@ describe("fmuc mirror and masters that are none, Prosody " .. version, function 
 		local question = f.stranger:expect { "iq", type = "get", has = disco_info };
 		f.remote:reload("fmuc", "mirror.remote.example.com");
 		f.stranger:send(fmuc_info(question));
-		assert.equal(master_room .. "/Kev", f.stranger:expect({ "presence" }).attr.to);
+		local first = f.stranger:expect { "presence" };
+		assert.equal(master_room .. "/Kev", first.attr.to);
+		f.stranger:send(st.presence({ from = master_room .. "/Kev"; to = mirror_room; id = first.attr.id })
+			:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("item", { affiliation = "none"; role = "participant" }));
 		local last = f.stranger:expect { "presence" };
 		assert.equal(master_room .. "/Bob", last.attr.to);
 		assert.equal("away", last:get_child_text("show"));

@@ -257,7 +257,7 @@ Component "bot.example.com"
 		local long = ("x"):rep(20000);
 		f.fake:send(fake_master.presence("Long"):text_tag("status", long));
 		assert.is_nil(f.kev:expect({ "presence", from = fake_master.mirror .. "/Long" }):get_child("status"));
-		f.fake:send(fake_master.presence("Longer", nil, nil, nil, { affiliation = "none"; role = "participant"; jid = long }));
+		f.fake:send(fake_master.presence("Longer", nil, nil, nil, { affiliation = "none"; role = "participant"; nick = long }));
 		for i = 1, 100 do f.fake:send(fake_master.presence("N" .. i)); end
 		f.fake:send(fake_master.message(nil, "end", "end"));
 		f.kev:expect { "message", id = "end" };

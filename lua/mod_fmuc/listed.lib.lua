@@ -16,14 +16,14 @@ local room_info, refuse_join;
 
 local listed = {};
 
--- check(room, time): once a second while the first user has not been let in
-function listed.check(room, time)
-	local info = policy.lists_masters() and room_info.get(room.jid);
+-- check(room_jid, state, time): once a second while the first user has not been let in. state: of the room, which may have been put aside
+function listed.check(room_jid, state, time)
+	local info = policy.lists_masters() and room_info.of(room_jid, state);
 	if not info or info.failed == false or info.is_undeliverable then return; end
-	local err = unavailable.error_for(room.fmuc.master, info);
+	local err = unavailable.error_for(state.master, info);
 	if not err then return; end
 	local ignored, limit = {}, math.max(patience, 2 * info.took);
-	for occupant_jid, record in pairs(room.fmuc.waiting) do
+	for occupant_jid, record in pairs(state.waiting) do
 		local since = math.max(record.sent_at or 0, info.at);
 		if record.sent and not record.accepted and time - since >= limit then ignored[occupant_jid] = record; end
 	end

@@ -211,7 +211,6 @@ local function check_live(room, line, time)
 		parts.greeting.complete(room);
 	elseif not room.fmuc.synced then
 		parts.greeting.check(room, time);
-		parts.listed.check(room, time);
 	elseif overdue and time - math.max(overdue, line.heard) >= answer_timeout then
 		outage.lost(room, "a message did not come back");
 	elseif time - line.heard >= silence and room.fmuc.recipients:count() > 0 then
@@ -264,6 +263,7 @@ end
 
 local function check(room_jid)
 	local state, time = parts.mirrored.state(room_jid), now();
+	if state and not state.synced then parts.listed.check(room_jid, state, time); end
 	if not state or is_at_rest(room_jid, state, time) then return; end
 	local room = parts.mirrored.get(room_jid);
 	if not room then return; end

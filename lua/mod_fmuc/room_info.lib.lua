@@ -53,13 +53,21 @@ local function describe(room, info)
 	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end
 end
 
--- get(room_jid) -> info or nil; a failure only for a room that nobody is in
-function room_info.get(room_jid)
-	local room = mirrored.get(room_jid);
-	if room and room.fmuc.info then return room.fmuc.info; end
+local function remembered(room_jid)
 	local entry = known:get(room_jid);
 	if not entry or now() - entry.time > (entry.info.failed == nil and max_age or max_age_failure) then return nil; end
 	return entry.info;
+end
+
+-- get(room_jid) -> info or nil; a failure only for a room that nobody is in
+function room_info.get(room_jid)
+	local room = mirrored.get(room_jid);
+	return room and room.fmuc.info or remembered(room_jid);
+end
+
+-- of(room_jid, state) -> the same for the mirrored room with that state, which may have been put aside
+function room_info.of(room_jid, state)
+	return state.info or remembered(room_jid);
 end
 
 -- has(room, feature) -> whether the master of the mirrored room is known to have the feature

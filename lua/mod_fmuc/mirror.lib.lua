@@ -327,7 +327,7 @@ module:require "operation_mirror" { mirrored = mirrored; outage = outage };
 parts.bandwidth = module:require "bandwidth_mirror" {
 	admission = admission; changes = changes; mirrored = mirrored; ids = ids; level = policy.bandwidth;
 };
-module:require "requests_to_room" { mirrored = mirrored; outage = outage; room_info = room_info };
+module:require "requests_to_room" { admission = admission; mirrored = mirrored; outage = outage; room_info = room_info };
 module:require "uninvited" { muc = muc; is_link = function (jid, room_jid) return jid == relay_jid.unmirror(room_jid); end };
 local early_queries = module:require "early_queries" {
 	is_joining = function (room_jid, user) return gate.holds(room_jid, user) or waits_elsewhere(mirrored.get(room_jid), nil, user); end;

@@ -22,7 +22,7 @@ local before_muc = 1;
 -- of a message that crosses
 local id_prefix = "fmuc-ask-";
 
-local mirrored, outage, room_info;
+local admission, mirrored, outage, room_info;
 
 local function asks_for_voice(stanza)
 	local form = stanza:get_child("x", "jabber:x:data");
@@ -77,20 +77,20 @@ module:hook("message/bare", function (event)
 	return true;
 end, before_muc + 1); -- and of the mirror's own, which knows groupchat only
 
--- The master's answer to one user: a declined invitation
+-- What the master has to say to one user, such as that an invitation was declined
 module:hook("message/full", function (event)
 	local stanza = event.stanza;
 	local type, room_jid = stanza.attr.type, jid_bare(stanza.attr.to);
 	if (type ~= nil and type ~= "normal") or stanza.attr.from ~= relay_jid.unmirror(room_jid) then return; end
 	local room = mirrored.get(room_jid);
-	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
+	if not room then return true; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from = room_jid;
-	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
+	admission.tell(room, stanza.attr.to, copy);
 	return true;
 end, before_muc + 1); -- and of private messages
 
--- shared: mirrored, outage, room_info
+-- shared: admission, mirrored, outage, room_info
 return function (shared)
-	mirrored, outage, room_info = shared.mirrored, shared.outage, shared.room_info;
+	admission, mirrored, outage, room_info = shared.admission, shared.mirrored, shared.outage, shared.room_info;
 end;

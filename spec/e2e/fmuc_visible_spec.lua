@@ -409,6 +409,11 @@ describe(("fmuc shows what the room shows, master %s, mirror %s"):format(version
 			{ "0", "0" }; { "5", "5" }; { "20", "2" };
 		} do
 			submit(f, { ["muc#roomconfig_historylength"] = limits[1]; ["muc#roomconfig_defaulthistorymessages"] = limits[2] });
+			s:wait_until(function () -- the mirror asks for the description
+				return f.remote:eval(([[
+					local room = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q);
+					return room:get_historylength()]]):format(mirror_room)) == tonumber(limits[1]);
+			end, 20, "the new limit");
 			for i = 1, 6 do say(f.curtis, master_room, ("message %d of round %d"):format(i, round)); end
 			f.kev:expect { "message", body = "message 6 of round " .. round };
 			local bob, dora = client(f, "bob" .. round), f.talk:client("dora" .. round .. "@example.com/Gajim");

@@ -23,21 +23,41 @@ end
 
 local number_of_child;
 
--- The parts of an element as one text, or nil when it is too deep. Each part carries its length, so no two elements make the same text.
-local function parts_of(numbers, element, ignored, depth)
-	if depth > max_depth then return nil; end
-	local parts, children = {}, {};
+-- Each part carries its length, so no two elements have the same parts
+local function part(text)
+	return #text .. ":" .. text;
+end
+
+local function attributes_of(element, ignored)
+	local parts, count = nil, 0;
 	for name, value in pairs(element.attr) do
-		if not ignored[name] then parts[#parts + 1] = #name .. ":" .. name .. #value .. ":" .. value; end
+		if not ignored[name] then
+			parts, count = parts or {}, count + 1;
+			parts[count] = part(name) .. part(value);
+		end
 	end
-	table.sort(parts);
-	for i = 1, #element do
+	if count > 1 then table.sort(parts); end
+	return parts and table.concat(parts) or "";
+end
+
+local function children_of(numbers, element, depth)
+	local count = #element;
+	if count == 0 then return ""; end
+	local children = {};
+	for i = 1, count do
 		local number = number_of_child(numbers, element[i], depth);
 		if not number then return nil; end
 		children[i] = number;
 	end
-	table.sort(children);
-	return #element.name .. ":" .. element.name .. table.concat(parts) .. "/" .. table.concat(children, ",");
+	if count > 1 then table.sort(children); end
+	return table.concat(children, ",");
+end
+
+-- The parts of an element as one text, or nil when it is too deep
+local function parts_of(numbers, element, ignored, depth)
+	if depth > max_depth then return nil; end
+	local children = children_of(numbers, element, depth);
+	return children and part(element.name) .. attributes_of(element, ignored) .. "/" .. children;
 end
 
 function number_of_child(numbers, child, depth)

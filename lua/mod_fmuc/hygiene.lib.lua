@@ -83,6 +83,12 @@ local ways = {
 	-- at both: from anybody, where nothing else holds
 	["from anybody"] = { [xmlns_fmuc] = between_services };
 
+	-- what holds on of an occupant (state_of.lib.lua)
+	["presence to keep"] = { [xmlns_muc_user] = { x = { within = {
+		[""] = { item = { within = { [""] = { actor = goes; reason = goes } } } };
+		other = goes;
+	} } } };
+
 	-- at a master
 	["join from a mirror"] = { [xmlns_fmuc] = between_services; [xmlns_muc] = { x = goes } };
 	-- context.by: the mirror, whose id has been read before

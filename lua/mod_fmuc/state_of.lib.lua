@@ -2,7 +2,7 @@
 -- What a presence says of an occupant that holds on (G28): who, and in which role. Who changed it, why, and the status codes belong to the
 -- moment: newcomers do not get them. Both roles.
 
-local st = require "util.stanza";
+local hygiene = module:require "hygiene";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -27,11 +27,5 @@ return function (presence)
 	if not x then return presence; end
 	local item = x:get_child("item");
 	local has_event = find(x, function (child) return not is_state(child); end) or item ~= nil and find(item, is_event);
-	if not has_event then return presence; end
-	local copy = st.clone(presence);
-	x = copy:get_child("x", xmlns_muc_user);
-	x:maptags(function (child) return is_state(child) and child or nil; end);
-	item = x:get_child("item");
-	if item then item:maptags(function (child) return not is_event(child) and child or nil; end); end
-	return copy;
+	return has_event and hygiene.copy("presence to keep", presence) or presence;
 end

@@ -83,6 +83,7 @@ build = {
 			["mod_fmuc.turns"] = "lua/mod_fmuc/turns.lib.lua",
 			["mod_fmuc.uninvited"] = "lua/mod_fmuc/uninvited.lib.lua",
 			["mod_fmuc.used_ids"] = "lua/mod_fmuc/used_ids.lib.lua",
+			["mod_fmuc.visits"] = "lua/mod_fmuc/visits.lib.lua",
 			["mod_fmuc.watch"] = "lua/mod_fmuc/watch.lib.lua",
 		},
 	},

@@ -45,7 +45,7 @@ local joins;
 -- is_refused: the user does not come in
 local function take_join(room, occupant_jid, is_refused)
 	local waiting = joins:get(occupant_jid);
-	if waiting then mirrored.visits:give(waiting.user); end
+	if waiting then mirrored.visits.stop(waiting); end
 	if room then -- or an admin has destroyed it
 		room.fmuc.waiting[occupant_jid] = nil;
 		if is_refused then room.fmuc.line.presences[occupant_jid], room.fmuc.line.asks_for_ids = nil, nil; end
@@ -123,7 +123,7 @@ local function refuse_join(occupant_jid, record, err)
 end
 
 local function on_join_timeout(occupant_jid, record)
-	mirrored.visits:give(record.user);
+	mirrored.visits.stop(record);
 	refuse_join(occupant_jid, record, unavailable.error("wait", "remote-server-timeout", "The room's server does not answer"));
 end
 
@@ -182,11 +182,11 @@ local function handle_join(stanza, room, info)
 	elseif owner then
 		return; -- a further session of an occupant concerns only this side (G23)
 	end
-	if mirrored.visits:refusal(user) then return refusal.join(stanza, "wait", "resource-constraint", "You are in too many mirrored rooms"); end
+	if mirrored.visits.has_enough(user) then return refusal.join(stanza, "wait", "resource-constraint", "You are in too many mirrored rooms"); end
 	room = mirrored.open(room_jid, master);
 	if not room then return refusal.join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
-	mirrored.visits:hold(user);
 	record = admission.new_record(room_jid, jid_bare(user));
+	mirrored.visits.wait(record, user);
 	admission.add_session(record, user, kept);
 	room.fmuc.waiting[occupant_jid] = record;
 	joins:add(occupant_jid, record, join_timeout);
@@ -277,7 +277,7 @@ local saved = module.saved_state or {};
 joins = pending.new(module, on_join_timeout, saved.joins);
 local function stop_waiting(occupant_jid)
 	local record = joins:remove(occupant_jid);
-	if record then mirrored.visits:give(record.user); end
+	if record then mirrored.visits.stop(record); end
 end
 local function update_if_present(stanza)
 	local room = mirrored.get(jid_bare(stanza.attr.to));

@@ -15,34 +15,20 @@ local jid_resource = require "util.jid".resource;
 local fanout = require "prosody_relay.fanout";
 local st = require "util.stanza";
 
-local shares = require "prosody_relay.shares";
-
 local bounds = module:require "bounds";
 local delivery = module:require "delivery";
 local own_rooms = module:require "own_rooms";
 local refusal = module:require "refusal";
+local visits = module:require "visits";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local muc, send_part, parts, administration;
 
--- How many mirrored rooms a local user may be in, or wait for
-local max_rooms_of_user = 200;
-
 local states = {};
 
--- visits: shares of prosody_relay.shares, by local user
-local mirrored = { visits = shares.new(math.huge, max_rooms_of_user) };
+local mirrored = { visits = visits };
 local methods = {};
-
--- An occupant of that account is in the room; user nil: has left. mod_muc may tell twice.
-local function visit(state, occupant_jid, user)
-	local visitors = state.visitors or {};
-	state.visitors = visitors;
-	if visitors[occupant_jid] then mirrored.visits:give(visitors[occupant_jid]); end
-	if user then mirrored.visits:hold(user); end
-	visitors[occupant_jid] = user;
-end
 
 local function attach(room, state)
 	function state.group_of(jid)
@@ -50,7 +36,7 @@ local function attach(room, state)
 	end
 	delivery.attach(room, state, methods);
 	for occupant_jid, occupant in room:each_occupant() do
-		if mirrored.is_local(room, occupant_jid) then visit(state, occupant_jid, occupant.bare_jid); end
+		if mirrored.is_local(room, occupant_jid) then visits.enter(state, occupant_jid, occupant.bare_jid); end
 	end
 end
 
@@ -83,7 +69,7 @@ end
 
 module:hook("muc-room-destroyed", function (event)
 	local state = states[event.room.jid];
-	for occupant_jid in pairs(state and state.visitors or {}) do visit(state, occupant_jid, nil); end
+	if state then visits.forget(state); end
 	states[event.room.jid] = nil;
 end);
 
@@ -270,7 +256,7 @@ function mirrored.evict_all(room, code, reason)
 end
 
 module:hook("muc-occupant-joined", function (event)
-	if event.room.fmuc then visit(event.room.fmuc, event.nick, event.occupant.bare_jid); end
+	if event.room.fmuc then visits.enter(event.room.fmuc, event.nick, event.occupant.bare_jid); end
 end);
 
 -- A further session of a local user enters without the master (G23). While a handler of another module waited, the nick may have been lost:
@@ -293,7 +279,7 @@ module:hook("muc-occupant-left", function (event)
 	local room = event.room;
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
-	visit(state, event.nick, nil);
+	visits.enter(state, event.nick, nil);
 	state.copies[event.nick], state.hidden[event.nick] = nil, nil;
 	local line = state.line;
 	for _, of_occupant in ipairs { line.presences, line.changed, line.unconfirmed, line.known_as, line.passwords } do
@@ -397,8 +383,6 @@ return function (shared)
 	for room in muc.live_rooms() do
 		if states[room.jid] then attach(room, states[room.jid]); end
 	end
-	for _, state in pairs(states) do
-		for _, record in pairs(state.waiting) do mirrored.visits:hold(record.user); end
-	end
+	for _, state in pairs(states) do visits.restore(state); end
 	return mirrored;
 end;

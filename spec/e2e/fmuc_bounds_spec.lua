@@ -28,7 +28,6 @@ end
 
 local function expect_growth(node, before, limit)
 	local growth = heap(node) - before;
-	io.stderr:write(("%.1f MB of %.1f"):format(growth / MB, limit / MB), "\n");
 	assert.is_true(growth < limit, ("%.1f MB, more than %.1f MB"):format(growth / MB, limit / MB));
 end
 

@@ -80,6 +80,21 @@ describe("broken streams of client_proxy on Prosody " .. version, function ()
 		end));
 	end
 
+	it("take a chat to who is awake (C6, X1)", bed.scenario(function (s)
+		local capulet, a, _, b = start_with_smacks(s, "client_proxy_messages = true");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function say(text)
+			juliet:send(st.message({ to = proxy.host; type = "chat" }, text));
+		end
+		say("1");
+		local partner, other = proxy.expect_one_of(s, a, b, { "message", body = "1" });
+		say("2");
+		partner:expect { "message", body = "2" };
+		lose_connection(s, capulet, partner);
+		say("3");
+		other:expect { "message", body = "3" };
+	end));
+
 	it("show at an account whose host comes later than the proxy (C6)", bed.scenario(function (s)
 		local capulet, _, _, b = start_with_smacks(s);
 		capulet:eval [[

@@ -44,8 +44,8 @@ describe("proof against resources of client_proxy on Prosody " .. version, funct
 		]]);
 		serve_but({ a, b, c, d }, "urn:ignored", ignore);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		for _ = 1, 2 do
-			for i = 1, 90 do ask(juliet, "i" .. i, "urn:ignored"); end
+		for _, kind in ipairs { "get", "get", "set", "set" } do
+			for i = 1, 90 do ask(juliet, "i" .. i, "urn:ignored", kind); end
 			for i = 1, 90 do proxy.expect_error(juliet, "i" .. i, "remote-server-timeout", nil, 20); end
 			assert.equal("4 of 4 resources can be asked, 0 requests in flight", summary(capulet));
 		end

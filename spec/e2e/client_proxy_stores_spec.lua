@@ -165,10 +165,14 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		impl:send(st.iq({ type = "get"; id = "out"; to = request.attr.from }):tag("x", { xmlns = "urn:x" }));
 		juliet:expect { "iq", type = "get", has = "{urn:x}x" };
 		capulet:allow_log("While the server stops: .*broken on purpose");
-		-- the first stanza that the module sends then
+		-- when the user is to be told
 		capulet:eval [[
 			local module = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module;
-			function module.send() module.send = nil; error("broken on purpose"); end
+			local send = module.send;
+			function module.send(self, stanza, ...)
+				if stanza.attr.id == "flight" then error("broken on purpose"); end
+				return send(self, stanza, ...);
+			end
 		]];
 		capulet:stop();
 		assert.truthy(capulet.log:find("broken on purpose"));

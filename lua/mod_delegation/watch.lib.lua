@@ -104,6 +104,9 @@ local function watch_accounts(self, host)
 			review(entity);
 		end);
 	end, 10);
+	-- which goes on when the host is activated again
+	if self.hibernation_watched[host] then return; end
+	self.hibernation_watched[host] = true;
 	watch_hibernation(module, host, function (full_jid)
 		each_of(full_jid, function () module:add_timer(0, function () each_of(full_jid, review); end); end);
 	end);
@@ -178,7 +181,7 @@ end
 
 -- start(entities) -> watch: watches all of them until the module unloads, or as long as they are in the table (JID -> entity)
 local function start(entities)
-	local self = setmetatable({ entities = entities; watched = {}; streams = {} }, watch_mt);
+	local self = setmetatable({ entities = entities; watched = {}; hibernation_watched = {}; streams = {} }, watch_mt);
 	local at_start = {};
 	for _, entity in pairs(entities) do at_start[#at_start + 1] = entity; end
 	for _, entity in ipairs(at_start) do self:add(entity); end

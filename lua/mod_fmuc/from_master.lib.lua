@@ -13,6 +13,7 @@ local st = require "util.stanza";
 
 local bounds = module:require "bounds";
 local equivalent = module:require "equivalent";
+local crossing = module:require "crossing";
 local state_of = module:require "state_of";
 local hygiene = module:require "hygiene";
 local refusal = module:require "refusal";
@@ -156,6 +157,14 @@ local function pass_on_refusal(room, occupant_jid, stanza)
 	room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy);
 end
 
+-- Whether the mirror may have everything, though the master asks it to join again (G4): the master could not deliver something, or does not
+-- know whether it did. One of this module knows by the count of stanzas, for which it is asked first.
+local function may_be_complete(room)
+	local line = room.fmuc.line;
+	local is_counting = line.counts or line.counts == nil and room_info.has(room, crossing.xmlns);
+	return is_counting and (line.phase == "live" or line.phase == "lost");
+end
+
 -- M8, M9: the master refuses a join; or does not know a user, or the mirror (G4)
 local function handle_error(room, occupant_jid, stanza)
 	local state, id = room.fmuc, stanza.attr.id;
@@ -172,7 +181,7 @@ local function handle_error(room, occupant_jid, stanza)
 	elseif occupant_jid and not mirrored.is_local(room, occupant_jid) then
 		return;
 	elseif condition == "item-not-found" or condition == "not-acceptable" then
-		outage.lost(room, "the master does not know it: " .. condition, true);
+		outage.lost(room, "the master does not know it: " .. condition, occupant_jid ~= nil or not may_be_complete(room));
 	elseif occupant_jid then
 		pass_on_refusal(room, occupant_jid, stanza);
 	end

@@ -249,6 +249,7 @@ local function handle_update(event, room, link)
 	local real_jid = link.nicks[nick];
 	if not hear(room, link, event) then return true; end
 	if link.line.down and stanza.attr.type ~= "unavailable" then
+		link.line.received = link.line.received - 1; -- nobody hears it, which the mirror learns by the count
 		watch.nudge(room.jid, link.jid);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then

@@ -45,6 +45,8 @@ end
 
 -- resync(link): tells the mirror that it has missed something, and is to join again
 function role.resync(link)
+	local line = links.line(link.here, link.there);
+	if line then line.sent = line.sent + 1; end -- the mirror believes the count
 	watch.nudge(link.here, link.there);
 end
 

@@ -44,9 +44,14 @@ local function new_ping(room, id)
 	return st.iq({ type = "get"; id = id; from = room.jid; to = room.fmuc.master }):tag("ping", { xmlns = xmlns_ping }):up();
 end
 
--- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then.
+-- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then. After a
+-- connection broke the question says how much has come (our extension), so that the master knows as well whether anything is missing.
 function probe.ping(room, kind)
-	probe.ask(room, kind, new_ping(room, probe.new_id()));
+	local question = new_ping(room, probe.new_id());
+	if kind == "probe" then
+		question:get_child("ping", xmlns_ping):tag("fmuc", { xmlns = xmlns_fmuc; received = tostring(room.fmuc.line.received) }):up();
+	end
+	probe.ask(room, kind, question);
 end
 
 -- What to do without the answer, by the kind of the question; the others are repeated after a silence

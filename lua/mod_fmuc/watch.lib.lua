@@ -13,6 +13,7 @@ local st = require "util.stanza";
 local paced = module:require "quiet".paced;
 local settings = module:require "settings";
 
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_ping = "urn:xmpp:ping";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
@@ -59,13 +60,21 @@ local function set_down(room_jid, link_jid, line, why)
 	line.down, line.nudges, line.next_nudge = now(), 0, now() + 2;
 end
 
+-- Whether the mirror has got all that it was sent, so that nothing is in doubt any more, whatever errors of this server say later
+local function is_confirmed(link)
+	return link.line.confirmed == link.line.sent;
+end
+
 -- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
 -- whether it did: the mirror has the grace period to come back. Else it is the mirror's word, or that of its server (G2): the mirror does
 -- not know this room, or is not there. It has the grace period too if its server says that it is not there for the moment.
 function watch.failed(room, link, event)
 	local stanza = event.stanza;
 	local type, condition = stanza:get_error();
-	if origin.is_undeliverable(event) or type == "wait" and delivery_failures[condition] then
+	local is_undeliverable = origin.is_undeliverable(event);
+	if is_undeliverable and is_confirmed(link) then
+		return;
+	elseif is_undeliverable or type == "wait" and delivery_failures[condition] then
 		set_down(room.jid, link.jid, link.line, condition or "error");
 	elseif stanza.name == "presence" or delivery_failures[condition] then
 		drop(room, link, stanza);
@@ -146,7 +155,7 @@ module:hook("iq/bare", function (event)
 end, 1); -- before mod_muc's -2
 
 -- The mirror asks whether it is in the room, and whether anything is missing (our extension): the answer says how many stanzas have
--- crossed each way. A question takes the place of one for each of its users.
+-- crossed each way. A question takes the place of one for each of its users. After a connection broke it says how many it has got.
 module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(stanza.attr.to);
@@ -154,7 +163,9 @@ module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
 	if not link then return; end
 	watch.heard(link);
 	local line = link.line;
-	module:send(st.reply(stanza):tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc";
+	line.confirmed = tonumber(stanza:find("{" .. xmlns_ping .. "}ping/{" .. xmlns_fmuc .. "}fmuc@received"));
+	if line.down and is_confirmed(link) then watch.resynced(link); end
+	module:send(st.reply(stanza):tag("fmuc", { xmlns = xmlns_fmuc;
 		sent = tostring(line.sent); received = tostring(line.received) }));
 	return true;
 end, 1); -- before mod_ping's 0

@@ -223,6 +223,34 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 		end
 	end));
 
+	it("finds out with one question that nothing was lost though nothing was acknowledged (G7, F1)", bed.scenario(function (s)
+		local f = meet(s, versions, false);
+		lose_acknowledgements(f.talk, master_host);
+		lose_acknowledgements(f.remote, mirror_host);
+		say(f.kev, mirror_room, "up");
+		say(f.curtis, master_room, "down");
+		for _, text in ipairs { "up", "down" } do
+			for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = text }; end
+		end
+		up(s, f, 1);
+		down(s, f, 2);
+		f.link:forget();
+		f.link:cut();
+		f.talk:expect_log("does not reach the mirror");
+		f.link:expect_broken();
+		f.link:restore();
+		f.link:expect(f.remote, { "iq", type = "get", has = "{urn:xmpp:ping}ping" }, 20);
+		f.link:expect(f.talk, { "iq", type = "result" });
+		wait_until_live(s, f);
+		settle(f);
+		assert.is_nil(f.talk:eval(([[
+			local saved = prosody.hosts["talk.example.com"].modules.fmuc.module.save();
+			return saved.lines["jabberchat@talk.example.com"][%q].down;
+		]]):format(mirror_room)));
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({}, said(client)); end
+		f.link:expect_none(f.remote, { "presence" }, 0);
+	end));
+
 	it("answers the first to join a room, and brings nobody in who was told no (G5, F1)", bed.scenario(function (s)
 		local f = meet(s, versions, false);
 		local other, other_mirror = "other@talk.example.com", "other\\40talk.example.com@mirror.remote.example.com";

@@ -28,9 +28,14 @@ function ids.is_new(id)
 end
 
 -- A component is one program, whatever resource its address has; the resources of an account are clients of their own.
+local last_address, last_name;
 local function name_of(address)
-	local node, host = jid_split(address);
-	return node and address or host;
+	-- mostly it is the same again
+	if address ~= last_address then
+		local node, host = jid_split(address);
+		last_address, last_name = address, node and address or host;
+	end
+	return last_name;
 end
 
 local function get(address)

@@ -154,7 +154,7 @@ local function handle_iq(event)
 	if delegation then return forward(event, delegation); end
 end
 
--- The entities that a stanza may come from: by its full address, by its account, of which the entity may be one resource, and by its domain
+-- The entities that a stanza may come from: by its full address, by its account, and by its domain
 local function senders_of(stanza)
 	local from = stanza.attr.from;
 	local found, seen = {}, {};
@@ -168,11 +168,13 @@ end
 
 local function handle_answer(event)
 	local stanza = event.stanza;
-	local type = stanza.attr.type;
-	if (type ~= "result" and type ~= "error") or not stanza.attr.from then return; end
-	for _, managing in ipairs(senders_of(stanza)) do
-		if managing:answer(event) then return true; end
-	end
+	local type, from = stanza.attr.type, stanza.attr.from;
+	if (type ~= "result" and type ~= "error") or not from then return; end
+	local asked = entities[from];
+	if asked and asked:answer(event) then return true; end
+	-- an account and one of its resources can both be configured
+	local account = entities[jid_bare(from)];
+	return account and account ~= asked and account:answer(event) or nil;
 end
 
 -- What an entity was told comes back

@@ -251,5 +251,85 @@ Component "mirror.far.example.net" "fmuc"
 		f.kev:expect { "message", body = "mine", from = mirror_room .. "/Dora" };
 		assert.equal("Curtis Dora Kev", occupants(f.talk, master_host, master_room));
 	end));
+
+	for _, event in ipairs { "muc-occupant-pre-join", "muc-get-history" } do
+		it(("takes a user out who leaves while the mirror's handler waits in %s (M11 M12 F8b)"):format(event), bed.scenario(function (s)
+			local f, _, waits = new(s);
+			say(f.curtis, master_room, "earlier");
+			waits.hold(event, "kev@");
+			f.kev:send(join(mirror_room, "Kev"));
+			waits.expect(event);
+			f.kev:send(st.presence({ type = "unavailable"; to = mirror_room .. "/Kev" }));
+			f.kev:sync();
+			waits.release(event);
+			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+			s:wait_until(function () return federation.is_empty(f.remote, mirror_host); end, 15, "the end of the mirrored room");
+			f.kev:drain();
+			enter(f.kev, "Kev");
+			f.kev:expect { "message", has = "subject" };
+		end));
+
+		it(("puts a user out whom the master kicks while the mirror's handler waits in %s (G14 F8b)"):format(event), bed.scenario(function (s)
+			local f, _, waits = new(s);
+			federation.add(f, "bob");
+			waits.hold(event, "kev@");
+			f.kev:send(join(mirror_room, "Kev"));
+			waits.expect(event);
+			waits.inject(st.presence({ type = "unavailable"; from = master_room .. "/Kev"; to = mirror_room })
+				:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("item", { affiliation = "none"; role = "none" }):up()
+					:tag("status", { code = "307" }):up():up());
+			waits.release(event);
+			f.kev:expect { "presence", type = false, from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+			f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+			f.bob:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+			assert.is_nil(occupants(f.remote, mirror_host, mirror_room):find("Kev"));
+		end));
+	end
+
+	it("lets a second client in that comes while the first one enters, and takes its status on (G23 F8b)", bed.scenario(function (s)
+		local f, _, waits = new(s);
+		waits.hold("muc-occupant-pre-join", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-occupant-pre-join");
+		local phone = f.remote:client("kev@remote.example.com/Phone");
+		phone:send(join(mirror_room, "Kev"));
+		phone:sync();
+		f.kev:send(st.presence({ to = mirror_room .. "/Kev" }):text_tag("show", "away")); -- which is to count, too
+		f.kev:sync();
+		waits.release("muc-occupant-pre-join");
+		for _, client in ipairs { f.kev, phone } do
+			client:expect { "presence", type = false, from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+			client:expect { "message", has = "subject" };
+		end
+		f.curtis:expect { "presence", from = master_room .. "/Kev", has = "show" };
+		say(phone, mirror_room, "both are in");
+		f.kev:expect { "message", body = "both are in" };
+	end));
+
+	it("gives each message its own id at a mirror where one waits (M21 F8b)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { master = master_config:gsub('"bed_waits"', '"bed_waits", "muc_mam"');
+			mirror = mirror_config .. "\tfmuc_nomirror = true\n" });
+		local waits = holder(s, f.remote, mirror_host);
+		enter(f.kev, "Kev");
+		f.kev:expect { "message", has = "subject" };
+		federation.add(f, "bob");
+		local function id_of(message)
+			for id in message:childtags("stanza-id", "urn:xmpp:sid:0") do
+				if id.attr.by == message.attr.from:match("^[^/]*") then return id.attr.id; end
+			end
+		end
+		waits.hold("muc-broadcast-message", "Kev");
+		say(f.kev, mirror_room, "first");
+		waits.expect("muc-broadcast-message");
+		say(f.bob, mirror_room, "second");
+		local second = id_of(f.bob:expect { "message", body = "second" });
+		waits.release("muc-broadcast-message");
+		local first = id_of(f.bob:expect { "message", body = "first" });
+		assert.is_string(first);
+		assert.is_not.equal(first, second);
+		local at_master = {};
+		for _, text in ipairs { "first", "second" } do at_master[text] = id_of(f.curtis:expect { "message", body = text }); end
+		assert.same({ first = first; second = second }, at_master);
+	end));
 end);
 end

@@ -323,13 +323,15 @@ Component "mirror.far.example.net" "fmuc"
 		waits.expect("muc-broadcast-message");
 		say(f.bob, mirror_room, "second");
 		local second = id_of(f.bob:expect { "message", body = "second" });
+		say(f.curtis, master_room, "third");
+		local third = id_of(f.bob:expect { "message", body = "third" });
 		waits.release("muc-broadcast-message");
 		local first = id_of(f.bob:expect { "message", body = "first" });
 		assert.is_string(first);
 		assert.is_not.equal(first, second);
 		local at_master = {};
-		for _, text in ipairs { "first", "second" } do at_master[text] = id_of(f.curtis:expect { "message", body = text }); end
-		assert.same({ first = first; second = second }, at_master);
+		for _, text in ipairs { "first", "second", "third" } do at_master[text] = id_of(f.curtis:expect { "message", body = text }); end
+		assert.same({ first = first; second = second; third = third }, at_master);
 	end));
 end);
 end

@@ -324,14 +324,14 @@ Component "mirror.far.example.net" "fmuc"
 		say(f.bob, mirror_room, "second");
 		local second = id_of(f.bob:expect { "message", body = "second" });
 		say(f.curtis, master_room, "third");
-		local third = id_of(f.bob:expect { "message", body = "third" });
+		local of_master = id_of(f.bob:expect { "message", body = "third" });
 		waits.release("muc-broadcast-message");
 		local first = id_of(f.bob:expect { "message", body = "first" });
 		assert.is_string(first);
 		assert.is_not.equal(first, second);
 		local at_master = {};
 		for _, text in ipairs { "first", "second", "third" } do at_master[text] = id_of(f.curtis:expect { "message", body = text }); end
-		assert.same({ first = first; second = second; third = third }, at_master);
+		assert.same({ first = first; second = second; third = of_master }, at_master);
 	end));
 end);
 end

@@ -1,0 +1,126 @@
+-- SPDX-License-Identifier: MIT
+-- The bounds of mod_fmuc that take no server: the journal of a master's room, and the memory that peers share at a mirror.
+
+local st = require "util.stanza";
+
+local MB = 1024 * 1024;
+
+local function load_lib(name, module)
+	return assert(loadfile("lua/mod_fmuc/" .. name .. ".lib.lua", "t", setmetatable({ module = module }, { __index = _G })))();
+end
+
+describe("the journal of a room", function ()
+	local journal, timers;
+
+	before_each(function ()
+		timers = {};
+		local module = {};
+		function module.add_timer(_, _, callback) timers[#timers + 1] = callback; end
+		function module.require(_, name) return load_lib(name, module); end
+		journal = load_lib("journal", module);
+	end);
+
+	local function message(id, bytes)
+		return st.message({ from = "r@m/Nick"; id = id; type = "groupchat" }):text_tag("body", ("x"):rep(bytes or 10));
+	end
+
+	local function ids(room_jid)
+		local list = {};
+		for stanza in journal.since(room_jid, 0) do list[#list + 1] = stanza.attr.id; end
+		return list;
+	end
+
+	it("gives back what was said, with the time (G3 F8)", function ()
+		journal.begin("r@m");
+		local said = message("1"):tag("x", { xmlns = "urn:x"; ["urn:y\1a"] = "<&>" }):text("'"):up();
+		journal.add("r@m", said);
+		local kept = journal.since("r@m", 0)();
+		assert.equal("r@m", kept:get_child("delay", "urn:xmpp:delay").attr.from);
+		table.remove(kept.tags);
+		table.remove(kept);
+		assert.same(st.preserialize(said), st.preserialize(kept));
+	end);
+
+	it("keeps text, not stanzas, and no more of a room than 4 MB (F8 G29)", function ()
+		journal.begin("r@m");
+		local hostile = message("h");
+		for _ = 1, 10000 do hostile:tag("a"):up(); end
+		collectgarbage();
+		local before = collectgarbage("count");
+		for _ = 1, 20 do journal.add("r@m", hostile); end
+		collectgarbage();
+		assert.is_true((collectgarbage("count") - before) * 1024 < 2 * MB);
+		for i = 1, 60 do journal.add("r@m", message("long" .. i, 100000)); end
+		assert.is_true(#ids("r@m") < 45 and #ids("r@m") > 35);
+		assert.equal("long60", ids("r@m")[#ids("r@m")]);
+	end);
+
+	it("gives all rooms an equal part when there are many (G29)", function ()
+		journal.begin("first@m");
+		for i = 1, 40 do journal.add("first@m", message("m" .. i, 100000)); end
+		for i = 1, 63 do journal.begin("room" .. i .. "@m"); end
+		for i = 1, 30 do journal.add("room1@m", message("m" .. i, 100000)); end
+		local count = #ids("room1@m");
+		assert.is_true(count < 11 and count > 8, count);
+		timers[1](); -- as well where nothing is said any more
+		assert.is_true(#ids("first@m") < 11);
+		for i = 1, 63 do journal.forget("room" .. i .. "@m"); end
+		for i = 1, 30 do journal.add("first@m", message("n" .. i, 100000)); end
+		assert.is_true(#ids("first@m") > 30);
+	end);
+
+	it("forgets after an hour, though nothing new comes (F8)", function ()
+		journal.begin("r@m");
+		journal.add("r@m", message("old"));
+		journal.add("r@m", message("new"));
+		local entries = journal.save()["r@m"];
+		entries[entries.first].time = os.time() - 3601;
+		timers[1]();
+		assert.same({ "new" }, ids("r@m"));
+		assert.is_true(select(2, journal.since("r@m", 0)) > os.time() - 3602);
+		entries[entries.first].time = os.time() - 3601;
+		timers[1]();
+		assert.same({}, ids("r@m"));
+		assert.equal(0, entries.bytes);
+	end);
+end);
+
+describe("the memory that peers share", function ()
+	local bounds, kept, time;
+
+	before_each(function ()
+		local shared, lines = {}, {};
+		local module = { host = "mirror" };
+		function module.shared() return shared; end
+		function module.log(_, _, line) lines[#lines + 1] = line; end
+		function module.require(_, name)
+			if name == "settings" then return { max_occupants = 10 }; end
+			return load_lib(name, module);
+		end
+		time = 1000;
+		local monotonic = package.loaded["util.time"];
+		package.loaded["util.time"] = { monotonic = function () return time; end; now = os.time };
+		bounds = load_lib("bounds", module);
+		package.loaded["util.time"] = monotonic;
+		kept = {};
+		bounds.count_with(function (add) for jid, bytes in pairs(kept) do add(jid, bytes); end end);
+	end);
+
+	it("leaves place for others, whoever fills it (G29 F18)", function ()
+		local taken = 0;
+		while bounds.has_memory_for("room@bad.example", MB) do
+			taken = taken + 1;
+			kept["room@bad.example"] = taken * MB;
+		end
+		assert.equal(128, taken);
+		assert.is_false(bounds.has_memory_for("other@bad.example", MB));
+		assert.is_true(bounds.has_memory_for("room@good.example", 60 * MB));
+	end);
+
+	it("is free again when what was kept has gone, without a word (G29)", function ()
+		for _ = 1, 128 do bounds.has_memory_for("room@bad.example", MB); end
+		kept["room@bad.example"] = MB;
+		time = time + 2;
+		assert.is_true(bounds.has_memory_for("room@bad.example", 100 * MB));
+	end);
+end);

@@ -133,7 +133,7 @@ end
 -- answers(room, record, id) -> whether an available presence with that id, for the nick of that join, is the answer to it; nil: maybe
 function admission.answers(room, record, id)
 	local state = room.fmuc;
-	if admission.is_join_id(id) then
+	if admission.is_join_id(id) and not state.reflects_ids then
 		state.reflects_ids = true;
 		admission.send_joins(room);
 	end

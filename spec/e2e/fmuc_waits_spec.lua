@@ -212,6 +212,26 @@ Component "mirror.far.example.net" "fmuc"
 		alice:expect { "presence", type = false, from = master_room .. "/Alice", has = muc_user .. "/status" };
 	end));
 
+	it("keeps ten presences of a session whose join waits, in order (F8b G29)", bed.scenario(function (s)
+		local f, waits = new(s);
+		enter(f.kev, "Kev");
+		waits.hold("muc-occupant-pre-join", "bob@");
+		waits.inject(mirrored_join("Bob", "bob@remote.example.com/Gajim", "j1"));
+		waits.expect("muc-occupant-pre-join");
+		for i = 1, 15 do
+			waits.inject(st.presence({ from = mirror_room; to = master_room .. "/Bob" }):text_tag("status", "number " .. i));
+		end
+		waits.release("muc-occupant-pre-join");
+		for i = 1, 10 do
+			f.curtis:expect { "presence", from = master_room .. "/Bob", where = function (presence)
+				return presence:get_child_text("status") == "number " .. i;
+			end };
+		end
+		f.curtis:sync();
+		f.curtis:expect_none({ "presence", from = master_room .. "/Bob", has = "status",
+			where = function (presence) return presence:get_child_text("status") == "number 11"; end }, 0);
+	end));
+
 	it("lets nobody into a room that is destroyed while the join waits, and sends nothing past the mirror (G17 F8b)", bed.scenario(function (s)
 		local f, waits = new(s);
 		for _, event in ipairs { "muc-occupant-pre-join", "muc-get-history" } do

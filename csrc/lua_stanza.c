@@ -198,6 +198,9 @@ static int Lstanza_top_tag(lua_State *L) {
 #define SLOT_SIZE 16.0
 #define STRING_SIZE 25.0
 
+/* How deep heap_size looks: a level takes some hundred bytes of the C stack. Nothing that people use is nested a tenth as deep. */
+#define MAX_HEAP_DEPTH 1000
+
 /* A stanza has its name, its attributes and its tags in the hash part, whose length is a power of two. */
 #define FIELDS 4
 
@@ -234,7 +237,7 @@ static double element_size(lua_State *L, int depth) {
 	const lua_Unsigned count = lua_rawlen(L, element);
 	double size = TABLE_SIZE + FIELDS * NODE_SIZE + power_of_two(count) * SLOT_SIZE + TABLE_SIZE;
 	lua_Unsigned i;
-	if(depth > MAX_DEPTH || !lua_checkstack(L, 8)) {
+	if(depth > MAX_HEAP_DEPTH || !lua_checkstack(L, 8)) {
 		return HUGE_VAL;
 	}
 	push_field(L, element, NAME);

@@ -205,7 +205,7 @@ function outbox.handle_groupchat(origin, stanza, room)
 	local nomirror = policy.is_nomirror(room.fmuc.master);
 	local bytes = heap_size(stanza);
 	if bytes > bounds.max_messages then
-		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large for a mirrored room"));
+		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large, or nested too deep, for a mirrored room"));
 	elseif not make_place(room.jid, occupant.nick, user, bytes) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
 	elseif not changes_subject(stanza) and (nomirror or outage.is_autonomous(room)) then

@@ -16,7 +16,7 @@ function stanza.serialise(self)
 end
 
 -- heap_size(stanza) -> about how many bytes of Lua's heap the tables and strings of a stanza or element take, as if no string was shared;
--- math.huge when it is nested deeper than 64 levels. An element takes 300 bytes at least, however short it is on the wire (F8). Makes no
+-- math.huge when it is nested deeper than 1000 levels. An element takes 300 bytes at least, however short it is on the wire (F8). Makes no
 -- string.
 stanza.heap_size = native.heap_size;
 

@@ -89,27 +89,30 @@ function admission.first_session(record)
 	return record.order[1], record.joins[record.order[1]];
 end
 
-local function in_order(waiting)
+-- Those of the joins that wait for the next step (is_next(record)), in the order in which they came. Few do at a time, of many that wait.
+local function in_order(waiting, is_next)
 	local list = {};
-	for occupant_jid, record in pairs(waiting) do list[#list + 1] = { occupant_jid, record }; end
+	for occupant_jid, record in pairs(waiting) do
+		if is_next(record) then list[#list + 1] = { occupant_jid, record }; end
+	end
 	table.sort(list, function (a, b) return a[2].since < b[2].since; end);
 	return list;
 end
+
+local function is_sent(record) return record.sent; end
+local function is_unsent(record) return not record.sent; end
+local function is_to_enter(record) return record.accepted and not record.entered; end
 
 -- send_joins(room): sends to the master what may go now of the joins that wait
 function admission.send_joins(room)
 	local state = room.fmuc;
 	if parts.outage.is_out(room) then return; end -- resync.lib.lua sends them
 	local one_at_a_time = not state.reflects_ids and not state.synced;
-	local list = in_order(state.waiting);
-	for _, entry in ipairs(list) do
-		if one_at_a_time and entry[2].sent then return; end
-	end
-	for _, entry in ipairs(list) do
-		if not entry[2].sent then
-			parts.send_join(entry[2]);
-			if one_at_a_time then return; end
-		end
+	if one_at_a_time and in_order(state.waiting, is_sent)[1] then return; end
+	for _, entry in ipairs(in_order(state.waiting, is_unsent)) do
+		-- an answer may come before the next is sent
+		if not entry[2].sent then parts.send_join(entry[2]); end
+		if one_at_a_time then return; end
 	end
 end
 
@@ -243,9 +246,9 @@ end
 
 -- Lets the accepted joins in, in the order of XEP-0045
 local function admit(room)
-	for _, entry in ipairs(in_order(room.fmuc.waiting)) do
+	for _, entry in ipairs(in_order(room.fmuc.waiting, is_to_enter)) do
 		local occupant_jid, record = entry[1], entry[2];
-		if record.accepted and not record.entered and room.fmuc and room.fmuc.waiting[occupant_jid] == record then
+		if is_to_enter(record) and room.fmuc and room.fmuc.waiting[occupant_jid] == record then
 			record.entered = {};
 			parts.stop_waiting(occupant_jid);
 			parts.mirrored.make_way(room, occupant_jid);

@@ -365,6 +365,7 @@ local function count_kept(add)
 			local archive = line.resync.archive;
 			bytes = bytes + copies_size(line.resync.copies) + (line.resync.messages.bytes or 0) + (archive and archive.bytes or 0);
 		end
+		for _, record in pairs(state.waiting) do bytes = bytes + (record.held and record.held.bytes or 0); end
 		for _, kept in ipairs { state.vcard or false, state.avatar or false } do bytes = bytes + (kept and heap_size(kept) or 0); end
 		add(state.master, bytes);
 	end

@@ -55,6 +55,21 @@ describe("targets of client_proxy", function ()
 		assert.equal(3, pool:count());
 	end);
 
+	it("are asked again, once, when their account is said to be gone while they are there (P3, P4)", function ()
+		local unavailable = st.presence({ from = account; to = "proxy.example"; type = "unavailable" });
+		targets:handle_presence(unavailable);
+		assert.equal(0, pool:count());
+		assert.equal(1, probes);
+		targets:handle_presence(unavailable);
+		assert.equal(1, probes);
+		-- on this server nothing is overtaken
+		presence(a);
+		_G.prosody.hosts.example = {};
+		targets:handle_presence(unavailable);
+		assert.equal(0, pool:count());
+		assert.equal(1, probes);
+	end);
+
 	it("have lost nobody when nobody answers the probe, or it cannot be sent", function ()
 		targets:doubt(a);
 		timers[1].callback();

@@ -162,7 +162,11 @@ local on_presence = {
 	end;
 
 	unavailable = function (self, from, account)
-		if from == account then self:remove_account(account); else self:remove_resource(from); end
+		if from ~= account then return self:remove_resource(from); end
+		local is_lost = self.pool:of(account)[1] ~= nil;
+		self:remove_account(account);
+		-- a server says so before the approval, too, and what it then says may overtake that on the way: it is asked again, once
+		if is_lost and not prosody.hosts[jid_host(account)] then self.subscriptions:probe(account); end
 	end;
 
 	error = function (self, from, account, stanza)

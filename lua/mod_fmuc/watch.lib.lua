@@ -163,7 +163,7 @@ module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
 	if not link then return; end
 	watch.heard(link);
 	local line = link.line;
-	line.confirmed = tonumber(stanza:find("{" .. xmlns_ping .. "}ping/{" .. xmlns_fmuc .. "}fmuc@received"));
+	line.confirmed = tonumber((stanza:find("{" .. xmlns_ping .. "}ping/{" .. xmlns_fmuc .. "}fmuc@received"))); -- or nil
 	if line.down and is_confirmed(link) then watch.resynced(link); end
 	module:send(st.reply(stanza):tag("fmuc", { xmlns = xmlns_fmuc;
 		sent = tostring(line.sent); received = tostring(line.received) }));

@@ -30,9 +30,9 @@ describe("the journal of a room", function ()
 		return list;
 	end
 
-	it("gives back what was said, with the time (G3 F8)", function ()
+	it("gives back what was said, with the time (G3 F8 C5)", function ()
 		journal.begin("r@m");
-		local said = message("1"):tag("x", { xmlns = "urn:x"; ["urn:y\1a"] = "<&>" }):text("'"):up();
+		local said = message("1"):tag("x", { xmlns = "urn:x"; ["urn:y\1a"] = "<&>" }):text("'"):tag("z", { xmlns = "" }):reset();
 		journal.add("r@m", said);
 		local kept = journal.since("r@m", 0)();
 		assert.equal("r@m", kept:get_child("delay", "urn:xmpp:delay").attr.from);

@@ -1,15 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- A copy of a request, to ask it again of another resource (case C5): the same stanza but for from, to, id and type. It is kept as bytes,
--- which take a fraction of the memory of a stanza, and read again as Prosody reads what comes over a stream. Its default namespace is that
--- of no stream, so that what is in the namespace of the stream comes out without one, as it came in.
+-- which take a fraction of the memory of a stanza.
 
-local new_stream = require "util.xmppstream".new;
+local parse = require "prosody_relay.stanza".parse;
 local serialise = require "prosody_relay.stanza".serialise;
 local st = require "util.stanza";
-
-local xmlns_stream = "http://etherx.jabber.org/streams";
-local xmlns_copy = "https://prosody-relay/copy";
-local header = ("<stream:stream xmlns='%s' xmlns:stream='%s'>"):format(xmlns_copy, xmlns_stream);
 
 -- What Prosody writes at the head of its streams, and gives to stanzas of clients that say nothing, thus to most
 local stream_lang = "en";
@@ -34,25 +29,13 @@ local function copy(iq)
 	return bytes;
 end
 
-local callbacks = { default_ns = xmlns_copy; stream_ns = xmlns_stream };
-
-function callbacks.streamopened(session)
-	session.notopen = nil;
-end
-
-function callbacks.handlestanza(session, stanza)
-	session.stanza = stanza;
-end
-
-function callbacks.error() end
-
 -- stanza(bytes, attr) -> the stanza of a copy with these attributes (table) besides its own; nil when a module had made what no parser reads
 local function stanza(bytes, attr)
-	local session = { notopen = true };
-	local stream = new_stream(session, callbacks, #bytes + #header);
-	if not (stream:feed(header) and stream:feed(bytes) and session.stanza) then return nil; end
-	for name, value in pairs(attr) do session.stanza.attr[name] = value; end
-	return session.stanza;
+	local iq = parse(bytes);
+	if not iq then return nil; end
+	iq.attr["xml:lang"] = iq.attr["xml:lang"] or stream_lang;
+	for name, value in pairs(attr) do iq.attr[name] = value; end
+	return iq;
 end
 
 -- namespace(bytes) -> namespace of the child of a copy; "" when it is that of the stream

@@ -4,7 +4,7 @@
 -- Messages are kept as text, and parsed when a mirror asks.
 
 local datetime = require "util.datetime";
-local parse = require "util.xml".parse;
+local parse = require "prosody_relay.stanza".parse;
 local serialise = require "prosody_relay.stanza".serialise;
 
 -- For a room and an hour; who was away for longer gets the room's history, which mod_muc_mam may back with an archive
@@ -84,10 +84,12 @@ function journal.since(room_jid, time)
 	local index = entries.first;
 	while entries[index] and entries[index].time < time do index = index + 1; end
 	return function ()
-		local entry = entries[index];
-		if not entry then return nil; end
-		index = index + 1;
-		return parse(entry.text):tag("delay", { xmlns = xmlns_delay; from = room_jid; stamp = datetime.datetime(entry.time) }):up();
+		local message, entry;
+		repeat -- what a module made and no parser reads did not cross the link either
+			entry, index = entries[index], index + 1;
+			message = entry and parse(entry.text);
+		until message or not entry;
+		return message and message:tag("delay", { xmlns = xmlns_delay; from = room_jid; stamp = datetime.datetime(entry.time) }):up();
 	end, entries.since;
 end
 

@@ -3,6 +3,7 @@
 -- time, and one linear pass that removes children. Prosody's maptags and remove_children shift all later children for each that they remove.
 
 local native = require "prosody_relay".native "stanza_c";
+local new_stream = require "util.xmppstream".new;
 local st = require "util.stanza";
 
 local stanza_mt = st.stanza_mt;
@@ -13,6 +14,28 @@ local stanza = {};
 -- serialise(stanza) -> what tostring gives
 function stanza.serialise(self)
 	return native_serialise(self) or stanza_mt.__tostring(self);
+end
+
+local xmlns_stream, xmlns_bytes = "http://etherx.jabber.org/streams", "https://prosody-relay/stanza";
+-- which the parser gives to stanzas that say nothing
+local no_lang = "x-none";
+local stream_header = ("<stream:stream xmlns='%s' xmlns:stream='%s' xml:lang='%s'>"):format(xmlns_bytes, xmlns_stream, no_lang);
+local stream_callbacks = { default_ns = xmlns_bytes; stream_ns = xmlns_stream };
+
+function stream_callbacks.streamopened(session) session.notopen = nil; end
+function stream_callbacks.handlestanza(session, parsed) session.stanza = parsed; end
+function stream_callbacks.error() end
+
+-- parse(bytes) -> the stanza that serialise() made these bytes of; nil when they are not well-formed, as a module may have made the stanza
+-- It is read as Prosody reads what comes over a stream (util.xml.parse loses xmlns=''). The default namespace is that of no stream, so that
+-- what is in the namespace of the stream comes out without one, as it came in.
+function stanza.parse(bytes)
+	local session = { notopen = true };
+	local stream = new_stream(session, stream_callbacks, #bytes + #stream_header);
+	local parsed = stream:feed(stream_header) and stream:feed(bytes) and session.stanza;
+	if not parsed then return nil; end
+	if parsed.attr["xml:lang"] == no_lang then parsed.attr["xml:lang"] = nil; end
+	return parsed;
 end
 
 -- heap_size(stanza) -> about how many bytes of Lua's heap the tables and strings of a stanza or element take, as if no string was shared;

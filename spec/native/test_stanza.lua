@@ -50,6 +50,17 @@ TestStanza["test (A9) a native stanza is a stanza"] = function ()
 	check(stanza);
 end;
 
+-- util.xml.parse puts the inner element into the namespace of the outer one
+TestStanza["test (C5) what is kept as bytes comes back as the same stanza"] = function ()
+	local message = st.message({ from = "a@b/c", id = "1", ["xml:lang"] = "he" }):text_tag("body", "x\ny")
+		:tag("outer", { xmlns = "urn:example:x" }):tag("inner", { xmlns = "" }):text("<"):up():tag("same", { xmlns = "urn:example:x" }):reset();
+	local again = stanza_lib.parse(serialise(message));
+	lu.assertEquals(st.preserialize(again), st.preserialize(message));
+	lu.assertEquals(again:find("{urn:example:x}outer").tags[1].attr.xmlns, "");
+	lu.assertNil(stanza_lib.parse(serialise(st.message())).attr["xml:lang"]);
+	lu.assertNil(stanza_lib.parse("<message><body>\1</body></message>"));
+end;
+
 TestStanza["test what is native already stays as it is"] = function ()
 	local stanza, view = native(sample()), fanout.view(sample());
 	lu.assertIs(native(stanza), stanza);

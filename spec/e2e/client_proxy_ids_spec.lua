@@ -81,7 +81,7 @@ describe("ids of client_proxy on Prosody " .. version, function ()
 	end));
 
 	it("belong to a request that is the same when it is asked again (C5)", bed.scenario(function (s)
-		local capulet, a, b = proxy.start(s, version, { "a", "b" });
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_eject_after = 0");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
 		for i, payload in ipairs {
 			"<q xmlns='urn:test'><i xmlns=''><j/></i><k/></q>",

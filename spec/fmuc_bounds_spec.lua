@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The bounds of mod_fmuc that take no server: the journal of a master's room, and the memory that peers share at a mirror.
+-- The bounds of mod_fmuc that take no server: the journal of a master's room, those who were kicked from it, the memory that peers share at a
+-- mirror, and lines in the log.
 
 local st = require "util.stanza";
 
@@ -122,5 +123,51 @@ describe("the memory that peers share", function ()
 		kept["room@bad.example"] = MB;
 		time = time + 2;
 		assert.is_true(bounds.has_memory_for("room@bad.example", 100 * MB));
+	end);
+end);
+
+describe("those who were kicked from a room", function ()
+	local module = {};
+	function module.require(_, name) return load_lib(name, module); end
+	local kicked = load_lib("kicked", module);
+
+	local function kick(room, link_jid, nick, reason)
+		kicked.add(room, link_jid, st.presence({ type = "unavailable"; from = "r@m/" .. nick }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+			:tag("item", { affiliation = "none"; role = "none" }):text_tag("reason", reason or ""):up():tag("status", { code = "307" }):reset());
+	end
+
+	it("are a hundred, and no mirror pushes out those of another (G29 G14)", function ()
+		local room = { _data = {} };
+		kick(room, "r@good.example", "Kev");
+		for i = 1, 300 do kick(room, "r@bad.example", "n" .. i); end
+		assert.equal(100, #room._data.fmuc_kicked);
+		assert.truthy(kicked.presence(room, "r@good.example", "Kev"));
+		assert.truthy(kicked.presence(room, "r@bad.example", "n300"));
+		assert.is_nil(kicked.presence(room, "r@bad.example", "n100"));
+	end);
+
+	it("are kept without a reason that is too long (F8 G29)", function ()
+		local room = { _data = {} };
+		kick(room, "r@good.example", "Kev", ("x"):rep(100000));
+		local kept = kicked.presence(room, "r@good.example", "Kev");
+		assert.is_true(#tostring(kept) < 1000);
+		assert.equal("307", kept:find("{http://jabber.org/protocol/muc#user}x/status@code"));
+	end);
+end);
+
+describe("lines in the log about what is refused", function ()
+	it("are a hundred in an hour, once each, and one domain leaves place for others (G29)", function ()
+		local lines = {};
+		local module = {};
+		function module.log(_, level, line) lines[#lines + 1] = level .. " " .. line; end
+		local once = load_lib("quiet", module).once;
+		for _ = 1, 2 do
+			for i = 1, 300 do once("kind" .. i .. "\0x@bad.example", "info", "bad"); end
+		end
+		assert.equal(51, #lines); -- and that there are more
+		once("kind\0x@good.example", "warn", "good");
+		assert.equal("warn good", lines[52]);
+		for i = 1, 300 do once("kind\0x@d" .. i .. ".example", "info", "other"); end
+		assert.equal(101, #lines);
 	end);
 end);

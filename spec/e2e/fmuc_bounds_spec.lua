@@ -194,6 +194,58 @@ rows["the descriptions of rooms"] = function (s, versions)
 	expect_service(f);
 end;
 
+rows["private messages that may come back as errors"] = function (s, versions)
+	local f = fake_master.new(s, versions);
+	fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", private });
+	local bob = f.remote:client("bob@remote.example.com/x");
+	f.fake:send(fake_master.presence("Alice"));
+	f.kev:expect { "presence", from = fake_master.mirror .. "/Alice" };
+	f.fake:send(fake_master.presence("Bob", fake_master.ask(f, bob, "Bob").attr.id));
+	bob:expect { "message", has = "subject" };
+	local function whisper(client, id)
+		client:send(st.message({ type = "chat"; to = fake_master.mirror .. "/Alice"; id = id }):text_tag("body", "x"));
+		f.fake:expect({ "message", type = "chat", id = id }, patience);
+	end
+	fill(250, function (i) whisper(f.kev, "k" .. i); end);
+	whisper(bob, "bobs");
+	local function remembered(id)
+		return f.remote:eval(([[
+			local count, found = 0, false;
+			for key in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().private.records) do
+				count, found = count + 1, found or key:match("[^%%z]*$") == %q;
+			end
+			return found and count or -count;
+		]]):format(id));
+	end
+	assert.equal(201, remembered("bobs"));
+	assert.equal(201, remembered("k200"));
+	assert.equal(-201, remembered("k201"));
+	expect_service(f);
+end;
+
+rows["the picture of a room"] = function (s, versions)
+	local f = fake_master.new(s, versions);
+	fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", "vcard-temp" });
+	local function announce(hash, n)
+		f.fake:send(stuffed(st.presence({ from = fake_master.room; to = fake_master.mirror })
+			:tag("x", { xmlns = "vcard-temp:x:update" }):text_tag("photo", hash):reset(), n));
+	end
+	announce("large", 1000);
+	announce("small", 0);
+	local seen = f.kev:expect({ "presence", from = fake_master.mirror, has = "{vcard-temp:x:update}x/photo" }, patience);
+	assert.equal("small", seen:find("{vcard-temp:x:update}x/photo#"));
+	local before = heap(f.remote);
+	fill(3, function (i) -- each user gets a large one, which the master is asked for each time
+		f.kev:send(question(fake_master.mirror, "v" .. i));
+		local reply = st.reply(f.fake:expect({ "iq", type = "get", has = "{vcard-temp}vCard" }, patience)):tag("vCard", { xmlns = "vcard-temp" });
+		f.fake:send(stuffed(reply, 3000));
+		f.kev:expect({ "iq", type = "result", id = "v" .. i }, patience);
+	end);
+	f.kev:drain();
+	expect_growth(f.remote, before, MB / 2);
+	expect_service(f);
+end;
+
 local liar_config = federation.mirror_config .. [[
 Component "liar.remote.example.com"
 	component_secret = "hush"

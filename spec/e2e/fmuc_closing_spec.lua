@@ -58,7 +58,10 @@ describe(("fmuc closing, master %s, mirror %s"):format(versions.master, versions
 	end
 
 	it("tells who has asked a user of a mirror for something, when the master's module is unloaded (G12 G13)", bed.scenario(function (s)
-		local f = federation.meet(s, versions);
+		local f = federation.meet(s, versions, { mirror = federation.mirror_config .. [[
+Component "plain.remote.example.com"
+	component_secret = "hush"
+]] });
 		ask(f.curtis, master_room .. "/Kev", "private", ping);
 		f.kev:expect { "iq", type = "get", from = mirror_room .. "/Curtis" };
 		-- what another mirror can do is not known yet

@@ -187,8 +187,8 @@ local function handle_join(event, fmuc)
 		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
 		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
 	end
-	turns.take(room_jid, real_jid, function () join_room(origin, stanza, fmuc, real_jid); end);
-	return true;
+	if turns.take(room_jid, real_jid, function () join_room(origin, stanza, fmuc, real_jid); end) then return true; end
+	return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
 end
 
 -- M26: a nick is accepted as it is or not at all
@@ -257,7 +257,11 @@ local function handle_update(event, room, link)
 		end
 	else
 		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
-		turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.jid); end);
+		local has_turn = turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.jid); end,
+			stanza.attr.type == "unavailable");
+		if not has_turn then
+			return refuse(origin, stanza, link.jid .. "/" .. nick, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
+		end
 	end
 	return true;
 end

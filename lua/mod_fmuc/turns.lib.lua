@@ -4,7 +4,7 @@
 
 local turns = {};
 
--- A user who sends more than that meanwhile gets no answer to what is in excess
+-- Presences of one session that wait
 local max_waiting = 10;
 
 -- Key: room JID and real JID; value: list of functions whose turn is yet to come
@@ -20,20 +20,23 @@ local function run_all(queue, f)
 	return failure;
 end
 
--- take(room_jid, real_jid, f): calls f(), now, or when those of that session are over that came before. An error of f goes to whoever
+-- take(room_jid, real_jid, f, [is_part]) -> whether f() is called: now, or when those of that session are over that came before. False: too
+-- many wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f goes to whoever
 -- calls take().
-function turns.take(room_jid, real_jid, f)
+function turns.take(room_jid, real_jid, f, is_part)
 	local key = room_jid .. "\0" .. real_jid;
 	local queue = waiting[key];
 	if queue then
-		if #queue < max_waiting then queue[#queue + 1] = f; end
-		return;
+		if #queue >= max_waiting and not is_part then return false; end
+		queue[math.min(#queue + 1, max_waiting)] = f;
+		return true;
 	end
 	queue = {};
 	waiting[key] = queue;
 	local failure = run_all(queue, f);
 	waiting[key] = nil;
 	if failure then error(failure, 0); end
+	return true;
 end
 
 return turns;

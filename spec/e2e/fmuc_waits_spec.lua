@@ -212,7 +212,7 @@ Component "mirror.far.example.net" "fmuc"
 		alice:expect { "presence", type = false, from = master_room .. "/Alice", has = muc_user .. "/status" };
 	end));
 
-	it("keeps ten presences of a session whose join waits, in order (F8b G29)", bed.scenario(function (s)
+	it("keeps ten presences of a session whose join waits, in order, its part among them, and refuses others (F8b G29)", bed.scenario(function (s)
 		local f, waits = new(s);
 		enter(f.kev, "Kev");
 		waits.hold("muc-occupant-pre-join", "bob@");
@@ -221,12 +221,16 @@ Component "mirror.far.example.net" "fmuc"
 		for i = 1, 15 do
 			waits.inject(st.presence({ from = mirror_room; to = master_room .. "/Bob" }):text_tag("status", "number " .. i));
 		end
+		local refusal = f.link:expect(f.talk, { "presence", type = "error", to = mirror_room .. "/Bob" });
+		assert.equal("resource-constraint", federation.error_condition(refusal));
+		waits.inject(st.presence({ type = "unavailable"; from = mirror_room; to = master_room .. "/Bob" }));
 		waits.release("muc-occupant-pre-join");
-		for i = 1, 10 do
+		for i = 1, 9 do
 			f.curtis:expect { "presence", from = master_room .. "/Bob", where = function (presence)
 				return presence:get_child_text("status") == "number " .. i;
 			end };
 		end
+		f.curtis:expect { "presence", from = master_room .. "/Bob", type = "unavailable" };
 		f.curtis:sync();
 		f.curtis:expect_none({ "presence", from = master_room .. "/Bob", has = "status",
 			where = function (presence) return presence:get_child_text("status") == "number 11"; end }, 0);

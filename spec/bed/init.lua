@@ -111,6 +111,7 @@ end
 
 local function finish(self)
 	local complaints = {};
+	for _, node in ipairs(self.nodes) do node.log:scenario_ends(); end
 	for i, node in ipairs(self.nodes) do
 		for _, line in ipairs(node:finish()) do
 			complaints[#complaints + 1] = ("node%d (%s): %s"):format(i, node.version, line);

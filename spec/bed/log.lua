@@ -18,12 +18,27 @@ local harmless = {
 	"net%.connect.*Failed connection, but unexpected!";
 };
 
+-- what a server may say besides, once the scenario takes its clients and components away
+local harmless_at_end = { "Component not connected, bouncing error" };
+
 function log.new(path)
 	return setmetatable({ path = path; allowed = { table.unpack(harmless) } }, log_mt);
 end
 
 function log:allow(pattern)
 	table.insert(self.allowed, pattern);
+end
+
+local function size(path)
+	local file = io.open(path);
+	local bytes = file and file:seek("end") or 0;
+	if file then file:close(); end
+	return bytes;
+end
+
+-- scenario_ends(): what stands there from now on comes of taking things down
+function log:scenario_ends()
+	self.end_at = size(self.path);
 end
 
 local function lines(self)
@@ -46,21 +61,28 @@ function log:tail(n)
 	return table.concat(all, "\n", math.max(1, #all - n + 1));
 end
 
-local function is_allowed(self, line)
-	for _, pattern in ipairs(self.allowed) do
+local function matches_one(line, patterns)
+	for _, pattern in ipairs(patterns) do
 		if line:find(pattern) then return true; end
 	end
 	return false;
 end
 
+-- position: of the end of the line, in bytes
+local function is_allowed(self, line, position)
+	local is_at_end = self.end_at ~= nil and position > self.end_at;
+	return matches_one(line, self.allowed) or is_at_end and matches_one(line, harmless_at_end);
+end
+
 -- complaints() -> the warnings, errors and tracebacks that were not allowed
 function log:complaints()
 	local found = {};
-	local in_complaint = false;
+	local in_complaint, position = false, 0;
 	for line in lines(self) do
+		position = position + #line + 1;
 		local level = line:match("^%u%l%l %d%d %d%d:%d%d:%d%d [^\t]+\t(%l+)\t");
 		if level then
-			in_complaint = (level == "warn" or level == "error" or line:find("stack traceback")) and not is_allowed(self, line);
+			in_complaint = (level == "warn" or level == "error" or line:find("stack traceback")) and not is_allowed(self, line, position);
 		end
 		-- the lines of a traceback follow the one with the time
 		if in_complaint then found[#found + 1] = line; end

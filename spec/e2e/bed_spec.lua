@@ -159,5 +159,33 @@ describe("test bed on Prosody " .. version, function ()
 		assert.is_false(ok);
 		assert.matches("something is rotten", err);
 	end);
+
+	it("tells a stanza for a component that it takes down itself from one for a component that went before (U10)", function ()
+		local function run(goes_before)
+			return pcall(bed.scenario(function (s)
+				local capulet = s:node { version = version; config = [[
+VirtualHost "capulet.lit"
+Component "gw.capulet.lit"
+	component_secret = "hush"
+]] };
+				local gateway, juliet = capulet:component("gw.capulet.lit", "hush"), capulet:client("juliet@capulet.lit/balcony");
+				if goes_before then
+					gateway:close();
+					juliet:send("<message to='gw.capulet.lit'/>");
+					juliet:expect { "message", type = "error" };
+				end
+				-- the last stanza of the scenario comes when the streams have gone
+				capulet:eval [[
+					prosody.events.add_handler("server-stopping", function ()
+						prosody.hosts["capulet.lit"].modules.ping.module:send(require "util.stanza".message { from = "capulet.lit"; to = "gw.capulet.lit" });
+					end, 1000);
+				]];
+			end));
+		end
+		assert.is_true(run(false));
+		local ok, err = run(true);
+		assert.is_false(ok);
+		assert.matches("Component not connected", err);
+	end);
 end);
 end

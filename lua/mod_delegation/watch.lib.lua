@@ -40,8 +40,8 @@ local function watch_component(self, host)
 	end);
 end
 
--- Whether `session` rather than `other` manages for the account: one that hibernates comes last (C6), and takes over from nobody; else the
--- first connected does
+-- Whether `session` rather than `other` manages for the account: one that hibernates comes last (case C6), and takes over from nobody; else
+-- the first connected does
 local function comes_first(current, session, other)
 	local sleeps = is_hibernating(session.full_jid);
 	if sleeps ~= is_hibernating(other.full_jid) then return not sleeps; end

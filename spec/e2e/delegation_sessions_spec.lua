@@ -47,7 +47,7 @@ describe("delegation on Prosody "..version, function ()
 		return capulet, capulet:client("juliet@capulet.lit/balcony");
 	end
 
-	it("does not ask a session that hibernates while another is there, and asks it again when it is back (C6, R5)", bed.scenario(function (s)
+	it("does not ask a session that hibernates while another is there, and asks it again when it is back (case C6, R5)", bed.scenario(function (s)
 		local capulet, juliet = start(s);
 		local first, token = durable(capulet, "bot@capulet.lit/first");
 		first:expect(advert);
@@ -84,7 +84,7 @@ describe("delegation on Prosody "..version, function ()
 		juliet:expect { "iq", type = "error", id = id, has = unavailable };
 	end));
 
-	it("prefers whoever connects to the one session that hibernates (C6, R5)", bed.scenario(function (s)
+	it("prefers whoever connects to the one session that hibernates (case C6, R5)", bed.scenario(function (s)
 		local capulet, juliet = start(s);
 		local first = durable(capulet, "bot@capulet.lit/first");
 		first:expect(advert);

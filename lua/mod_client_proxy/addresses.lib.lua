@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Jabber Address Translation: the address under which the implementing client sees a user, `proxy/encoded` (design.md 3; P6 to P8).
+-- Jabber Address Translation: the address under which the implementing client sees a user, `proxy/encoded` (design decision 3; P6 to P8).
 --
 -- Three forms of `encoded`, the first that can be used:
 -- 1. the user's JID as it is, when stringprep leaves `proxy/JID` alone and it fits: what clients such as Jicofo parse

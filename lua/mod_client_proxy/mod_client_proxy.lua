@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- mod_client_proxy: a component whose service is implemented by the resources of an ordinary account.
--- Numbers (P5 ...) are those of the project's requirements; see README.markdown for what it does.
+-- Numbers (P5 ...) are those of doc/requirements; see README.markdown for what it does.
 --
 -- What reaches the component passes here; the parts know no more than their own job:
 --   settings.lib       options

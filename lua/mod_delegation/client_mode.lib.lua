@@ -158,16 +158,18 @@ function client_mode:keep_if_able(session)
 		self.grants:keep(session.username, session.resource);
 		return;
 	end
+	-- the answer counts for all that the session has granted until then
+	if self.queries:get(session) then return; end
 	local id = new_id();
-	self.queries:add(id, session.full_jid, disco_timeout);
+	self.queries:add(session, id, disco_timeout);
 	module:send(st.iq({ type = "get"; from = module.host; to = session.full_jid; id = id }):query(xmlns_disco_info));
 end
 
 function client_mode:handle_disco_answer(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
-	if type ~= "result" and type ~= "error" or self.queries:get(id) ~= stanza.attr.from then return; end
-	self.queries:remove(id);
+	if type ~= "result" and type ~= "error" or not id or self.queries:get(event.origin) ~= id then return; end
+	self.queries:remove(event.origin);
 	local query = type == "result" and stanza:get_child("query", xmlns_disco_info);
 	for feature in (query or stanza):childtags("feature") do
 		if feature.attr.var == xmlns_commands then
@@ -276,6 +278,7 @@ local function start(options)
 		rates = new_rates(module);
 		-- sessions that have run the command
 		revokers = saved.revokers or setmetatable({}, { __mode = "k" });
+		-- session -> id of the question about its features
 		queries = pending.new(module, function () end);
 	}, client_mode_mt);
 	self.grants:restore(saved.grants or {}, function (...) return is_valid(self, ...); end);

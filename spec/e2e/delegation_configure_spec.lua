@@ -242,6 +242,38 @@ describe("delegation's #configure on Prosody "..version, function ()
 		]]);
 	end));
 
+	it("asks a client for its features once at a time, and heeds the answer for all that was granted until then (C20, G29)", bed.scenario(function (s)
+		local capulet = client_mode.server(s, version, persist);
+		local entity = delegation.entity(capulet);
+		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		local asked = { "iq", type = "get", from = "capulet.lit", has = "{http://jabber.org/protocol/disco#info}query" };
+		local function grant(name, namespaces)
+			client_mode.asked(entity, "juliet@capulet.lit", namespaces, { from = name.."@ent.capulet.lit" });
+			local _, challenge = client_mode.question_to(juliet);
+			client_mode.submit(juliet, challenge, { [namespaces[1]] = "1"; persist = "1" });
+			juliet:sync();
+		end
+		for i = 1, 10 do grant("bot"..i, one); end
+		grant("other", two);
+		local question = juliet:expect(asked);
+		juliet:expect_none(asked, 0);
+		support_commands(juliet, true);
+		juliet.on_stanza(question);
+		juliet:sync();
+		-- and again when it has answered
+		support_commands(juliet, false);
+		grant("bot", { "http://jabber.org/protocol/pubsub" });
+		juliet:expect(asked);
+		juliet:sync();
+		juliet:close();
+		assert.same({ "bot10@ent.capulet.lit", "other@ent.capulet.lit" }, capulet:eval [[
+			local of_user, found = hosts["capulet.lit"].modules.delegation.module.save().client.grants.juliet, {};
+			for _, grant in pairs(of_user) do found[#found + 1] = grant.entity; end
+			table.sort(found);
+			return found;
+		]]);
+	end));
+
 	it("works without a store for what is kept (C21)", bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, [[storage = { delegation_grants = "none" } ]]);
 		local config = capulet.config;

@@ -2,6 +2,8 @@
 -- mod_delegation without a server: what users and the entities that they choose can make it keep (requirement G29). The other bounds of its
 -- README are filled in delegation_spec, delegation_consent_spec, and e2e in delegation_sharing_spec and delegation_privilege_spec.
 
+local st = require "util.stanza";
+
 local long = ("n"):rep(1000);
 local kB = 1024;
 
@@ -88,5 +90,23 @@ describe("bounds of delegation", function ()
 		for i = 1, 200 do grants:revoke("user"..i); end
 		grants:revoke("juliet");
 		assert.same({ 0, 0, 0, 0 }, { count(entities), count(grants.users), count(grants.managing), count(shared["/*/delegation/ids"]) });
+	end);
+
+	it("warnings about an entity: one for each kind, whatever its server says (E3, G29)", function ()
+		local managing = guest "ent.evil.lit";
+		logged = {};
+		local function bounce(condition, text)
+			local iq = st.iq({ type = "get"; from = "capulet.lit"; to = "ent.evil.lit"; id = "1" });
+			managing:bounced({ stanza = st.error_reply(iq, "cancel", condition, text) });
+		end
+		local before = heap();
+		for i = 1, 1000 do
+			bounce("remote-server-not-found", "Server-to-server connection failed: "..i..long);
+			bounce("remote-server-timeout", "Server-to-server connection failed: "..i..long);
+		end
+		assert.equal(2, #logged);
+		assert.matches("cannot be reached: remote%-server%-not%-found %(Server%-to%-server connection failed: 1n", logged[1]);
+		assert.matches("cannot be reached: remote%-server%-timeout", logged[2]);
+		assert.is_true(heap() - before < 10 * kB, heap() - before);
 	end);
 end);

@@ -78,12 +78,13 @@ function entity_methods:is_sender(jid)
 	return (self.node and jid_bare or jid_host)(jid) == self.owner;
 end
 
--- One warning for each kind of trouble and connection, so that an entity cannot fill the log; the rest goes to the debug log.
-function entity_methods:complain(trouble)
+-- One warning for each kind of trouble and connection, so that an entity cannot fill the log; the rest goes to the debug log. Details are
+-- told and not kept: they may be the words of the entity's server.
+function entity_methods:complain(trouble, details)
 	-- the administrator can do nothing about an entity that only users chose
 	local level = self.complaints[trouble] and "debug" or self.is_guest and "info" or "warn";
 	self.complaints[trouble] = true;
-	module:log(level, "Managing entity %s: %s", self.name, trouble);
+	module:log(level, "Managing entity %s: %s%s", self.name, trouble, details or "");
 end
 
 -- state() -> text, boolean: whether the entity is there, for administrators, and whether that is known for sure
@@ -162,7 +163,7 @@ function entity_methods:unreachable(stanza)
 	if self.session then return; end
 	local _, condition, text = stanza:get_error();
 	self.contact = "lost";
-	self:complain(("cannot be reached: %s%s"):format(condition, text and " ("..text..")" or ""));
+	self:complain(("cannot be reached: %s"):format(condition), text and " ("..text..")");
 end
 
 -- heard(): the entity has answered a request well. It may have been restarted unseen, or have come after it was told what it manages: it is told

@@ -323,5 +323,26 @@ describe("delegation on Prosody "..version, function ()
 		]];
 		assert.equal(0, filters);
 	end));
+
+	it("warns once of a server that cannot be reached, whatever that says of it (E3, G29)", bed.scenario(function (s)
+		local montague = s:node { version = version, config = [[VirtualHost "montague.lit"]] };
+		local capulet = delegation.server(s, version, [[ ["urn:x:remote"] = { jid = "ent@montague.lit" } ]]);
+		capulet:allow_log("Session closed by remote with error");
+		capulet:allow_log("ent@montague.lit: cannot be reached");
+		montague:eval [[
+			local count = 0;
+			module:context("montague.lit"):hook("s2s-stream-features", function (event)
+				count = count + 1;
+				event.origin:close { condition = "policy-violation"; text = "word "..count };
+			end, 1000);
+		]];
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		for i = 1, 3 do
+			local id = delegation.request(juliet, "urn:x:remote");
+			juliet:expect { "iq", type = "error", id = id };
+			capulet:expect_log("cannot be reached: .*word "..i);
+		end
+		assert.equal(1, select(2, capulet.log:tail(100000):gsub("warn\t[^\n]*cannot be reached", "")));
+	end));
 end);
 end

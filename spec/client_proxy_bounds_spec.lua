@@ -2,6 +2,7 @@
 -- mod_client_proxy without a server: every table that users, other servers or implementing clients can fill, filled by one who wants to
 -- (requirement G29). The heap stays below what the README says (Bounds), others keep their places, and the memory comes back.
 
+local calculate_hash = require "util.caps".calculate_hash;
 local st = require "util.stanza";
 local time = require "util.time";
 
@@ -99,6 +100,30 @@ describe("bounds of client_proxy", function ()
 			assert.truthy(add("a@x/r", 10));
 			assert.truthy(add("b@x/r", 10, ids[20]));
 		end);
+	end);
+
+	it("answers, to know a repeated one: the last 64, whatever addresses they have (P10, G29)", function ()
+		local pool = load_lib("pool").new(load_lib("strategies").new("random"));
+		pool:update("impl@example/a", "impl@example", 0);
+		local requests = load_lib("requests").new(pool, function (jid) return "proxy.example/" .. jid; end, error,
+			{ max_pending = 10000; max_pending_per_user = 1000 });
+		local answers = {};
+		local bytes = growth(1000, function (i)
+			local stanza = st.iq({ type = "get"; from = long_jid(i, "x"); to = "proxy.example"; id = i .. long }):tag("q", { xmlns = "urn:q" }):up();
+			local record = requests:new_record(stanza);
+			local address, id = requests:add(record, "impl@example/a", 60);
+			local answer = st.iq({ type = "result"; from = "impl@example/a"; to = address; id = id });
+			assert.is_false(requests:is_repeated(answer));
+			assert.equal(record, requests:take(answer));
+			answers[i % 65] = answer; -- the last 65
+		end);
+		assert.is_true(bytes < 0.5 * MB, bytes);
+		local known = 0;
+		for _, answer in pairs(answers) do
+			if requests:is_repeated(answer) then known = known + 1; end
+		end
+		assert.equal(64, known);
+		assert.is_false(requests:is_repeated(answers[936 % 65]));
 	end);
 
 	it("overdue requests: 2000, and fresh ids for all when there are more (C3, G29)", function ()
@@ -270,6 +295,32 @@ describe("bounds of client_proxy", function ()
 		presence(3000);
 		assert.equal(1000, pool:count());
 		assert.is_true(pool:has("impl@example/3000" .. long));
+	end);
+
+	it("hashes of capabilities: 100, the last ones (P5c, G29)", function ()
+		local function info(i)
+			return st.stanza("query", { xmlns = "http://jabber.org/protocol/disco#info" }):tag("feature", { var = tostring(i) }):reset();
+		end
+		local asked = 0;
+		-- each question is answered at once
+		function module.send_iq()
+			asked = asked + 1;
+			local event = { stanza = st.iq({ type = "result"; id = "1" }):add_child(info(asked)) };
+			return { next = function (_, answered) answered(event); end };
+		end
+		local features = load_lib("features").new("urn:none", function () end);
+		local function check(i)
+			features:check("impl@example/" .. i, calculate_hash(info(i)));
+			features:forget("impl@example/" .. i);
+		end
+		local bytes = growth(5000, check);
+		assert.equal(5000, asked);
+		assert.is_true(bytes < 0.1 * MB, bytes);
+		-- these are not asked for again
+		for i = 4901, 5000 do check(i); end
+		assert.equal(5000, asked);
+		check(4900);
+		assert.equal(5001, asked);
 	end);
 
 	it("requests to users: their number, and 4 MB of ids, 2 of one domain (X3, G29)", function ()

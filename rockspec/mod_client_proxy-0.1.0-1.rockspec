@@ -31,7 +31,6 @@ build = {
 			["mod_client_proxy.overdue"] = "lua/mod_client_proxy/overdue.lib.lua",
 			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
 			["mod_client_proxy.presence"] = "lua/mod_client_proxy/presence.lib.lua",
-			["mod_client_proxy.recent"] = "lua/mod_client_proxy/recent.lib.lua",
 			["mod_client_proxy.refusals"] = "lua/mod_client_proxy/refusals.lib.lua",
 			["mod_client_proxy.relay"] = "lua/mod_client_proxy/relay.lib.lua",
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",

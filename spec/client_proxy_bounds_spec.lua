@@ -33,7 +33,7 @@ describe("bounds of client_proxy", function ()
 	before_each(function ()
 		clock = 1000;
 		time.monotonic = function () return clock; end;
-		package.loaded["prosody_relay.pending"] = nil;
+		package.loaded["prosody_relay.pending"], package.loaded["prosody_relay.fair_cache"] = nil, nil;
 		module = { host = "proxy.example"; log = function () end; add_timer = function () end };
 		function module.require(_, name) return load_lib(name); end
 		function module.send(_, stanza) sent = stanza; end
@@ -41,7 +41,7 @@ describe("bounds of client_proxy", function ()
 	end);
 	after_each(function ()
 		time.monotonic = monotonic;
-		package.loaded["prosody_relay.pending"] = nil;
+		package.loaded["prosody_relay.pending"], package.loaded["prosody_relay.fair_cache"] = nil, nil;
 		_G.prosody = nil;
 	end);
 
@@ -149,43 +149,6 @@ describe("bounds of client_proxy", function ()
 		assert.is_false(overdue:has("impl@x/a", "proxy.example/a@x", "1799"));
 		clock = clock + 3600;
 		assert.is_false(overdue:has("impl@x/a", "proxy.example/a@x", "1"));
-	end);
-
-	it("recent ones: as many as said, a share for each domain and account, and no place for the silent (G29)", function ()
-		local recent = load_lib("recent").new(100, 600);
-		local function count(pattern, from, to)
-			local found = 0;
-			for i = from, to do
-				if recent:get(pattern:format(i)) then found = found + 1; end
-			end
-			return found;
-		end
-		-- an account, by whatever resources
-		for i = 1, 200 do recent:set("flood@x/" .. i, "flood" .. i, true); end
-		assert.equal(10, count("flood%d", 1, 200));
-		assert.equal(10, count("flood%d", 1, 10));
-		-- a domain, whose last ones stay
-		for i = 1, 200 do recent:set(i .. "@x", "x" .. i, true); end
-		assert.equal(50, count("x%d", 1, 200) + count("flood%d", 1, 200));
-		assert.equal(50, count("x%d", 151, 200));
-		-- another one, which gets half of the rest and takes nothing
-		for i = 1, 200 do recent:set(i .. "@y", "y" .. i, true); end
-		assert.equal(50, count("x%d", 151, 200));
-		assert.equal(25, count("y%d", 176, 200));
-		assert.is_nil(recent:set("a@z", "z", true, 1000));
-		-- all at once, by any number of domains
-		for i = 1, 2000 do recent:set("a@d" .. i, "d" .. i, true); end
-		assert.equal(100, recent:count());
-		assert.equal(50, count("x%d", 151, 200));
-		-- who is silent makes room
-		recent = load_lib("recent").new(100, 600):restore(recent:save());
-		assert.equal(100, recent:count());
-		clock = clock + 300;
-		for i = 191, 200 do recent:set(i .. "@x", "x" .. i, true); end
-		clock = clock + 301;
-		for i = 1, 45 do assert.is_true(recent:set(i .. "@e", "e" .. i, true)); end
-		assert.equal(10, count("x%d", 151, 200));
-		assert.equal(0, count("y%d", 176, 200));
 	end);
 
 	it("sessions: 10000, whatever names they have (C9, G29)", function ()

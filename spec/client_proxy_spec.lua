@@ -300,9 +300,13 @@ describe("recent users of client_proxy", function ()
 
 	setup(function ()
 		time.monotonic = function () return clock; end;
+		package.loaded["prosody_relay.fair_cache"] = nil;
 		new = load_lib("users").new;
 	end);
-	teardown(function () time.monotonic = monotonic; end);
+	teardown(function ()
+		time.monotonic = monotonic;
+		package.loaded["prosody_relay.fair_cache"] = nil;
+	end);
 	before_each(function () clock = 1000; end);
 
 	local function encode(jid) return "proxy.example/" .. jid; end

@@ -4,7 +4,7 @@
 -- one soon after, one (case C7).
 
 local jid_bare = require "util.jid".bare;
-local new_recent = module:require "recent".new;
+local new_cache = require "prosody_relay.fair_cache".new;
 local now = require "util.time".monotonic;
 
 local most = 10000; -- users
@@ -16,7 +16,7 @@ local breaks_mt = { __index = breaks };
 
 -- new() -> breaks
 local function new()
-	return setmetatable({ recent = new_recent(most, wary_time) }, breaks_mt);
+	return setmetatable({ recent = new_cache(most, nil, wary_time) }, breaks_mt);
 end
 
 -- allows(record) -> whether a request (of requests.lib) whose resource has gone may be asked again
@@ -28,7 +28,7 @@ function breaks:allows(record)
 	local last = self.recent:get(user);
 	-- a user's other requests to the same resource were broken with the one that was asked again
 	if last then return last.resource == record.resource and now() - last.at < one_break; end
-	return self.recent:set(user, user, { resource = record.resource; at = now() }) ~= nil;
+	return self.recent:set(user, user, { resource = record.resource; at = now() });
 end
 
 return { new = new };

@@ -4,9 +4,9 @@
 -- names one in the first element of a request or an answer.
 
 local digest = require "util.hashes".sha1;
-local new_recent = module:require "recent".new;
+local new_cache = require "prosody_relay.fair_cache".new;
 
-local most = 10000; -- sessions, of all users
+local most, most_of_user = 10000, 1000; -- sessions, of all users and of one
 local lifetime = 3600; -- seconds without a request
 local longest_key = 128; -- bytes of a key that is remembered as it is
 
@@ -15,7 +15,7 @@ local dialogues_mt = { __index = dialogues };
 
 -- new([saved]) -> dialogues; saved: result of :save() of an earlier instance
 local function new(saved)
-	return setmetatable({ recent = new_recent(most, lifetime):restore(saved) }, dialogues_mt);
+	return setmetatable({ recent = new_cache(most, most_of_user, lifetime):restore(saved) }, dialogues_mt);
 end
 
 -- nil when the element names no session
@@ -32,8 +32,8 @@ function dialogues:bind(user, payload, resource)
 	local key = key_of(user, payload);
 	if not key then return; end
 	local status = payload.attr.status;
-	if status == "completed" or status == "canceled" then return self.recent:remove(key); end
-	self.recent:set(user, key, resource);
+	if status == "completed" or status == "canceled" then return self.recent:set(key, user, nil); end
+	self.recent:set(key, user, resource);
 end
 
 -- resource(user, payload) -> full JID of who has the session that the element names; nil when it names none, or one that nobody knows

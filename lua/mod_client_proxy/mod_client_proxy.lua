@@ -18,7 +18,6 @@
 --   outbound.lib       requests of the implementing client to users (option)
 --   presence.lib       users who subscribe to the proxy (option); subscribers.lib: how they are stored
 --   disco.lib          service discovery and pings that are answered here (option)
---   recent.lib         a memory with a bound, shared fairly
 
 local base64 = require "util.encodings".base64;
 local modulemanager = require "core.modulemanager";

@@ -5,10 +5,10 @@
 --   save(self) -> plain table for module.save(), or nil
 
 local hash = require "util.hashes".sha1;
-local new_recent = module:require "recent".new;
+local new_cache = require "prosody_relay.fair_cache".new;
 local random = math.random;
 
-local sticky_keys = 10000; -- whose resource is remembered
+local sticky_keys, sticky_keys_of_user = 10000, 1000; -- whose resource is remembered
 local longest_key = 128; -- bytes of a key that is remembered as it is
 
 local strategies = {};
@@ -72,7 +72,7 @@ end
 
 -- all with the same key to the same one as long as it is there
 function strategies.sticky(saved)
-	local chosen = new_recent(sticky_keys):restore(saved);
+	local chosen = new_cache(sticky_keys, sticky_keys_of_user):restore(saved);
 	return {
 		choose = function (_, members, key, owner, is_there)
 			if not key then return members[random(#members)]; end
@@ -86,7 +86,7 @@ function strategies.sticky(saved)
 			end
 			local member = by_hash(members, key);
 			-- one that is only busy, asleep, or was asked in vain this once keeps the key
-			if not (jid and is_there(jid)) then chosen:set(owner, key, member.jid); end
+			if not (jid and is_there(jid)) then chosen:set(key, owner, member.jid); end
 			return member;
 		end;
 		save = function ()

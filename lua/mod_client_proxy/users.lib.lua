@@ -2,9 +2,9 @@
 -- Who wrote to the proxy of late, by translated address: the users that the implementing client may write to of its own accord
 -- (X1, X3). A translated address alone says nothing: anybody can make up the plain form, and a handle leads back to nobody.
 --
--- Bounded in bytes, each domain by a share of its own (recent.lib).
+-- Bounded in bytes, each domain by a share of its own, of which one account may have a tenth of all.
 
-local new_recent = module:require "recent".new;
+local new_cache = require "prosody_relay.fair_cache".new;
 
 local users = {};
 local users_mt = { __index = users };
@@ -16,7 +16,7 @@ local overhead = 1000; -- bytes
 --   bytes: how much memory they may take, the last to write stay; ttl: seconds after which a user who wrote nothing is forgotten;
 --   encode: of addresses.lib; saved: result of :save() of an earlier instance
 local function new(bytes, ttl, encode, saved)
-	return setmetatable({ encode = encode; recent = new_recent(bytes, ttl):restore(saved) }, users_mt);
+	return setmetatable({ encode = encode; recent = new_cache(bytes, bytes // 10, ttl):restore(saved) }, users_mt);
 end
 
 local function size_of(user, address)
@@ -30,7 +30,7 @@ function users:wrote(jid, to)
 	local address = self.encode(jid);
 	local user = self:at(address) or { jid = jid };
 	user.to = to;
-	self.recent:set(jid, address, user, size_of(user, address));
+	self.recent:set(address, jid, user, size_of(user, address));
 	return user, address;
 end
 

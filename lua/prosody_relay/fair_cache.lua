@@ -1,61 +1,105 @@
 -- SPDX-License-Identifier: MIT
--- A cache that strangers fill, shared fairly by domain (requirement G29): who fills it loses its own oldest entries, not those of others. As
--- prosody_relay.shares, a domain may have as many entries as it leaves free.
+-- A cache that strangers fill, shared fairly (requirement G29): who fills it loses its own oldest entries, not those of others. As
+-- prosody_relay.shares, a domain may have as much as it leaves free. When domains fill it together, the largest makes room. An account at
+-- its limit gets no more places until it is silent for a while.
 
 local new_cache = require "util.cache".new;
 local jid_host = require "util.jid".host;
-local shares = require "prosody_relay.shares";
+local now = require "util.time".monotonic;
+local new_shares = require "prosody_relay.shares".new;
 
 local fair_cache = {};
 local fair_cache_mt = { __index = fair_cache };
 
--- new(total) -> cache of so many entries
-function fair_cache.new(total)
-	return setmetatable({ total = total; shares = shares.new(total); domains = {}; domain_of = {} }, fair_cache_mt);
+-- new(total, [account], [ttl]) -> cache, empty
+--   total: how many entries it has, or how much they take, in the unit of set(); account: how much of that one bare JID may have, nil for no
+--   such limit; ttl: seconds without set() after which an entry is forgotten
+function fair_cache.new(total, account, ttl)
+	return setmetatable({
+		-- both know the order of time
+		entries = new_cache(total); keys = {}; -- domain -> the keys of its entries
+		total = total; ttl = ttl or math.huge; shares = new_shares(total, account);
+	}, fair_cache_mt);
+end
+
+local function is_expired(self, entry)
+	return entry.at + self.ttl <= now();
 end
 
 -- get(key) -> value or nil
 function fair_cache:get(key)
-	local domain = self.domain_of[key];
-	return domain and self.domains[domain]:get(key);
+	local entry = self.entries:get(key);
+	return entry and not is_expired(self, entry) and entry.value or nil;
 end
 
 local function remove(self, key)
-	local domain = self.domain_of[key];
-	if not domain then return; end
-	local entries = self.domains[domain];
-	entries:set(key, nil);
-	if entries:count() == 0 then self.domains[domain] = nil; end
-	self.domain_of[key] = nil;
-	self.shares:give(domain);
+	local entry = self.entries:get(key);
+	if not entry then return; end
+	local domain = jid_host(entry.jid);
+	local keys = self.keys[domain];
+	keys:set(key, nil);
+	if keys:count() == 0 then self.keys[domain] = nil; end
+	self.entries:set(key, nil);
+	self.shares:give(entry.jid, entry.amount);
+	-- a Lua table keeps the room of its largest time
+	if self.entries:count() == 0 then self.entries, self.keys = new_cache(self.total), {}; end
 end
 
-local function largest(self)
-	local domain, most = nil, 0;
-	for name, entries in pairs(self.domains) do
-		if entries:count() > most then domain, most = name, entries:count(); end
-	end
-	return domain;
+local function put(self, key, entry)
+	local domain = jid_host(entry.jid);
+	self.shares:hold(entry.jid, entry.amount);
+	self.keys[domain] = self.keys[domain] or new_cache(self.total);
+	self.keys[domain]:set(key, true);
+	self.entries:set(key, entry);
 end
 
--- set(key, jid, value): key is a string; jid: whose entry it is; value nil removes the entry. Linear in the number of domains when the
--- cache is full.
-function fair_cache:set(key, jid, value)
-	if value == nil then return remove(self, key); end
-	local domain = jid_host(jid);
-	if self.domain_of[key] and self.domain_of[key] ~= domain then remove(self, key); end
-	if not self.domain_of[key] then
-		local refusal = self.shares:refusal(domain);
-		while refusal do
-			local loser = refusal == "total" and largest(self) or domain;
-			remove(self, (self.domains[loser]:tail()));
-			refusal = self.shares:refusal(domain);
-		end
-		self.shares:hold(domain);
-		self.domains[domain] = self.domains[domain] or new_cache(self.total);
-		self.domain_of[key] = domain;
+local function expire(self)
+	local key, entry = self.entries:tail();
+	while key and is_expired(self, entry) do
+		remove(self, key);
+		key, entry = self.entries:tail();
 	end
-	self.domains[domain]:set(key, value);
+end
+
+-- set(key, jid, value, [amount = 1]) -> true; or nil when the account has no place for it, or it is removed
+--   key: a string; jid: whose entry it is; value: nil removes the entry; amount: how much it takes
+-- Linear in the number of domains when the cache is full.
+function fair_cache:set(key, jid, value, amount)
+	amount = amount or 1;
+	remove(self, key);
+	expire(self);
+	local shares = self.shares;
+	if value == nil or shares:held_by(jid) + amount > shares.account then return nil; end
+	local refusal = shares:refusal(jid, amount);
+	while refusal do
+		local loser = refusal == "total" and shares:largest() or jid_host(jid);
+		remove(self, (self.keys[loser]:tail()));
+		refusal = shares:refusal(jid, amount);
+	end
+	put(self, key, { jid = jid; value = value; amount = amount; at = now() });
+	return true;
+end
+
+-- count() -> number of entries, some of which may have expired
+function fair_cache:count()
+	return self.entries:count();
+end
+
+-- save() -> plain table for restore(), the oldest first; restore([saved]) -> the same cache, with what an earlier one saved
+function fair_cache:save()
+	local saved, place = {}, self.entries:count();
+	for key, entry in self.entries:items() do
+		saved[place] = { key = key; owner = entry.jid; value = entry.value; amount = entry.amount; at = entry.at };
+		place = place - 1;
+	end
+	return saved;
+end
+
+function fair_cache:restore(saved)
+	for _, entry in ipairs(saved or {}) do
+		put(self, entry.key, { jid = entry.owner; value = entry.value; amount = entry.amount; at = entry.at });
+	end
+	return self;
 end
 
 return fair_cache;

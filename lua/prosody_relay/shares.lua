@@ -64,6 +64,15 @@ function shares:give(jid, amount)
 	self:hold(jid, -(amount or 1));
 end
 
+-- largest() -> the domain that holds most, nil when nobody holds anything. Linear in the number of domains.
+function shares:largest()
+	local domain, most = nil, 0;
+	for host, held in pairs(self.by_domain) do
+		if held > most then domain, most = host, held; end
+	end
+	return domain;
+end
+
 -- held_by(jid) -> how much the account of that JID holds
 function shares:held_by(jid)
 	return self.by_account[jid_bare(jid)] or 0;

@@ -156,10 +156,26 @@ describe("delegation's challenges", function ()
 		asked = challenges.new(fake_module(), asked:save());
 		for i = 1, 10000 do asked:add("user"..i, "evil.lit", { "n" }); end
 		assert.truthy(asked:find("juliet", kept.secret));
-		for i = 1, 20000 do asked:add("user"..i, "d"..i..".lit", { "n" }); end
+		for i = 1, 6000 do asked:add("user"..i, "d"..i..".lit", { "n" }); end
 		assert.equal(10000, asked.pending:count());
+		assert.truthy(asked:find("juliet", kept.secret));
+		-- who fills them together makes room for one who comes later, and takes none from others
+		asked = challenges.new(fake_module());
+		kept = asked:add("juliet", "kind.lit", { "n" });
+		local domains, i = 0, 0;
+		while asked.pending:count() < 10000 do
+			domains = domains + 1;
+			while not asked.shares:refusal(domains..".lit") do
+				i = i + 1;
+				asked:add("user"..i, domains..".lit", { "n" });
+			end
+		end
+		assert.is_true(domains < 20, domains);
+		newcomer = asked:add("juliet", "new.lit", { "n" });
+		assert.truthy(asked:find("juliet", kept.secret));
+		assert.truthy(asked:find("juliet", newcomer.secret));
 		asked:forget("juliet");
-		for i = 1, 20000 do asked:forget("user"..i); end
+		for user = 1, 10000 do asked:forget("user"..user); end
 		assert.same({ 0, 0 }, { asked.pending:count(), asked.shares.used });
 		assert.is_nil(next(asked.by_host));
 	end);

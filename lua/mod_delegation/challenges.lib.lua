@@ -47,9 +47,8 @@ end
 
 -- new(module, [saved]) -> challenges; saved: result of :save() before a module reload
 local function new(module, saved)
-	-- keys are numbers in the order of the questions; oldest: none is below that
-	local self = setmetatable({ by_user = {}; by_host = {}; shares = new_shares(max_total); serial = saved and saved.serial or 0; oldest = 1 },
-		challenges_mt);
+	-- keys are numbers in the order of the questions
+	local self = setmetatable({ by_user = {}; by_host = {}; shares = new_shares(max_total); serial = saved and saved.serial or 0 }, challenges_mt);
 	self.pending = pending.new(module, function (key, request) unlink(self, key, request); end, saved and saved.pending);
 	local keys = {};
 	for key in self.pending:each() do keys[#keys + 1] = key; end
@@ -74,14 +73,12 @@ function challenges:remove(key)
 	return request;
 end
 
--- Makes room among the questions of all: the oldest of this domain gives way, or of all if the domain has none
+-- Makes room among the questions of all: the oldest of this domain gives way, or of the largest if the domain has none
 local function limit_total(self, entity)
 	local host = jid_host(entity);
 	while self.shares:refusal(host, places_of(entity)) and self.pending:count() > 0 do
-		local of_host = self.by_host[host];
-		local key = of_host and of_host:tail() or self.oldest;
-		self:remove(key);
-		if key == self.oldest then self.oldest = key + 1; end
+		local of_host = self.by_host[host] or self.by_host[self.shares:largest()];
+		self:remove((of_host:tail()));
 	end
 end
 

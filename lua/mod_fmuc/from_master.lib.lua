@@ -142,7 +142,7 @@ local function handle_undeliverable(room, occupant_jid, event)
 	local record, nick = state.waiting[occupant_jid], jid_resource(occupant_jid);
 	local _, condition = stanza:get_error();
 	if resync.is_answer(room, occupant_jid, stanza.attr.id) then return probe.failed(room, state.line.asked.id); end
-	if not record and nick and not mirrored.is_local(room, occupant_jid) then state.line.parted[nick] = true; end -- may have been a part
+	if not record and nick and not mirrored.is_local(room, occupant_jid) then outage.left(room, nick); end -- may have been a part
 	outage.undelivered(room, condition);
 	if not record or stanza.attr.id ~= record.id or outage.is_out(room) then return; end
 	refuse_join(room, occupant_jid, record, whose_error.explained(event));

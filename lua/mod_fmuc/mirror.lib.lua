@@ -56,15 +56,7 @@ end
 -- status: the user's last words (<status/>), or nil
 local function send_part(room_jid, nick, status)
 	local room = mirrored.get(room_jid);
-	if room and outage.is_out(room) then
-		local line = room.fmuc.line;
-		if line.parted[nick] or bounds.has_place(line, line.parted) then
-			line.parted[nick] = true;
-		else
-			line.must_join = true; -- the master says then who of this mirror it has
-		end
-		return;
-	end
+	if room and outage.is_out(room) then return outage.left(room, nick); end
 	local part = st.presence({ type = "unavailable"; from = room_jid; to = relay_jid.unmirror(room_jid) .. "/" .. nick });
 	if status then part:add_child(status); end
 	mirrored.send(room_jid, part); -- M12

@@ -130,6 +130,16 @@ function outage.hold(room, stanza)
 	end
 end
 
+-- left(room, nick): a local user, as the master is to be told
+function outage.left(room, nick)
+	local line = room.fmuc.line;
+	if line.parted[nick] or bounds.has_place(line, line.parted) then
+		line.parted[nick] = true;
+	else
+		line.must_join = true; -- the master says then who of this mirror it has
+	end
+end
+
 -- hear_again(room, stanzas): treats stanzas that were held as if they came now; they have been counted
 function outage.hear_again(room, stanzas)
 	for _, stanza in ipairs(stanzas or {}) do

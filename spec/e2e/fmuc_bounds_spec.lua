@@ -5,6 +5,7 @@
 local bed = require "bed";
 local fake_master = require "e2e.fake_master";
 local federation = require "e2e.federation";
+local outages = require "e2e.outages";
 local st = require "util.stanza";
 
 local join, enter, error_condition = federation.join, federation.enter, federation.error_condition;
@@ -164,6 +165,27 @@ rows["what one user says while the copies do not come back"] = function (s, vers
 	bob:send(st.message({ type = "groupchat"; to = fake_master.mirror; id = "bobs" }):text_tag("body", "bobs"));
 	f.fake:expect({ "message", body = "bobs" }, patience);
 	expect_service(f);
+end;
+
+rows["the nicks that have left in an outage"] = function (s, versions)
+	local f = federation.meet(s, versions, { mirror = federation.mirror_config .. "\tfmuc_max_occupants = 20\n" });
+	local dora = f.remote:client("dora@remote.example.com/x");
+	f.link:stall();
+	fill(100, function (i) -- the master hears nothing of them
+		dora:send(join(mirror_room, "N" .. i));
+		dora:send(st.presence({ type = "unavailable"; to = mirror_room .. "/N" .. i }));
+	end);
+	dora:sync();
+	f.link:cut();
+	s:wait_until(function () return outages.phase(f) == "lost"; end, patience, "the outage");
+	assert.equal(20, f.remote:eval(([[
+		local count = 0;
+		for _ in pairs(prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.parted) do count = count + 1; end
+		return count;
+	]]):format(mirror_room)));
+	f.link:restore();
+	outages.wait_until_live(s, f);
+	expect_service(f, "eve");
 end;
 
 rows["the descriptions of rooms"] = function (s, versions)

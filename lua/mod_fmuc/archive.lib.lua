@@ -6,7 +6,6 @@
 
 local configmanager = require "core.configmanager";
 local storagemanager = require "core.storagemanager";
-local cache = require "util.cache";
 local datamanager = require "util.datamanager";
 local datetime = require "util.datetime";
 local jid_node = require "util.jid".node;
@@ -75,23 +74,23 @@ local function is_one_file()
 	return driver_name == "internal";
 end
 
-local appended = cache.new(1024); -- node -> how many since the file was last cut
-local function append_line(node, id, stanza, when)
-	local item = st.preserialize(stanza);
+-- room._data.fmuc_appended: how many since the file was last cut
+local function append_line(room, id, stanza, when)
+	local node, item = jid_node(room.jid), st.preserialize(stanza);
 	item.key, item.when, item.with, item.attr.stamp = id, when, archived_as, datetime.datetime(when);
 	local ok, err = datamanager.list_append(node, module.host, "muc_log", item);
-	local count = (appended:get(node) or 0) + 1;
+	local count = (room._data.fmuc_appended or 0) + 1;
 	if count >= lines_between_cuts then
 		get_store():delete(node, { truncate = item_limit() });
 		count = 0;
 	end
-	appended:set(node, count);
+	room._data.fmuc_appended = count;
 	return ok, err;
 end
 
-local function append(node, id, stanza, when)
-	if is_one_file() then return append_line(node, id, stanza, when); end
-	local store = get_store();
+local function append(room, id, stanza, when)
+	if is_one_file() then return append_line(room, id, stanza, when); end
+	local node, store = jid_node(room.jid), get_store();
 	local ok, err = store:append(node, id, stanza, when, archived_as);
 	if not ok and err == "quota-limit" and store.caps and store.caps.truncate then
 		store:delete(node, { truncate = item_limit() });
@@ -112,20 +111,18 @@ end
 
 -- begin(room): there is nothing in it yet. A server that was killed has left what it had.
 function archive.begin(room)
-	local node = jid_node(room.jid);
-	appended:set(node, nil);
-	if get_store() then get_store():delete(node); end
+	room._data.fmuc_appended = nil;
+	if get_store() then get_store():delete(jid_node(room.jid)); end
 end
 
 -- keep(room, stanza, id, [when]): archives the stanza under that id, which is not in the archive yet; `when` as os.time(). Its
 -- stanza-id of the room is not kept, as mod_muc_mam adds it from the id.
 function archive.keep(room, stanza, id, when)
-	local node = jid_node(room.jid);
 	local copy = hygiene.copy("into the archive", stanza, { room_jid = room.jid });
 	copy.attr.to = nil;
-	local ok, err = append(node, id, copy, when or os.time());
+	local ok, err = append(room, id, copy, when or os.time());
 	if not ok then return module:log("error", "Could not archive a message of %s: %s", room.jid, err); end
-	mod_muc_mam().schedule_cleanup(node);
+	mod_muc_mam().schedule_cleanup(jid_node(room.jid));
 end
 
 return archive;

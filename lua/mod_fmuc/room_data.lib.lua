@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a master keeps in the data of its rooms (room._data), which mod_muc stores: fmuc_links and fmuc_bandwidth (links.lib.lua), fmuc_kicked
--- (kicked.lib.lua). A store may have been damaged, or written by somebody else: it must not keep a room, or this module, from loading.
+-- (kicked.lib.lua), fmuc_appended (archive.lib.lua). A store may have been damaged, or written by somebody else: it must not keep a room, or
+-- this module, from loading.
 
 local st = require "util.stanza";
 
@@ -30,6 +31,7 @@ local fields = {
 				and st.deserialize(entry[3]).name == "presence";
 		end);
 	end;
+	fmuc_appended = function (value) return type(value) == "number"; end;
 };
 
 -- check(room): removes what this module cannot have written, and says so in the log

@@ -143,14 +143,19 @@ describe(("fmuc identifiers, %s mirror and %s master"):format(versions.mirror, v
 		kev:expect({ "message", has = "subject" }, 20);
 		kev:sync();
 		assert.equal(1, #query(kev, mirror_room)); -- from the history, once
-		f.remote:eval(([[
-			local muc = prosody.hosts["mirror.remote.example.com"].modules.muc;
-			local room, st = muc.get_room_from_jid(%q), require "util.stanza";
-			for i = 1, 1000 do
-				room:broadcast_message(st.message({ type = "groupchat"; from = room.jid .. "/Curtis"; id = "m" .. i }):text_tag("body", "m" .. i)
-					:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = %q; id = "id" .. i }):up());
-			end
-		]]):format(mirror_room, master_room));
+		local function broadcast(first, last)
+			f.remote:eval(([[
+				local muc = prosody.hosts["mirror.remote.example.com"].modules.muc;
+				local room, st = muc.get_room_from_jid(%q), require "util.stanza";
+				for i = %d, %d do
+					room:broadcast_message(st.message({ type = "groupchat"; from = room.jid .. "/Curtis"; id = "m" .. i }):text_tag("body", "m" .. i)
+						:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = %q; id = "id" .. i }):up());
+				end
+			]]):format(mirror_room, first, last, master_room));
+		end
+		broadcast(1, 500);
+		f.remote:reload("fmuc", "mirror.remote.example.com");
+		broadcast(501, 1000);
 		kev:expect { "message", body = "m1000" };
 		local count = f.remote:eval(([[
 			local module = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module;

@@ -67,6 +67,7 @@ describe("fmuc stores, Prosody " .. version, function ()
 		for _, value in ipairs {
 			"fmuc_links = 5"; "fmuc_links = { a = 5 }"; "fmuc_links = { a = { Kev = 5 } }"; "fmuc_links = { { Kev = 'a@b/c' } }";
 			"fmuc_bandwidth = true"; "fmuc_bandwidth = { a = {} }"; "fmuc_kicked = 'Kev'"; "fmuc_kicked = { 5 }"; "fmuc_kicked = { {} }";
+			"fmuc_appended = 'many'";
 			"fmuc_kicked = { { 'a', 'b', {} } }"; "fmuc_kicked = { { 'a', 'b', 5 } }"; "fmuc_kicked = { Kev = { 'a', 'b', { name = 'presence' } } }";
 		} do
 			federation.configure(f, ("room._data.%s; room:save(true)"):format(value));

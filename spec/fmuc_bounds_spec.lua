@@ -55,6 +55,13 @@ describe("the journal of a room", function ()
 		assert.equal("long60", ids("r@m")[#ids("r@m")]);
 	end);
 
+	it("has the last 500 messages of a room (F8 G29)", function ()
+		journal.begin("r@m");
+		for i = 1, 600 do journal.add("r@m", message("m" .. i)); end
+		local kept = ids("r@m");
+		assert.same({ 500, "m101", "m600" }, { #kept, kept[1], kept[500] });
+	end);
+
 	it("gives all rooms an equal part when there are many (G29)", function ()
 		journal.begin("first@m");
 		for i = 1, 40 do journal.add("first@m", message("m" .. i, 100000)); end

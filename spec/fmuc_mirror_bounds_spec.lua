@@ -135,12 +135,14 @@ it("descriptions of rooms are those of 512, and no master pushes out those of an
 	local function describe_room(room_jid, master_jid)
 		room_info.fetch(room_jid, master_jid);
 		local answer = st.iq({ type = "result"; id = "q" }):tag("query", { xmlns = "http://jabber.org/protocol/disco#info" });
+		answer:tag("feature", { var = ("x"):rep(257) }):up();
 		for i = 1, 200 do answer:tag("feature", { var = "f" .. i }):up(); end
-		answered(asked, answer:tag("feature", { var = ("x"):rep(257) }):reset());
+		answered(asked, answer:reset());
 	end
 	describe_room("good", "r@good.example");
 	for i = 1, 1000 do describe_room("bad" .. i, "r" .. i .. "@bad.example"); end
-	assert.equal(128, #room_info.get("good").list);
+	local features = room_info.get("good").list;
+	assert.same({ 128, "f1", "f128" }, { #features, features[1], features[128] });
 	local known = 0;
 	for i = 1, 1000 do
 		if room_info.get("bad" .. i) then known = known + 1; end
@@ -254,6 +256,25 @@ describe("questions on their way", function ()
 		assert.is_true(ask(master, "bob@good.example/x"));
 		assert.is_true(ask(master)); -- of the mirror's own accord
 	end);
+end);
+
+it("questions for a room have ids of 256 bytes at most (G29 G13)", function ()
+	local fetched = 0;
+	local module = new { policy = { may_use = always(true); may_be_mirrored = always(true) } };
+	module:require "room_iq" { archive = {}; avatar = {}; early_queries = {}; mirrored = { get = nothing }; room_info = { get = nothing;
+		fetch = function ()
+			fetched = fetched + 1;
+			return true;
+		end } };
+	local function look(id)
+		module.hooks["iq/bare/http://jabber.org/protocol/disco#info:query"] { stanza = st.iq({ type = "get"; from = "kev@here.example/x";
+			to = mirror; id = id }):tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }):up() };
+	end
+	look(("x"):rep(256));
+	assert.same({ 1, 0 }, { fetched, #module.sent });
+	look(("x"):rep(257));
+	assert.equal(1, fetched);
+	assert.equal("policy-violation", condition_of(module.sent[1]));
 end);
 
 it("queries of an archive before the end of a join are 200, five of a user, and one domain leaves place for others (G29 G8)", function ()

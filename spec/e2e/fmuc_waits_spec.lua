@@ -92,7 +92,15 @@ Component "mirror.far.example.net" "fmuc"
 				client:sync();
 			end
 			assert.equal("Alice Curtis Juliet Kev", occupants(f.talk, master_host, master_room));
-			-- nobody is refused, nothing is dumped a second time, everybody sees each other
+			-- everybody sees each other, nobody is refused, nothing is dumped a second time
+			for client, room_jid in pairs { [f.kev] = mirror_room, [juliet] = far_room, [alice] = master_room } do
+				for other, nick in pairs { [f.kev] = "Kev", [juliet] = "Juliet", [alice] = "Alice" } do
+					if other ~= client then client:expect { "presence", type = false, from = room_jid .. "/" .. nick }; end
+				end
+			end
+			for _, stanza in ipairs(f.link:sent(f.talk)) do -- and by one copy for the mirror
+				if stanza.attr.from == master_room .. "/Juliet" then assert.equal(mirror_room, stanza.attr.to); end
+			end
 			local dora = f.talk:client("dora@example.com/Gajim");
 			dora:send(join(master_room, "Dora"));
 			dora:expect { "presence", type = false, from = master_room .. "/Dora", has = muc_user .. "/status" };

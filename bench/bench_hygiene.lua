@@ -9,11 +9,8 @@ local st = require "util.stanza";
 local xmlns_fmuc, xmlns_muc_user = "http://isode.com/protocol/fmuc", "http://jabber.org/protocol/muc#user";
 local xmlns_occupant_id, xmlns_sid = "urn:xmpp:occupant-id:0", "urn:xmpp:sid:0";
 
-local function lib(name)
-	return assert(loadfile("lua/mod_fmuc/" .. name .. ".lib.lua"))();
-end
-
-local hygiene, equivalent = lib "hygiene", lib "equivalent";
+local lib = dofile "spec/fmuc_lib.lua" {};
+local hygiene, equivalent = lib "link/hygiene", lib "link/equivalent";
 
 local function message(marks)
 	local stanza = st.message({ from = "a@b/c"; to = "r@m"; type = "groupchat"; id = "1" }):text_tag("body", "Hello, everybody")

@@ -42,9 +42,9 @@ describe("rockspecs", function ()
 			local name = directory:match("[^/]+$");
 			local expected = {};
 			for _, file in ipairs(shell.lines("find %s -name '*.lua'", directory)) do
-				local helper = file:match("([^/]+)%.lib%.lua$");
-				-- module:require "helper" of an installed plugin looks for mod_x/helper.lua
-				expected[helper and name .. "." .. helper or name] = file;
+				local helper = file:match("^lua/mod_[^/]+/(.+)%.lib%.lua$");
+				-- module:require "folder/helper" of an installed plugin looks for mod_x/folder/helper.lua
+				expected[helper and name .. "." .. helper:gsub("/", ".") or name] = file;
 			end
 			assert.truthy(rockspecs[name], "no rockspec for " .. name);
 			assert.same(expected, rockspecs[name].build.install.lua);

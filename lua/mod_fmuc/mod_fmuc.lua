@@ -19,12 +19,18 @@ if not role then
 		.. "Component \"…\" \"muc\"; " .. module.host .. " is neither", 0);
 end
 
-local require_file = module.require;
+local loaded = {};
+
+-- lib(name) -> what the file name.lib.lua returns. As module:require, but the file runs once, so that its state and its hooks are there once.
+function lib(name)
+	if loaded[name] == nil then loaded[name] = module:require(name) or true; end
+	return loaded[name];
+end
 
 -- The options, checked. A reload of mod_muc forces one of this module: the rooms of the running instance are gone, so that it cannot stay.
 -- A wrong option then leaves those that it had.
 local function read_settings()
-	local readable, settings = pcall(require_file, module, "settings");
+	local readable, settings = pcall(lib, "settings");
 	if readable then return settings; end
 	local former = module.saved_state and module.saved_state.settings;
 	if not former then error(settings, 0); end
@@ -33,14 +39,7 @@ local function read_settings()
 end
 
 local settings = read_settings();
-
--- The files of the module, by the names they are required by. The options are read once.
-local files = {};
-rawset(module, "require", function (self, name)
-	if name == "settings" then return settings; end
-	files[name] = true;
-	return require_file(self, name);
-end);
+loaded.settings = settings;
 
 -- Prosody forgets a module that failed to load, but not its hooks, timers and items
 local function undo()
@@ -51,7 +50,7 @@ local function undo()
 	end
 end
 
-local loads, err = xpcall(module.require, debug.traceback, module, role);
+local loads, err = xpcall(lib, debug.traceback, role .. "/" .. role);
 if not loads then
 	undo();
 	error(err, 0);
@@ -63,8 +62,8 @@ local muc = modules.muc;
 -- Raises where the next instance would fail to load: then Prosody keeps this one.
 function module.save()
 	if modules.muc == muc then
-		require_file(module, "settings");
-		for name in pairs(files) do
+		module:require "settings";
+		for name in pairs(loaded) do
 			assert(modulemanager.loader:load_code_ext(module.name, name, "lib.lua", {}));
 		end
 	end

@@ -93,7 +93,7 @@ describe("operation of fmuc on Prosody " .. version, function ()
 		local node = s:node { version = version; global = "statistics = \"internal\"\nstatistics_interval = \"manual\"\n";
 			config = federation.mirror_config .. "\tfmuc_allow_masters = { \"known.example\" }\n" };
 		local labels = node:eval [[
-			local metrics = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module:require "metrics";
+			local metrics = prosody.hosts["mirror.remote.example.com"].modules.fmuc.lib "link/metrics";
 			for i = 1, 60 do metrics.crossed("peer" .. i .. ".example", "sent", 1, 1); end
 			metrics.crossed("known.example", "sent", 1, 1);
 			local count, known = 0, false;

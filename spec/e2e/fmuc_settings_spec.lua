@@ -119,7 +119,7 @@ describe("fmuc settings, Prosody " .. version, function ()
 				local loader = require "core.modulemanager".loader;
 				local load_code_ext = loader.load_code_ext;
 				function loader:load_code_ext(plugin, resource, ...)
-					if plugin == "fmuc" and resource == "quiet" then return nil, "deliberate failure"; end
+					if plugin == "fmuc" and resource == "link/log" then return nil, "deliberate failure"; end
 					return load_code_ext(self, plugin, resource, ...);
 				end
 			]];

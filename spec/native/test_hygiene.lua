@@ -5,13 +5,11 @@ local lu = require "luaunit";
 local random = require "random_input";
 local steps = require "steps";
 
-local function lib(name)
-	return assert(loadfile("lua/mod_fmuc/" .. name .. ".lib.lua"))();
-end
+local fmuc_lib = require "fmuc_lib";
 
 -- util.stanza and whatever builds on it, loaded with functions that count
 local st, stanza_lib, hygiene, equivalent = steps.fresh({ "util.stanza", "prosody.util.stanza", "prosody_relay.stanza" }, function ()
-	return require "util.stanza", require "prosody_relay.stanza", lib "hygiene", lib "equivalent";
+	return require "util.stanza", require "prosody_relay.stanza", fmuc_lib {} "link/hygiene", fmuc_lib {} "link/equivalent";
 end);
 
 local TestHygiene = {};

@@ -1,0 +1,347 @@
+-- SPDX-License-Identifier: MIT
+-- The links of a master's room: which mirror brought which occupants, and the one copy that each mirror gets (M5, M6, M10, M19).
+--
+-- room.fmuc.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, line, joins, gone }. gone: it gets nothing more. The nicks lie in
+-- room._data.fmuc_links as well, and so survive what the room survives.
+--
+-- link.joins[real JID]: the join of that session, while it goes through the room: { occupant_jid, thread (coroutine), dumping (the mirror
+-- gets occupants, history and subject), resyncing (nil, or after an outage { nick (on whose behalf), is_complete (the journal reaches back
+-- to it) }), is_over (the user or the link has gone meanwhile) }.
+--
+-- link.bandwidth is the level that the mirror asked for (G25); it lies in room._data.fmuc_bandwidth as well.
+--
+-- link.line = { sent, received, heard, down, … } is about the way to the mirror: stanzas either way since the link began or was resynced,
+-- when (monotonic time) the mirror was last heard of, and since when it cannot be reached. It survives what the module survives.
+
+local st = require "util.stanza";
+local jid_resource = require "util.jid".resource;
+local now = require "util.time".monotonic;
+
+local audience = lib "master/audience";
+local bandwidth = lib "link/bandwidth";
+local journal = lib "master/journal";
+local kicked = lib "master/kicked";
+local room_data = lib "master/room_data";
+local delivery = lib "room/delivery";
+local hygiene = lib "link/hygiene";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local links = { journal = journal };
+
+local methods = {};
+
+-- [room JID][mirror room JID] = line
+local lines;
+
+local function stock(room)
+	return getmetatable(room).__index;
+end
+
+local function send_to_link(room, link_jid, stanza, is_awaited)
+	local link = room.fmuc.links[link_jid];
+	stanza = bandwidth.down(link, stanza, is_awaited);
+	if not stanza then return; end
+	link.line.sent = link.line.sent + 1; -- what is not sent counts as well: that is how the mirror learns that something is missing
+	if link.gone or link.line.down then return; end
+	local copy = st.clone(stanza);
+	copy.attr.to = link_jid;
+	stock(room).route_stanza(room, copy);
+end
+
+-- send(room, link, stanza): the one copy for a link
+function links.send(room, link, stanza)
+	send_to_link(room, link.jid, stanza);
+end
+
+-- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
+local function send_to_user(room, link, nick, stanza)
+	if link.line.down and stanza.name == "presence" then
+		link.line.sent = link.line.sent + 1; -- so that the mirror learns of it
+	end
+	if link.gone or link.line.down then return; end
+	stanza = bandwidth.for_user(link, stanza);
+	if not stanza then return; end
+	local copy = st.clone(stanza);
+	copy.attr.to = link.jid .. "/" .. nick;
+	stock(room).route_stanza(room, copy);
+end
+
+-- For those users behind a link whom a condition of mod_muc selects, once for each
+local function send_to_users(room, link_jid, stanza, condition)
+	local link = room.fmuc.links[link_jid];
+	for nick in pairs(link.nicks) do
+		local occupant_jid = room.jid .. "/" .. nick;
+		if condition(occupant_jid, room._occupants[occupant_jid]) then send_to_user(room, link, nick, stanza); end
+	end
+end
+
+local function attach(room)
+	local state = { links = {}; link_of = {}; publicising = setmetatable({}, { __mode = "k" });
+		send_to_link = send_to_link; send_to_users = send_to_users };
+	function state.group_of(jid)
+		local link = state.link_of[jid];
+		return link and link.jid;
+	end
+	delivery.attach(room, state, methods);
+	return state;
+end
+
+-- get(room, mirror_room_jid) -> link or nil; room may be nil
+function links.get(room, link_jid)
+	return room and room.fmuc and room.fmuc.links[link_jid];
+end
+
+local function line_of(room_jid, link_jid)
+	lines[room_jid] = lines[room_jid] or {};
+	local line = lines[room_jid][link_jid] or { sent = 0; received = 0; heard = now() };
+	lines[room_jid][link_jid] = line;
+	return line;
+end
+
+-- add_user(room, mirror_room_jid, nick, real_jid) -> link, made when it is the mirror's first user
+function links.add_user(room, link_jid, nick, real_jid)
+	local state = room.fmuc or attach(room);
+	local link = state.links[link_jid];
+	if not link then
+		local levels = room._data.fmuc_bandwidth;
+		link = { jid = link_jid; nicks = {}; joins = {}; line = line_of(room.jid, link_jid); bandwidth = levels and levels[link_jid] };
+		state.links[link_jid] = link;
+		room._data.fmuc_links = room._data.fmuc_links or {};
+		room._data.fmuc_links[link_jid] = link.nicks;
+		journal.begin(room.jid);
+	end
+	link.nicks[nick] = real_jid;
+	state.link_of[real_jid] = link;
+	return link;
+end
+
+-- set_bandwidth(room, link, level): what the mirror wants to get from now on; nil: everything
+function links.set_bandwidth(room, link, level)
+	level = bandwidth.level(level);
+	link.bandwidth = level ~= "full" and level or nil;
+	local levels = room._data.fmuc_bandwidth or {};
+	levels[link.jid] = link.bandwidth;
+	room._data.fmuc_bandwidth = next(levels) and levels or nil;
+end
+
+-- replace_session(room, nick, former): the nick's session is another one now; the former leaves the room
+function links.replace_session(room, nick, former)
+	local occupant_jid = room.jid .. "/" .. nick;
+	local leave = st.presence({ type = "unavailable"; from = former; to = occupant_jid });
+	room:handle_normal_presence({ send = function () end }, leave);
+	if room.fmuc then room.fmuc.link_of[former] = nil; end
+end
+
+-- forget(room_jid): the room ends; another of that name begins anew
+function links.forget(room_jid)
+	lines[room_jid] = nil;
+	journal.forget(room_jid);
+end
+
+local function end_link(room, link)
+	local state = room.fmuc;
+	-- the mirror itself has left (M15)
+	state.links[link.jid] = nil;
+	room._data.fmuc_links[link.jid] = nil;
+	links.set_bandwidth(room, link, nil);
+	local of_room = lines[room.jid];
+	-- or the room has ended, and there may be another of that name
+	if of_room and of_room[link.jid] == link.line then of_room[link.jid] = nil; end
+	if next(state.links) then return; end
+	room._data.fmuc_links = nil;
+	if of_room and not next(of_room) then links.forget(room.jid); end
+	delivery.detach(room, methods);
+end
+
+local function end_session(room, link, real_jid)
+	room.fmuc.link_of[real_jid] = nil;
+	if not next(link.nicks) and not next(link.joins) then end_link(room, link); end
+end
+
+-- remove_user(room, link, nick): with the last one the link ends
+function links.remove_user(room, link, nick)
+	local real_jid = link.nicks[nick];
+	if not real_jid then return; end
+	link.nicks[nick] = nil;
+	local join = link.joins[real_jid];
+	if not join then return end_session(room, link, real_jid); end
+	join.is_over = true; -- the room may yet have something to say to that session, which is the link's to swallow
+end
+
+-- while_joining(link, real_jid, join, f): calls f(), which takes that session into the room. join: see above
+function links.while_joining(room, link, real_jid, join, f)
+	join.thread = coroutine.running();
+	link.joins[real_jid] = join;
+	local ok, err = xpcall(f, debug.traceback);
+	link.joins[real_jid] = nil;
+	if join.is_over then
+		-- handlers of other modules may have been the last to let the session in
+		local leave = st.presence({ type = "unavailable"; from = real_jid; to = join.occupant_jid });
+		if room:get_occupant_jid(real_jid) then room:handle_normal_presence({ send = function () end }, leave); end
+		end_session(room, link, real_jid);
+	end
+	if not ok then error(err, 0); end
+end
+
+-- join_of(link, real_jid) -> the join of that session, when what is going on now is part of it; or nil
+function links.join_of(link, real_jid)
+	local join = link.joins[real_jid];
+	return join and join.thread == coroutine.running() and join or nil;
+end
+
+-- What mod_muc sends to one session becomes what a whole mirror may see: no mark of a self-presence, no JID that only some may know
+local function presence_for_link(room, stanza)
+	return hygiene.copy("presence to a mirror", stanza, { is_hidden = room:get_whois() ~= "anyone" });
+end
+
+-- For a mirror that resyncs (G3, our extension): which of the occupants it brought itself, where its count of stanzas has to be, and
+-- whether it will be told all that was said in the time it asks for
+local function mark_own_user(link, join, presence, who)
+	local nick = jid_resource(presence.attr.from);
+	if not join or not join.resyncing or not link.nicks[nick] then return presence; end
+	local is_asking = nick == join.resyncing.nick;
+	local sent = link.line.sent + (who == "link" and 1 or 0);
+	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(sent) or nil;
+		complete = is_asking and join.resyncing.is_complete and "true" or nil }):up();
+end
+
+local function is_kick(presence)
+	local x = presence.attr.type == "unavailable" and presence:get_child("x", xmlns_muc_user);
+	for status in (x or st.stanza("x")):childtags("status") do
+		if status.attr.code == "307" then return true; end
+	end
+	return false;
+end
+
+local function route_presence(room, link, stanza)
+	local state, to = room.fmuc, stanza.attr.to;
+	local public, join = state.publicising[coroutine.running()], links.join_of(link, to);
+	local who;
+	if public then who = audience.of_change(public, link, join, to); else who = audience.of_list(room, join, stanza); end
+	if not who then return; end
+	local subject = jid_resource(stanza.attr.from);
+	local is_own = link.nicks[subject] == to;
+	local presence = who == "link" and presence_for_link(room, stanza) or st.clone(stanza);
+	if is_own and is_kick(presence) then kicked.add(room, link.jid, presence_for_link(room, stanza)); end
+	presence = mark_own_user(link, join, presence, who);
+	if who == "user" then
+		-- who has left is not in the room any more
+		local occupant_jid = is_own and stanza.attr.from or room:get_occupant_jid(to);
+		if occupant_jid then send_to_user(room, link, jid_resource(occupant_jid), presence); end
+		return;
+	end
+	send_to_link(room, link.jid, presence, join ~= nil);
+end
+
+function methods.route_stanza(room, stanza)
+	local link = room.fmuc.link_of[stanza.attr.to];
+	if not link then return stock(room).route_stanza(room, stanza); end
+	local join = links.join_of(link, stanza.attr.to);
+	if join and join.is_over then
+		return;
+	elseif stanza.name == "presence" then
+		route_presence(room, link, stanza);
+	elseif stanza.attr.type ~= "groupchat" or not join then
+		local occupant_jid = room:get_occupant_jid(stanza.attr.to);
+		if occupant_jid then send_to_user(room, link, jid_resource(occupant_jid), stanza); end
+	elseif join.dumping then -- history and subject
+		send_to_link(room, link.jid, stanza);
+	end
+end
+
+-- A mirror may read the archive of a room that it is in, members only or not (G8)
+function methods.get_affiliation(room, jid)
+	return stock(room).get_affiliation(room, jid) or room.fmuc.links[jid] and "member" or nil;
+end
+
+local function says_that_jids_are_public(stanza)
+	local x = stanza:get_child("x", xmlns_muc_user);
+	for status in (x or st.stanza("x")):childtags("status") do
+		if status.attr.code == "172" then return true; end
+	end
+	return false;
+end
+
+-- Who joins a room after it has become non-anonymous sees the JIDs of all who are there. Mirrors have to know them for that.
+local function send_real_jids(room)
+	for _, occupant in room:each_occupant() do
+		if room:get_presence_broadcast()[occupant.role] then
+			local x = st.stanza("x", { xmlns = xmlns_muc_user });
+			local presence = st.clone(occupant:get_presence());
+			room:build_item_list(occupant, x, false);
+			presence:add_child(x);
+			module:fire_event("muc-build-occupant-presence", { room = room; occupant = occupant; stanza = presence });
+			for link_jid in pairs(room.fmuc.links) do send_to_link(room, link_jid, presence); end
+		end
+	end
+end
+
+function methods.broadcast(room, stanza, condition)
+	if not condition and stanza.attr.type == "groupchat" then journal.add(room.jid, stanza); end
+	delivery.broadcast(room, stanza, condition);
+	if stanza.attr.from == room.jid and says_that_jids_are_public(stanza) then send_real_jids(room); end
+end
+
+-- room.fmuc.publicising[coroutine] = { nick, own (set of the occupant's own links), sent (set of links that have their copy), recipient
+-- (it is for one occupant only), seen_by (see master/audience) }. mod_muc builds and routes the presences in one go, with nothing of ours
+-- in its hands: that leaves the coroutine.
+function methods.publicise_occupant_status(room, occupant, x, nick, actor, reason, prev_role, force_unavailable, recipient)
+	local state, thread = room.fmuc, coroutine.running();
+	local own = {}; -- of a user who came through several mirrors there are several
+	for jid, presence in occupant:each_session() do
+		local link = state.link_of[jid];
+		-- a session that leaves the nick to others of its user is not what its link should see of the nick
+		if link and (occupant.role == nil or presence.attr.type == nil) then own[link] = true; end
+	end
+	local former = state.publicising[thread];
+	state.publicising[thread] = { nick = jid_resource(occupant.nick); own = own; sent = {}; recipient = recipient;
+		seen_by = audience.seen_by(room, occupant, prev_role, force_unavailable) };
+	local ok, err = xpcall(stock(room).publicise_occupant_status, debug.traceback, room, occupant, x, nick, actor, reason, prev_role,
+		force_unavailable, recipient);
+	state.publicising[thread] = former;
+	if not ok then error(err, 0); end
+end
+
+-- revive(room): a room that comes back from storage, after a restart or because mod_muc had put it aside, brings its mirrored users along
+function links.revive(room)
+	room_data.check(room);
+	local saved = room._data.fmuc_links;
+	room._data.fmuc_links = nil;
+	for link_jid, nicks in pairs(saved or {}) do
+		for nick, real_jid in pairs(nicks) do
+			if room:get_occupant_jid(real_jid) == room.jid .. "/" .. nick then links.add_user(room, link_jid, nick, real_jid); end
+		end
+	end
+	if not room.fmuc then return; end
+	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- which puts them behind their links
+end
+
+-- each_line() -> iterator of room JID, { [mirror room JID] = line }
+function links.each_line()
+	return pairs(lines);
+end
+
+-- line(room_jid, mirror_room_jid) -> its line, or nil
+function links.line(room_jid, link_jid)
+	return lines[room_jid] and lines[room_jid][link_jid];
+end
+
+-- save() -> what is known of the links besides what the rooms keep, for the next instance of the module
+function links.save()
+	return { lines = lines; journals = journal.save() };
+end
+
+-- restore(saved): of save() of an earlier instance, or nil
+function links.restore(saved)
+	lines = saved and saved.lines or {};
+	journal.restore(saved and saved.journals);
+end
+
+-- release(room): gives the room its own methods back; a later revive() finds the links again
+function links.release(room)
+	delivery.detach(room, methods);
+end
+
+return links;

@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: MIT
+-- What an admin sees of the links of a master's rooms, and does with them (requirements section 5).
+
+local muc, links, watch, traffic;
+
+local role = { title = "Mirrors of rooms"; peer = "Mirror" };
+
+local function state_of(line)
+	return line.down and "lost" or "live";
+end
+
+local function count(room, link)
+	local here, there = 0, 0;
+	for _ in room:each_occupant() do here = here + 1; end
+	for _ in pairs(link.nicks) do there = there + 1; end
+	return here - there, there;
+end
+
+-- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }; what other mirrors bring is
+-- local here
+function role.links()
+	local list = {};
+	for room_jid, lines in links.each_line() do
+		local room = muc.get_room_from_jid(room_jid);
+		for link_jid, line in pairs(lines) do
+			local link = links.get(room, link_jid);
+			if link then
+				local here, there = count(room, link);
+				list[#list + 1] = { here = room_jid; there = link_jid; state = state_of(line); local_occupants = here;
+					remote_occupants = there; traffic = traffic.of(line) };
+			end
+		end
+	end
+	return list;
+end
+
+-- states() -> array of the states of all links
+function role.states()
+	local list = {};
+	for _, lines in links.each_line() do
+		for _, line in pairs(lines) do list[#list + 1] = state_of(line); end
+	end
+	return list;
+end
+
+-- resync(link): tells the mirror that it has missed something, and is to join again
+function role.resync(link)
+	local line = links.line(link.here, link.there);
+	if line then line.sent = line.sent + 1; end -- the mirror believes the count
+	watch.nudge(link.here, link.there);
+end
+
+-- drop(link): the users of that mirror are kicked from the room
+function role.drop(link)
+	local room = muc.get_room_from_jid(link.here);
+	local current = links.get(room, link.there);
+	if not current then return; end
+	local nicks = {};
+	for nick in pairs(current.nicks) do nicks[#nicks + 1] = nick; end
+	for _, nick in ipairs(nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "The link to this mirror was closed"); end
+end
+
+local function find(here, there)
+	local line = links.line(here, there);
+	if not line then return nil; end
+	local room = muc.get_room_from_jid(here);
+	return line, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
+end
+
+-- shared: muc (environment of mod_muc), links (master/links), watch (master/liveness)
+return function (shared)
+	muc, links, watch = shared.muc, shared.links, shared.watch;
+	local metrics = lib "link/metrics";
+	traffic = lib "link/traffic" { metrics = metrics; find = find; down = "sent" };
+	lib "link/commands" { role = role; metrics = metrics };
+end;

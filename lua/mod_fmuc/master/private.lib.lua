@@ -1,0 +1,219 @@
+-- SPDX-License-Identifier: MIT
+-- What goes between single occupants: private messages (G12) and IQ (G13), at the master. A mirrored user is an occupant like any other,
+-- reached as R/Nick at the mirror, if the mirror announces that it takes such stanzas. Nobody is asked at a real JID that a mirror brought.
+
+local cache = require "util.cache";
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local jid_resource = require "util.jid".resource;
+local heap_size = require "prosody_relay.stanza".heap_size;
+local now = require "util.time".now;
+local shares = require "prosody_relay.shares";
+local whose_error = require "prosody_relay.origin";
+local st = require "util.stanza";
+
+local allowpm = lib "room/restrict_pm";
+local crossing = lib "link/private";
+local hygiene = lib "link/hygiene";
+local muc = module:depends "muc";
+
+local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
+
+-- ahead of mod_muc's -2
+local before_muc = 1;
+
+local answer_timeout, features_timeout = 60, 20;
+local max_age, max_age_failure = 3600, 60;
+-- Of stanzas that wait for what a mirror can do: bytes of heap for all, and for each user
+local max_waiting, max_waiting_of_user = 16 * 1024 * 1024, 1024 * 1024;
+
+module:hook("muc-disco#info", function (event)
+	event.reply:tag("feature", { var = crossing.xmlns }):up();
+end);
+
+allowpm.announce();
+lib "room/history".announce();
+
+local links, requests, watch;
+
+local memory = shares.new(max_waiting, max_waiting_of_user);
+
+local peers = cache.new(256); -- host of a mirror -> { time, takes_private }
+
+local function refuse(stanza, reply_to, type, condition, text)
+	local reply = st.error_reply(stanza, type, condition, text);
+	reply.attr.to = reply_to;
+	module:send(reply);
+	return true;
+end
+
+-- To one occupant behind a link. reply_to: where the sender, whose nick is `from`, is to get the answer
+local function send_request(link, stanza, real_jid, from, reply_to)
+	local copy = hygiene.copy("from anybody", stanza);
+	local record = { asker = reply_to; user = real_jid; asked = stanza.attr.to; id = stanza.attr.id };
+	copy.attr.from, copy.attr.to = from, link.jid .. "/" .. jid_resource(stanza.attr.to);
+	if not requests.send("private-iq", copy, record, answer_timeout) then
+		refuse(stanza, reply_to, "wait", "resource-constraint");
+	end
+end
+
+-- The answer of mod_muc to one who is behind a link goes back there, from the occupant that was meant
+local function origin_for(origin, occupant_jid, reply_to)
+	local function send(reply)
+		reply.attr.from, reply.attr.to = occupant_jid, reply_to;
+		module:send(reply);
+		return true;
+	end
+	return setmetatable({ send = send }, { __index = origin });
+end
+
+-- The occupant's link, when the first of its sessions is behind one; that is the session which mod_muc would ask
+local function link_of(room, occupant)
+	return occupant and room.fmuc and room.fmuc.link_of[occupant.jid];
+end
+
+-- deliver(room, stanza, real_jid, reply_to, origin): from the occupant whose session is real_jid to the occupant in `to`
+local function deliver(room, stanza, real_jid, reply_to, origin)
+	local from, to = room:get_occupant_jid(real_jid), stanza.attr.to;
+	local link = link_of(room, room:get_occupant_by_nick(to));
+	if not from then
+		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
+	elseif stanza.name == "iq" and link then
+		send_request(link, stanza, real_jid, from, reply_to);
+		return true;
+	end
+	stanza.attr.from = real_jid;
+	origin = origin_for(origin, to, reply_to);
+	if stanza.name == "iq" then return room:handle_iq_to_occupant(origin, stanza); end
+	return room:handle_message_to_occupant(origin, stanza);
+end
+
+local function peer_takes_private(host)
+	local peer = peers:get(host);
+	if not peer or now() - peer.time > (peer.takes_private ~= nil and max_age or max_age_failure) then return nil; end
+	return peer.takes_private or false;
+end
+
+-- Once the features of the mirror are known; failure: error of this server, which could not ask
+local function deliver_or_refuse(room, link, waiting, failure)
+	local stanza = waiting.stanza;
+	if failure then
+		return refuse(stanza, waiting.reply_to, failure:get_error());
+	elseif not peer_takes_private(jid_host(link.jid)) then
+		return refuse(stanza, waiting.reply_to, "cancel", "service-unavailable", "Private stanzas do not reach this occupant");
+	end
+	deliver(room, stanza, waiting.real_jid, waiting.reply_to, {});
+end
+
+local function ask_peer(room, link, waiting)
+	local host = jid_host(link.jid);
+	waiting.bytes = heap_size(waiting.stanza);
+	if not memory:take(waiting.real_jid, waiting.bytes) then return nil; end
+	local record = requests.find("peer-features", host);
+	if record then
+		table.insert(record.waiting, waiting);
+		return true;
+	end
+	local iq = requests.get(room.jid, host):tag("query", { xmlns = xmlns_disco_info }):up();
+	if requests.send("peer-features", iq, { waiting = { waiting } }, features_timeout) then return true; end
+	memory:give(waiting.real_jid, waiting.bytes);
+	return nil;
+end
+
+local function handle_features(record, answer, is_undeliverable)
+	local query = answer and answer.attr.type == "result" and answer:get_child("query", xmlns_disco_info);
+	local takes_private;
+	if query then
+		takes_private = false;
+		for feature in query:childtags("feature") do
+			if feature.attr.var == crossing.xmlns then takes_private = true; end
+		end
+	end
+	peers:set(record.peer, { time = now(); takes_private = takes_private });
+	for _, waiting in ipairs(record.waiting) do
+		memory:give(waiting.real_jid, waiting.bytes);
+		local room = muc.get_room_from_jid(jid_bare(waiting.stanza.attr.to));
+		local link = room and links.get(room, waiting.link_jid);
+		if link then
+			deliver_or_refuse(room, link, waiting, is_undeliverable and answer);
+		else
+			refuse(waiting.stanza, waiting.reply_to, "cancel", "item-not-found", "Recipient not in room");
+		end
+	end
+end
+
+-- From anybody in the room to somebody behind a link
+local function to_link(room, link, stanza, real_jid, reply_to)
+	if stanza.name == "iq" and not crossing.may_cross(stanza) then
+		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
+	end
+	local waiting = { stanza = st.clone(stanza); real_jid = real_jid; reply_to = reply_to; link_jid = link.jid };
+	if peer_takes_private(jid_host(link.jid)) ~= nil then
+		deliver_or_refuse(room, link, waiting);
+	elseif not ask_peer(room, link, waiting) then
+		refuse(stanza, reply_to, "wait", "resource-constraint");
+	end
+	return true;
+end
+
+-- An error of a mirrored user, or of the way there, for who sent the private message
+local function return_error(room, link, stanza)
+	local from = room.jid .. "/" .. jid_resource(stanza.attr.from);
+	local occupant = room:get_occupant_by_nick(stanza.attr.to);
+	if not occupant or not link.nicks[jid_resource(stanza.attr.from)] then return; end
+	local copy = st.clone(stanza);
+	copy.attr.from = from;
+	room:route_to_occupant(occupant, copy);
+end
+
+-- From a mirror: one of the nicks it brought speaks
+local function from_link(room, link, event)
+	local stanza, reply_to = event.stanza, event.stanza.attr.from;
+	local type, nick = stanza.attr.type, jid_resource(reply_to);
+	local real_jid = nick and link.nicks[nick];
+	if type == "error" and stanza.name == "message" then
+		if nick then return_error(room, link, whose_error.explained(event)); end
+		-- of a copy for the whole mirror; or nothing at all reaches the mirror (G2)
+		if not nick or whose_error.is_undeliverable(event) then watch.failed(room, link, event); end
+		return true;
+	elseif type == "error" or type == "result" then
+		return true; -- to a request that nobody has sent, or not any more
+	elseif not real_jid then
+		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
+	elseif stanza.name == "iq" and not crossing.may_cross(stanza) then
+		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
+	end
+	stanza = hygiene.cleaned("from anybody", stanza);
+	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
+	if target and type ~= "groupchat" then return to_link(room, target, stanza, real_jid, reply_to); end
+	return deliver(room, stanza, real_jid, reply_to, event.origin);
+end
+
+local function handle_private(event)
+	local stanza = event.stanza;
+	local from, type = stanza.attr.from, stanza.attr.type;
+	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
+	local link = links.get(room, jid_bare(from));
+	if link then return from_link(room, link, event); end
+	if stanza.name == "message" then -- G21
+		stanza = hygiene.cleaned("from anybody", stanza);
+		event.stanza = stanza;
+	end
+	if not room or not room.fmuc then return; end
+	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
+	if not target or type == "error" or type == "result" or type == "groupchat" then return; end
+	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses
+	return to_link(room, target, stanza, from, from);
+end
+module:hook("message/full", handle_private, before_muc);
+module:hook("iq/full", handle_private, before_muc);
+
+-- shared: links, requests, watch
+return function (shared)
+	links, requests, watch = shared.links, shared.requests, shared.watch;
+	requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
+	requests.on("peer-features", handle_features);
+	for _, record in requests.each() do
+		for _, waiting in ipairs(record.waiting or {}) do memory:hold(waiting.real_jid, waiting.bytes); end
+	end
+end;

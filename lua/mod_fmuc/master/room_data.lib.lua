@@ -1,0 +1,49 @@
+-- SPDX-License-Identifier: MIT
+-- What a master keeps in the data of its rooms (room._data), which mod_muc stores: fmuc_links and fmuc_bandwidth (master/links), fmuc_kicked
+-- (master/kicked), fmuc_appended (room/archive). A store may have been damaged, or written by somebody else: it must not keep a room, or
+-- this module, from loading.
+
+local st = require "util.stanza";
+
+local room_data = {};
+
+local function is_table_of(value, is_entry)
+	if type(value) ~= "table" then return false; end
+	for key, entry in pairs(value) do
+		if not is_entry(entry, key) then return false; end
+	end
+	return true;
+end
+
+local function is_text(value, key)
+	return type(value) == "string" and type(key) == "string";
+end
+
+-- each is_valid(value) -> boolean; may raise
+local fields = {
+	fmuc_links = function (value)
+		return is_table_of(value, function (nicks, link_jid) return type(link_jid) == "string" and is_table_of(nicks, is_text); end);
+	end;
+	fmuc_bandwidth = function (value) return is_table_of(value, is_text); end;
+	fmuc_kicked = function (value)
+		return is_table_of(value, function (entry, index)
+			return math.type(index) == "integer" and index >= 1 and index <= #value and type(entry[1]) == "string" and type(entry[2]) == "string"
+				and st.deserialize(entry[3]).name == "presence";
+		end);
+	end;
+	fmuc_appended = function (value) return type(value) == "number"; end;
+};
+
+-- check(room): removes what this module cannot have written, and says so in the log
+function room_data.check(room)
+	for name, is_valid in pairs(fields) do
+		local value = room._data[name];
+		local checked, valid = pcall(is_valid, value);
+		if value ~= nil and not (checked and valid) then
+			room._data[name] = nil;
+			module:log("error", "The stored data of %s has a '%s' that cannot be used; the room goes on without it", room.jid, name);
+		end
+	end
+end
+
+return room_data;

@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+-- The picture of a mirrored room (XEP-0486): the master says in a presence of its own which it has, users get it from the vCard, which is
+-- fetched from the master once.
+
+local fanout = require "prosody_relay.fanout";
+local heap_size = require "prosody_relay.stanza".heap_size;
+local st = require "util.stanza";
+
+-- of the master to send the vCard; what is larger is handed on and not kept
+local vcard_timeout = 60;
+local max_vcard_bytes = 131072;
+
+local bounds = lib "link/limits";
+local delivery = lib "room/delivery";
+local hygiene = lib "link/hygiene";
+local state_of = lib "link/lasting";
+
+local mirrored, requests, room_info;
+
+local avatar = {};
+
+-- is_announcement(room, stanza) -> whether that presence says something about the picture of the room
+function avatar.is_announcement(room, stanza)
+	return stanza.attr.type == nil and stanza.attr.from == room.fmuc.master and stanza:get_child("x", "vcard-temp:x:update") ~= nil;
+end
+
+-- announce(room, stanza): to the users here, and to those who come
+function avatar.announce(room, stanza)
+	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.master, heap_size(stanza)) then return; end
+	local copy = hygiene.copy("from anybody", stanza);
+	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
+	room.fmuc.vcard, room.fmuc.avatar = nil, state_of(copy);
+	delivery.to_all(room, copy);
+end
+
+module:hook("muc-occupant-session-new", function (event)
+	local announcement = event.room.fmuc and event.room.fmuc.avatar;
+	if not announcement then return; end
+	local view = fanout.view(announcement);
+	view.attr.to = event.jid;
+	event.room:route_stanza(view);
+end, -1); -- after history and subject
+
+-- What is kept of a question: whom to answer
+local function top_of(asker)
+	return st.iq({ type = "get"; id = asker.attr.id; from = asker.attr.from; to = asker.attr.to });
+end
+
+local function send_vcard(asker, answer)
+	local reply = answer and st.clone(answer)
+		or st.error_reply(asker, "wait", "remote-server-timeout", "The room's server does not answer");
+	reply.attr.from, reply.attr.to, reply.attr.id = asker.attr.to, asker.attr.from, asker.attr.id;
+	module:send(reply);
+end
+
+local function handle_answer(record, answer)
+	local room = mirrored.get(record.own);
+	if room then
+		local size = answer and answer.attr.type == "result" and heap_size(answer);
+		if size and size <= max_vcard_bytes and bounds.has_memory_for(record.peer, size) then room.fmuc.vcard = answer; end
+	end
+	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
+end
+
+-- get(room, asker) -> true, and the asker (stanza) is answered now or later; nil when too many are waiting, false when there is no vCard
+function avatar.get(room, asker)
+	local state = room.fmuc;
+	if not room_info.has(room, "vcard-temp") then return false; end
+	if state.vcard then
+		send_vcard(asker, state.vcard);
+		return true;
+	end
+	local record = requests.find("room-vcard", state.master);
+	if record then
+		if not requests.wait(record, asker.attr.from) then return nil; end
+		table.insert(record.askers, top_of(asker));
+		return true;
+	end
+	local iq = requests.get(room.jid, state.master):tag("vCard", { xmlns = "vcard-temp" }):up();
+	return requests.send("room-vcard", iq, { askers = { top_of(asker) }; asker = asker.attr.from }, vcard_timeout);
+end
+
+-- shared: mirrored, requests, room_info
+return function (shared)
+	mirrored, requests, room_info = shared.mirrored, shared.requests, shared.room_info;
+	requests.on("room-vcard", handle_answer);
+	return avatar;
+end;

@@ -1,0 +1,113 @@
+-- SPDX-License-Identifier: MIT
+-- What was said in an outage, from the master's archive (G8, XEP-0313), where the master cannot tell that it has repeated everything: it
+-- was restarted, or is not of this module. The mirror asks, once for all its users, for the time since it last heard of the master, the
+-- latest page first.
+--
+-- room.fmuc.line.resync.archive: pages (lists of messages, the latest page first), page (the one that is coming), count
+
+local datetime = require "util.datetime";
+local jid_bare = require "util.jid".bare;
+local now = require "util.time".monotonic;
+local rsm = require "util.rsm";
+local st = require "util.stanza";
+
+local bounds = lib "link/limits";
+local hygiene = lib "link/hygiene";
+
+local xmlns_client = "jabber:client";
+local xmlns_delay = "urn:xmpp:delay";
+local xmlns_form = "jabber:x:data";
+local xmlns_forward = "urn:xmpp:forward:0";
+local xmlns_mam = "urn:xmpp:mam:2";
+local xmlns_sid = "urn:xmpp:sid:0";
+
+local page_size, max_messages = 50, 500;
+
+local parts; -- probe, resync, room_info
+
+local backfill = {};
+
+local function ask(room, before)
+	local query = st.stanza("query", { xmlns = xmlns_mam })
+		:tag("x", { xmlns = xmlns_form; type = "submit" })
+			:tag("field", { var = "FORM_TYPE"; type = "hidden" }):text_tag("value", xmlns_mam):up()
+			:tag("field", { var = "start" }):text_tag("value", datetime.datetime(room.fmuc.line.resync.since)):up()
+		:up()
+		:add_child(rsm.generate { max = page_size; before = before });
+	local question = st.iq({ type = "set"; id = parts.probe.new_id(); from = room.jid; to = room.fmuc.master }):add_child(query);
+	query.attr.queryid = question.attr.id;
+	parts.probe.ask(room, "archive", question);
+end
+
+-- begin(room): at the end of what the master repeats by itself -> whether there is more to come, which ends with resync.finish()
+function backfill.begin(room)
+	local current = room.fmuc.line.resync;
+	if current.archive then return true; end
+	if current.is_complete or not parts.room_info.has(room, xmlns_mam) then return false; end
+	current.archive = { pages = {}; page = {}; count = 0 };
+	ask(room, true);
+	return true;
+end
+
+-- Elements of the namespace that stanzas of a client have, as those of this server
+local function unqualify(element)
+	if element.attr.xmlns == xmlns_client then element.attr.xmlns = nil; end
+	for _, child in ipairs(element.tags) do unqualify(child); end
+end
+
+-- The message as the master would repeat it in the history of the room, or nil
+local function as_history(result, master)
+	local forwarded = result:get_child("forwarded", xmlns_forward);
+	local stamp = forwarded and forwarded:find("{" .. xmlns_delay .. "}delay@stamp");
+	local message = forwarded and forwarded:get_child("message", xmlns_client);
+	if not stamp or not message or jid_bare(message.attr.from) ~= master or message.attr.type ~= "groupchat" then return nil; end
+	message = hygiene.copy("message of the master's archive", message, { room_jid = master });
+	unqualify(message);
+	if message:get_child("subject") and not message:get_child("body") then return nil; end -- which it is now, the master has said
+	message:tag("stanza-id", { xmlns = xmlns_sid; by = master; id = result.attr.id }):up();
+	return message:tag("delay", { xmlns = xmlns_delay; from = master; stamp = stamp }):up();
+end
+
+-- take(room, stanza) -> whether that message of the master is about its archive
+function backfill.take(room, stanza)
+	local result = stanza:get_child("result", xmlns_mam);
+	if not result or stanza.attr.type == "groupchat" or stanza.attr.from ~= room.fmuc.master then return false; end
+	local line = room.fmuc.line;
+	local archive = line.resync and line.resync.archive;
+	line.heard = now();
+	if not archive or not line.asked or line.asked.id ~= result.attr.queryid then return true; end
+	local message = as_history(result, room.fmuc.master);
+	if message and archive.count < max_messages and bounds.has_room_for(archive, message, room.fmuc.master) then
+		table.insert(archive.page, message);
+		archive.count = archive.count + 1;
+	end
+	return true;
+end
+
+-- finish(room): there is nothing more; what is here, of a page that broke off as well, goes before what the master has repeated by itself
+function backfill.finish(room)
+	local current = room.fmuc.line.resync;
+	local messages, pages = current.archive.page, current.archive.pages;
+	for i = #pages, 1, -1 do table.move(pages[i], 1, #pages[i], #messages + 1, messages); end
+	table.move(current.messages, 1, #current.messages, #messages + 1, messages);
+	current.messages = messages;
+	parts.resync.finish(room);
+end
+
+-- answered(room, answer): by the end of a page, or an error
+function backfill.answered(room, answer)
+	local archive = room.fmuc.line.resync.archive;
+	local page, fin = archive.page, answer:get_child("fin", xmlns_mam);
+	local set = fin and rsm.get(fin);
+	local first = set and set.first and set.first[1];
+	table.insert(archive.pages, page);
+	archive.page = {};
+	local is_last = not first or fin.attr.complete == "true" or fin.attr.complete == "1" or #page == 0 or archive.count >= max_messages;
+	if is_last then backfill.finish(room); else ask(room, first); end
+end
+
+-- shared: the mirror's parts by name, filled before anything happens
+return function (shared)
+	parts = shared;
+	return backfill;
+end;

@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: MIT
+-- Some clients ask for a room's archive right after they have sent their join. The master decides whether they come in, so a mirror can
+-- answer only when the join has ended: the query waits for that, and is refused where the user does not come in.
+
+local jid_bare = require "util.jid".bare;
+local heap_size = require "prosody_relay.stanza".heap_size;
+local pending = require "prosody_relay.pending";
+local shares = require "prosody_relay.shares";
+local st = require "util.stanza";
+
+-- Queries of all users, of one user, and bytes of heap of one query, which is longer only if somebody wants it to be
+local max_held, max_held_of_user, max_bytes = 200, 5, 32768;
+-- After the longest time that a join may take
+local deadline = lib "settings".join_timeout + 5;
+
+local query_event = "iq-set/bare/urn:xmpp:mam:2:query";
+
+local early_queries = {};
+
+local places = shares.new(max_held, max_held_of_user);
+
+local is_joining;
+
+local function refuse(stanza)
+	module:send(st.error_reply(stanza, "auth", "forbidden"));
+end
+
+local held = pending.new(module, function (_, stanza)
+	places:give(stanza.attr.from);
+	refuse(stanza);
+end, module.saved_state and module.saved_state.early_queries);
+for _, stanza in held:each() do places:hold(stanza.attr.from); end
+
+local function key_of(stanza)
+	return table.concat({ stanza.attr.from, stanza.attr.to, stanza.attr.id }, "\0");
+end
+
+-- hold(stanza) -> true when that query waits; nil when its sender does not join the room, or has too many
+function early_queries.hold(stanza)
+	if not is_joining(stanza.attr.to, stanza.attr.from) or heap_size(stanza) > max_bytes or held:get(key_of(stanza)) then return nil; end
+	if not places:take(stanza.attr.from) then return nil; end
+	held:add(key_of(stanza), st.clone(stanza), deadline);
+	return true;
+end
+
+-- take(room_jid, user) -> list of what waits for that user's join to end
+local function take(room_jid, user)
+	local list = {};
+	for key, stanza in held:each() do
+		if stanza.attr.from == user and stanza.attr.to == room_jid then list[#list + 1] = key; end
+	end
+	for i, key in ipairs(list) do
+		list[i] = held:remove(key);
+		places:give(user);
+	end
+	return list;
+end
+
+module:hook("muc-occupant-session-new", function (event)
+	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+	for _, stanza in ipairs(take(event.room.jid, event.jid)) do module:fire_event(query_event, { origin = origin; stanza = stanza }); end
+end, -10); -- after the history and the subject
+
+module:hook("fmuc-join-refused", function (event)
+	if not event.join then return; end
+	for _, stanza in ipairs(take(jid_bare(event.join.attr.to), event.join.attr.from)) do refuse(stanza); end
+end);
+
+-- save() -> what waits, for the saved_state.early_queries of the next instance
+function early_queries.save()
+	return held:save();
+end
+
+-- shared: is_joining(room_jid, user) -> whether that session waits to be let into the room
+return function (shared)
+	is_joining = shared.is_joining;
+	return early_queries;
+end;

@@ -1,0 +1,162 @@
+-- SPDX-License-Identifier: MIT
+-- Is the room one that can be mirrored at all? A plain room does not know what to make of a mirror: some servers are silent, some answer
+-- with an error, some take the mirror for an occupant and its second user for a new nick of the first (section 2b of the requirements).
+-- So before the first user enters, the master is asked for its features (mirror/info, which asks once and remembers), and users
+-- wait here meanwhile. Masters listed in fmuc_allow_masters are taken for what the admin says they are.
+
+local jid_bare = require "util.jid".bare;
+local jid_resource = require "util.jid".resource;
+local relay_jid = require "prosody_relay.jid";
+local shares = require "prosody_relay.shares";
+local st = require "util.stanza";
+
+local bounds = lib "link/limits";
+local policy = lib "mirror/policy";
+local refusal = lib "mirror/refusal";
+local unavailable = lib "mirror/unavailable";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc = "http://jabber.org/protocol/muc";
+
+-- before all that deal with joins
+local first = 3;
+
+-- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (bounds.trimmed).
+local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
+
+local mirrored, room_info;
+
+-- [room JID] = list of join presences, in the order in which they came
+local held;
+
+local gate = {};
+
+local places = shares.new(max_held, max_held_of_user);
+
+local function release(room_jid, info)
+	local joins = held[room_jid];
+	if not joins then return; end
+	held[room_jid] = nil;
+	local err = unavailable.error_for(relay_jid.unmirror(room_jid), info);
+	if err then module:log("info", "%s cannot be joined: %s", room_jid, err.tags[2] and err.tags[2]:get_text() or err.tags[1].name); end
+	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+	for _, join in ipairs(joins) do
+		places:give(join.attr.from);
+		if err then
+			refusal.pass_on(join, st.clone(err));
+		else
+			module:fire_event("presence/full", { origin = origin; stanza = join; fmuc_info = info });
+		end
+	end
+end
+
+module:hook("fmuc-room-info", function (event) release(event.room_jid, event.info); end);
+
+local function find_held(stanza)
+	local joins = held[jid_bare(stanza.attr.to)];
+	for i, join in ipairs(joins or {}) do
+		if join.attr.from == stanza.attr.from and join.attr.to == stanza.attr.to then return joins, i; end
+	end
+end
+
+-- A user who does not wait any longer
+local function take_back(stanza)
+	local joins, i = find_held(stanza);
+	if not joins then return; end
+	table.remove(joins, i);
+	places:give(stanza.attr.from);
+	return true;
+end
+
+-- A user whose status changes meanwhile
+local function renew(stanza)
+	local joins, i = find_held(stanza);
+	if not joins then return; end
+	local join = bounds.trimmed(st.clone(stanza)) or st.clone(stanza, true);
+	join:add_child(joins[i]:get_child("x", xmlns_muc));
+	join.attr.id = joins[i].attr.id;
+	joins[i] = join;
+	return true;
+end
+
+local function hold(room_jid, master, stanza)
+	local kept = bounds.trimmed(st.clone(stanza));
+	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
+	local joins = held[room_jid] or {};
+	if #joins >= max_held_for_room or not places:take(stanza.attr.from) then
+		return refusal.join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
+	end
+	local is_first = held[room_jid] == nil;
+	held[room_jid] = joins;
+	joins[#joins + 1] = kept;
+	if is_first and not room_info.fetch(room_jid, master) then
+		held[room_jid] = nil;
+		places:give(stanza.attr.from);
+		return refusal.join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
+	end
+	return true;
+end
+
+-- G18: a mirrored room is not mirrored again. The refusal is for the user there, as a master's (M8).
+local function refuse_mirror(stanza)
+	local answer = st.error_reply(stanza, "cancel", "not-allowed", "This is a mirror. Join the room that it mirrors.");
+	answer.attr.from, answer.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
+	module:fire_event("fmuc-join-refused", { error = answer:get_child("error") });
+	module:send(answer);
+	return true;
+end
+
+local function is_from_mirror(stanza)
+	local from = stanza.attr.from;
+	return stanza:get_child("fmuc", xmlns_fmuc) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
+end
+
+module:hook("presence/full", function (event)
+	local stanza = event.stanza;
+	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
+	if stanza.attr.type == "unavailable" then return take_back(stanza); end
+	if stanza.attr.type ~= nil then return; end
+	if not stanza:get_child("x", xmlns_muc) then return renew(stanza); end
+	local room_jid = jid_bare(stanza.attr.to);
+	local master = relay_jid.unmirror(room_jid);
+	if not master or mirrored.get(room_jid) or policy.lists_masters() then return; end
+	if not policy.may_use(stanza.attr.from) or not policy.may_be_mirrored(master) then return; end -- refused without a question
+	local info = not held[room_jid] and room_info.get(room_jid);
+	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- what failed may succeed now
+	local err = unavailable.error_for(master, info);
+	if not err then return; end
+	refusal.pass_on(stanza, err);
+	return true;
+end, first);
+
+-- holds(room_jid, user) -> whether that session waits here
+function gate.holds(room_jid, user)
+	for _, join in ipairs(held[room_jid] or {}) do
+		if join.attr.from == user then return true; end
+	end
+	return false;
+end
+
+-- close(): nobody waits any longer
+function gate.close()
+	local everybody = held;
+	held, places = {}, shares.new(max_held, max_held_of_user);
+	for _, joins in pairs(everybody) do
+		for _, join in ipairs(joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
+	end
+end
+
+-- save() -> those who wait, for the next instance of the module
+function gate.save()
+	return held;
+end
+
+-- shared: mirrored (mirror/room), room_info (mirror/info), saved (of save() of an earlier instance, or nil)
+return function (shared)
+	mirrored, room_info = shared.mirrored, shared.room_info;
+	held = shared.saved or {};
+	for _, joins in pairs(held) do
+		for _, join in ipairs(joins) do places:hold(join.attr.from); end
+	end
+	return gate;
+end;

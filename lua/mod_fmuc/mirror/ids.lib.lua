@@ -1,0 +1,113 @@
+-- SPDX-License-Identifier: MIT
+-- The identifiers of a mirrored room: stanza-id (XEP-0359, G9) and occupant-id (XEP-0421, G10) are the master's, so that replies,
+-- reactions, retractions and moderation mean the same message and the same person at both ends.
+--
+-- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them
+-- (link/hygiene).
+--
+-- room.fmuc.used_ids: the stanza-ids that the room has given (mirror/used_ids). room.fmuc.line.ids: { prefix, count }: the ids that the
+-- master will take over from this mirror begin with that prefix, and are numbered (master/ids)
+
+local new_id = require "util.id".medium;
+local st = require "util.stanza";
+
+local delivery = lib "room/delivery";
+local hygiene = lib "link/hygiene";
+local used_ids = lib "mirror/used_ids";
+
+local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
+local xmlns_sid = "urn:xmpp:sid:0";
+
+-- An id is put into every store and every answer; a longer one is none
+local max_id_bytes = 256;
+-- Of so many latest messages at least no two have the same id: of all that an archive in one file has, if it has more
+local min_compared = 1000;
+
+local archive, room_info;
+
+local ids = {};
+
+-- from_client(room) -> context of link/hygiene for stanzas of local users, of whom nobody identifies himself
+function ids.from_client(room)
+	return { by = { [room.jid] = true; [room.fmuc.master] = true } };
+end
+
+-- from_master(room) -> context of link/hygiene for stanzas of the master
+function ids.from_master(room)
+	return { by = { [room.jid] = true; [room.fmuc.master] = not room_info.has(room, xmlns_sid) }; room_jid = room.jid;
+		has_occupant_ids = room_info.has(room, xmlns_occupant_id) };
+end
+
+-- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant, if the stanza does not say so
+function ids.add_occupant_id(stanza, room, occupant_jid)
+	local copy = room.fmuc.copies[occupant_jid];
+	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
+	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
+end
+
+local function masters_id(stanza, room)
+	for child in stanza:childtags("stanza-id", xmlns_sid) do
+		local id = child.attr.id;
+		if child.attr.by == room.fmuc.master and id and id ~= "" and #id <= max_id_bytes then return id; end
+	end
+end
+
+local function add_stanza_id(stanza, by, id)
+	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = by; id = id }));
+end
+
+-- set_prefix(room, prefix): the master takes over ids that begin so; the same prefix as before goes on where it was
+function ids.set_prefix(room, prefix)
+	local line = room.fmuc.line;
+	if not (line.ids and line.ids.prefix == prefix) then line.ids = { prefix = prefix; count = 0 }; end
+end
+
+-- new_stanza_id(stanza, room) -> id that this side gives a message which the master does not return (M21), or nil
+function ids.new_stanza_id(stanza, room)
+	if not room_info.has(room, xmlns_sid) or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then
+		return nil;
+	end
+	local known = room.fmuc.line.ids;
+	if not known then return new_id(); end
+	known.count = known.count + 1;
+	return ("%s-%d"):format(known.prefix, known.count);
+end
+
+-- The id of a message in the mirrored room: the master's. A master that repeats an id, because it lies or has lost its count in a restart,
+-- does not give two messages the same one here.
+local function own_id(stanza, room, id)
+	local state = room.fmuc;
+	id = id or masters_id(stanza, room);
+	if not id then return nil; end
+	if used_ids.has(state.used_ids, id) or archive.has(room, id) then
+		hygiene.filter("message with the id of another", stanza, { room_jid = state.master });
+		id = new_id();
+	end
+	state.used_ids = used_ids.add(state.used_ids, id, math.max(min_compared, archive.max_messages()));
+	return id;
+end
+
+-- Every message of the room goes this way once, whether it is shown now or was said before
+local function identify(stanza, room, id, when)
+	id = own_id(stanza, room, id);
+	if not id then return; end
+	if archive.is_on() then archive.keep(room, stanza, id, when); end
+	add_stanza_id(stanza, room.jid, id);
+end
+
+-- mark_history(stanza, room, when): a message from before that has not been here
+function ids.mark_history(stanza, room, when)
+	identify(stanza, room, nil, when);
+end
+
+-- Once for each message that local users get
+module:hook("muc-broadcast-message", function (event)
+	local room, stanza = event.room, event.stanza;
+	if room.fmuc then identify(stanza, room, delivery.way_of(room, stanza).stanza_id); end
+end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
+
+-- shared: archive, room_info
+return function (shared)
+	archive, room_info = shared.archive, shared.room_info;
+	return ids;
+end;

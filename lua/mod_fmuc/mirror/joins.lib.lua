@@ -1,0 +1,289 @@
+-- SPDX-License-Identifier: MIT
+-- Who is let into a mirrored room: whose join the master has answered (F3, M5, M8). Not every presence for a nick is the answer to the join
+-- that waits for that nick: somebody else may have the nick at the master.
+--
+-- A master returns the id of the join with its answer; this module does. XEP-0045 does not ask for that, so other masters may not. It is
+-- not known of a room that is opened whether its master does. Until the first answer shows it, one join is out at a time: before the mirror
+-- has a user in the room, the master sends presences only when it has accepted that one. Later, with a master that returns no ids, each
+-- join is followed by a ping: a server answers in order. A presence for the nick that comes before the answer to the ping, without an
+-- error, is the answer to the join. A queue alone would not do: somebody else may take the nick just before the join arrives.
+--
+-- state.waiting[occupant JID] = record of a user's join:
+--   room_jid, user (bare JID), id (of the presence to the master), since (time), sent, password
+--   order      JIDs of the user's sessions, as they came
+--   joins      JID of a session -> its join presence
+--   updates    JID of a session -> its new presence meanwhile
+--   held       what the master has said to that user alone meanwhile
+--   fence      id of the ping
+--   candidate  a presence that may be the answer, see mirror/presences
+--   accepted, accepted_at
+--   entered    set of the sessions that were let in, while others are: handlers of other modules may wait meanwhile
+--   removed    the presence by which the master took the user away at that time
+
+local async = require "util.async";
+local jid_resource = require "util.jid".resource;
+local new_id = require "util.id".short;
+local now = require "util.time".monotonic;
+local st = require "util.stanza";
+
+local bounds = lib "link/limits";
+local hygiene = lib "link/hygiene";
+local whose_error = require "prosody_relay.origin";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_ping = "urn:xmpp:ping";
+
+local join_id_prefix, fence_prefix = "fj-", "fmuc-fence-"; -- the first is short: it crosses the link twice for each user
+
+-- What the master says to a user alone before the user is in the room
+local max_held = 50;
+
+-- changes, former, from_master, mirrored, outage; send_join(record), send_part(room_jid, nick), stop_waiting(occupant_jid) (ends its
+-- timer), update(stanza) (a user's new presence)
+local parts;
+
+local admission = {};
+
+-- new_join_id() -> id for a join presence, which is recognised when the master returns it
+function admission.new_join_id()
+	return join_id_prefix .. new_id();
+end
+
+-- is_join_id(id) -> whether new_join_id() has made it
+function admission.is_join_id(id)
+	return id ~= nil and id:sub(1, #join_id_prefix) == join_id_prefix;
+end
+
+-- new_record(room_jid, user) -> record of a user's (bare JID) join without any session
+function admission.new_record(room_jid, user)
+	return { room_jid = room_jid; user = user; id = admission.new_join_id(); since = now(); order = {}; joins = {} };
+end
+
+-- add_session(record, user, join): another session of the user wants to be let in, or the same again
+function admission.add_session(record, user, join)
+	admission.remove_session(record, user);
+	record.order[#record.order + 1] = user;
+	if record.entered then record.entered[user] = nil; end
+	record.joins[user] = st.clone(join);
+end
+
+-- remove_session(record, user): that session does not want to be let in any more
+function admission.remove_session(record, user)
+	record.joins[user] = nil;
+	for i, other in ipairs(record.order) do
+		if other == user then return table.remove(record.order, i); end
+	end
+end
+
+-- put_off(record, stanza) -> whether that is a new presence of a session which waits; it counts when the session is in the room
+function admission.put_off(record, stanza)
+	local user = stanza.attr.from;
+	if not record or not record.joins[user] then return false; end
+	record.updates = record.updates or {};
+	record.updates[user] = bounds.trimmed(st.clone(stanza));
+	return true;
+end
+
+-- first_session(record) -> JID and join presence of the session whose join goes to the master
+function admission.first_session(record)
+	return record.order[1], record.joins[record.order[1]];
+end
+
+-- Those of the joins that wait for the next step (is_next(record)), in the order in which they came. Few do at a time, of many that wait.
+local function in_order(waiting, is_next)
+	local list = {};
+	for occupant_jid, record in pairs(waiting) do
+		if is_next(record) then list[#list + 1] = { occupant_jid, record }; end
+	end
+	table.sort(list, function (a, b) return a[2].since < b[2].since; end);
+	return list;
+end
+
+local function is_sent(record) return record.sent; end
+local function is_unsent(record) return not record.sent; end
+local function is_to_enter(record) return record.accepted and not record.entered; end
+
+-- send_joins(room): sends to the master what may go now of the joins that wait
+function admission.send_joins(room)
+	local state = room.fmuc;
+	if parts.outage.is_out(room) then return; end -- mirror/resync sends them
+	local one_at_a_time = not state.reflects_ids and not state.synced;
+	if one_at_a_time and in_order(state.waiting, is_sent)[1] then return; end
+	for _, entry in ipairs(in_order(state.waiting, is_unsent)) do
+		-- an answer may come before the next is sent
+		if not entry[2].sent then parts.send_join(entry[2]); end
+		if one_at_a_time then return; end
+	end
+end
+
+-- begin_again(record): what the master has said to that join does not count; it is sent once more
+function admission.begin_again(record)
+	record.accepted, record.accepted_at, record.sent, record.candidate = nil, nil, nil, nil;
+	record.id = admission.new_join_id();
+end
+
+-- fence(room, record): after the join has been sent
+function admission.fence(room, record)
+	record.fence, record.candidate = nil, nil;
+	local state = room.fmuc;
+	-- a mirror that was restarted may be in the room already, as the master knows
+	local is_new = not state.synced and not state.line.is_repeated and not parts.former.is_known(room.jid);
+	if state.reflects_ids or is_new then return; end
+	record.fence = fence_prefix .. new_id();
+	module:send(st.iq({ type = "get"; id = record.fence; from = room.jid; to = room.fmuc.master }):tag("ping", { xmlns = xmlns_ping }));
+end
+
+-- answers(room, record, id) -> whether an available presence with that id, for the nick of that join, is the answer to it; nil: maybe
+function admission.answers(room, record, id)
+	local state = room.fmuc;
+	if admission.is_join_id(id) and not state.reflects_ids then
+		state.reflects_ids = true;
+		admission.send_joins(room);
+	end
+	if not record or not record.sent or record.accepted then return false; end
+	if id == record.id then return true; end
+	if state.reflects_ids or id ~= nil then return false; end -- somebody else's
+	if record.fence then return nil; end
+	return not state.synced;
+end
+
+local function find_fenced(room, id)
+	for occupant_jid, record in pairs(room and room.fmuc.waiting or {}) do
+		if record.fence == id then return occupant_jid, record; end
+	end
+end
+
+module:hook("iq/bare", function (event)
+	local stanza = event.stanza;
+	local id, type = stanza.attr.id, stanza.attr.type;
+	if type ~= "result" and type ~= "error" or id:sub(1, #fence_prefix) ~= fence_prefix then return; end
+	local room = parts.mirrored.get(stanza.attr.to);
+	local occupant_jid, record = find_fenced(room, id);
+	if not record or stanza.attr.from ~= room.fmuc.master or whose_error.is_undeliverable(event) then return true; end
+	record.fence = nil;
+	if record.candidate then parts.from_master.accepted(room, occupant_jid, record); end
+	return true;
+end, 10); -- before those who route IQ of rooms
+
+-- tell(room, occupant_jid, copy): what the master has to say to that user alone, as the user gets it (M8, G27); one who has not been let in
+-- yet gets it then
+function admission.tell(room, occupant_jid, copy)
+	local record = room.fmuc.waiting[occupant_jid];
+	if record then
+		record.held = record.held or {};
+		if #record.held < max_held and bounds.has_room_for(record.held, copy, room.fmuc.master) then table.insert(record.held, copy); end
+	end
+	if parts.mirrored.is_local(room, occupant_jid) then room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy); end
+end
+
+local function deliver(room, stanza, user)
+	stanza.attr.to = user;
+	room:route_stanza(stanza);
+end
+
+local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+
+-- One session of an accepted user. What the master made of the presence counts; the history limits are the user's.
+local function let_session_in(room, occupant_jid, record, user)
+	local join = record.joins[user];
+	local stanza = hygiene.copy("presence to let in", room.fmuc.copies[occupant_jid]);
+	stanza:add_child(join:get_child("x", xmlns_muc));
+	stanza.attr.from, stanza.attr.to, stanza.attr.id = join.attr.from, occupant_jid, join.attr.id;
+	for _, held in ipairs(record.held or {}) do
+		if held.name == "presence" then deliver(room, held, user); end
+	end
+	room:handle_normal_presence(setmetatable({ fmuc_record = record }, { __index = origin }), stanza);
+	if room:get_occupant_jid(user) ~= occupant_jid then return; end
+	if not record.joins[user] then -- has gone while a handler waited
+		return room:handle_normal_presence(origin, st.presence({ type = "unavailable"; from = user; to = occupant_jid }));
+	end
+	parts.changes.joined(room, occupant_jid, join);
+	for _, held in ipairs(record.held or {}) do
+		if held.name == "message" then deliver(room, held, user); end
+	end
+end
+
+local function next_session(record)
+	for _, user in ipairs(record.order) do
+		if not record.entered[user] then return user; end
+	end
+end
+
+-- More sessions may come while others enter
+local function let_in(room, occupant_jid, record)
+	local user = next_session(record);
+	while user and room.fmuc and room.fmuc.waiting[occupant_jid] == record do
+		record.entered[user] = true;
+		let_session_in(room, occupant_jid, record, user);
+		user = next_session(record);
+	end
+end
+
+-- Handlers of other modules may have waited for long
+module:hook("muc-occupant-pre-join", function (event)
+	local room, stanza, record = event.room, event.stanza, event.origin.fmuc_record;
+	if not record then return; end
+	local state = parts.mirrored.get(room.jid) == room and room.fmuc;
+	if not state or state.waiting[stanza.attr.to] ~= record or not record.joins[stanza.attr.from] then return true; end
+end, -1000); -- the last of all
+
+local function settle(room, occupant_jid, record)
+	local state = room.fmuc;
+	if not state or state.waiting[occupant_jid] ~= record then return; end -- the room has ended, or the user was refused
+	state.waiting[occupant_jid] = nil;
+	state.line.passwords[occupant_jid] = record.password; -- which was the right one (G22)
+	if record.removed then parts.mirrored.remove_occupant(room, occupant_jid, record.removed); end
+	if parts.mirrored.is_local(room, occupant_jid) then
+		parts.changes.settle(room, occupant_jid);
+		for user, update in pairs(record.updates or {}) do
+			if room:get_occupant_jid(user) == occupant_jid then parts.update(update); end
+		end
+	elseif state.copies[occupant_jid] then -- another module here kept the user out
+		state.copies[occupant_jid], state.line.presences[occupant_jid] = nil, nil;
+		parts.send_part(room.jid, jid_resource(occupant_jid));
+	end
+end
+
+-- Lets the accepted joins in, in the order of XEP-0045
+local function admit(room)
+	for _, entry in ipairs(in_order(room.fmuc.waiting, is_to_enter)) do
+		local occupant_jid, record = entry[1], entry[2];
+		if is_to_enter(record) and room.fmuc and room.fmuc.waiting[occupant_jid] == record then
+			record.entered = {};
+			parts.stop_waiting(occupant_jid);
+			parts.mirrored.make_way(room, occupant_jid);
+			local ok, err = xpcall(let_in, debug.traceback, room, occupant_jid, record);
+			settle(room, occupant_jid, record);
+			if not ok then error(err, 0); end
+		end
+	end
+	parts.mirrored.forget_if_unused(room.jid);
+end
+
+-- Timers have no coroutine in which a handler could wait
+local function admit_in_a_coroutine(room)
+	local _, is_main = coroutine.running();
+	if is_main then async.runner(admit):run(room); else admit(room); end
+end
+
+-- accept(room, record): the master has let that user in
+function admission.accept(room, record)
+	record.accepted, record.accepted_at = true, record.accepted_at or now();
+	if room.fmuc.synced then return admit_in_a_coroutine(room); end
+end
+
+-- finish_sync(room): what a joining room is sent is here
+function admission.finish_sync(room)
+	local state = room.fmuc;
+	if state.synced then return; end
+	state.synced, state.asker = true, nil;
+	if state.reflects_ids == nil then state.reflects_ids = false; end
+	admission.send_joins(room);
+	admit_in_a_coroutine(room);
+end
+
+-- shared: the mirror's parts by name, filled before anything happens
+return function (shared)
+	parts = shared;
+	return admission;
+end;

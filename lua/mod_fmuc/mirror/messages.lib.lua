@@ -1,0 +1,271 @@
+-- SPDX-License-Identifier: MIT
+-- The messages that the master sends to a mirrored room: history, subject, live ones, refusals (M17 to M20, G15).
+
+local datetime = require "util.datetime";
+local heap_size = require "prosody_relay.stanza".heap_size;
+local jid_resource = require "util.jid".resource;
+local whose_error = require "prosody_relay.origin";
+local st = require "util.stanza";
+
+local delivery = lib "room/delivery";
+local history = lib "room/history";
+local hygiene = lib "link/hygiene";
+
+-- of heap, of the history of a room
+local max_history_bytes = 1024 * 1024;
+
+local xmlns_delay = "urn:xmpp:delay";
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local admission, backfill, mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
+
+local messages = {};
+
+local function master_delay(stanza, master)
+	for delay in stanza:childtags("delay", xmlns_delay) do
+		if delay.attr.from == master then return delay; end
+	end
+end
+
+-- A message from before, as the master dated it
+local function date(room, stanza, delay)
+	local when = datetime.parse(delay.attr.stamp) or os.time();
+	ids.mark_history(stanza, room, when);
+	delay.attr.from = room.jid;
+	return when;
+end
+
+-- What is kept of the history: the latest messages, as many as there is memory for
+local function trim_history(room)
+	local entries, bytes, first = room._history or {}, 0, 1;
+	for i = #entries, 1, -1 do
+		entries[i].bytes = entries[i].bytes or heap_size(entries[i].stanza);
+		if bytes + entries[i].bytes > max_history_bytes then
+			first = i + 1;
+			break;
+		end
+		bytes = bytes + entries[i].bytes;
+	end
+	local count = #entries;
+	table.move(entries, first, count, 1);
+	for i = count - first + 2, count do entries[i] = nil; end
+	room.fmuc.history_bytes = bytes;
+end
+
+-- The room's history as the master keeps it, with the master's stamps
+local function add_history(room, stanza, when)
+	room._history = room._history or {};
+	table.insert(room._history, { stanza = stanza; timestamp = when });
+	history.trim(room);
+	trim_history(room);
+end
+
+module:hook("muc-broadcast-message", function (event)
+	if event.room.fmuc and event.room._history then trim_history(event.room); end
+end, -1); -- after mod_muc's 0, which adds the message
+
+-- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
+-- archive, which has nothing from before.
+module:hook("muc-get-history", function (event)
+	if not event.room.fmuc then return; end
+	local kept = #(event.room._history or {});
+	event.maxstanzas = math.min(event.maxstanzas or kept, kept);
+end, 2); -- before mod_muc_mam's 1
+
+local function is_anybody_accepted(state)
+	for _, record in pairs(state.waiting) do
+		if record.accepted then return true; end
+	end
+	return false;
+end
+
+-- The codes for a change of the room's configuration (XEP-0045 section 10.2.1)
+local changes = { ["104"] = true; ["170"] = true; ["171"] = true; ["172"] = true; ["173"] = true; ["174"] = true };
+
+-- Those about real JIDs, and who may know them then
+local whois = { ["172"] = "anyone"; ["173"] = "moderators"; ["174"] = "moderators" };
+
+-- The room may have changed, says that message. What it says of real JIDs holds at once; for the rest the master is asked.
+local function take_change(room, stanza)
+	local x = not jid_resource(stanza.attr.from) and stanza:get_child("x", xmlns_muc_user);
+	if not x then return; end
+	local has_changed = false;
+	for status in x:childtags("status") do
+		local code = status.attr.code;
+		has_changed = has_changed or changes[code];
+		if whois[code] then mirrored.set_whois(room, whois[code]); end
+	end
+	if has_changed then room_info.renew(room); end
+end
+
+-- The message as local users get it, and its delay element if the master says that it is from before. id: of the message, where the
+-- master has lost it
+local function for_users(room, stanza, id)
+	local copy = hygiene.copy("message from the master", stanza, ids.from_master(room));
+	local nick = jid_resource(stanza.attr.from);
+	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
+	copy.attr.id = id or copy.attr.id;
+	return copy, master_delay(copy, room.fmuc.master);
+end
+
+local function is_subject(stanza)
+	return stanza:get_child("subject") and not stanza:get_child("body") and not stanza:get_child("thread");
+end
+
+local function set_subject(room, copy, delay)
+	room._data.subject, room._data.subject_from = copy:get_child_text("subject"), copy.attr.from;
+	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
+end
+
+-- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. room may be nil. known: how it is known
+-- that the message has been here before (seen.has)
+local function take_echo(room_jid, room, stanza, known)
+	local nick = jid_resource(stanza.attr.from);
+	if not nick then return nil; end
+	local keeps_ids = room and stanza.attr.id and not is_subject(stanza) and room_info.has(room, "http://jabber.org/protocol/muc#stable_id");
+	local how = known == "id" and "by-stanza-id" or (known or keeps_ids) and "by-id" or nil;
+	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and seen.id(room.fmuc, stanza));
+end
+
+-- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
+-- had its own.
+local function archive_shown(room, echo, stanza, copy, delay)
+	seen.confirm(room.fmuc, stanza);
+	if echo.stanza:get_child("nomirror", xmlns_fmuc) then return; end
+	ids.mark_history(copy, room, delay and datetime.parse(delay.attr.stamp) or os.time());
+end
+
+local function handle_groupchat(room, stanza)
+	local state = room.fmuc;
+	local echo = take_echo(room.jid, room, stanza);
+	if echo and echo.shown then return archive_shown(room, echo, stanza, for_users(room, stanza)); end
+	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
+	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
+	if is_subject(copy) then
+		if delay and state.synced and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
+		set_subject(room, copy, delay);
+		if not state.synced then return admission.finish_sync(room); end
+	elseif delay then
+		-- a dump that broke off is followed by another
+		if not state.synced and not seen.has(state, stanza, delay.attr.stamp) then
+			seen.add(state, stanza);
+			add_history(room, copy, date(room, copy, delay));
+		end
+		return;
+	end
+	admission.finish_sync(room); -- live messages come after the subject
+	if seen.is_same(state, stanza) then return; end -- sent again by a stream that broke
+	take_change(room, copy);
+	seen.add(state, stanza);
+	room:broadcast_message(copy);
+end
+
+-- missed(room, stanza): of what the master repeats in a resync, or said during it; shown if it is new to local users
+function messages.missed(room, stanza)
+	local copy, delay = for_users(room, stanza);
+	if is_subject(copy) then
+		if copy:get_child_text("subject") == (room._data.subject or "") then return; end
+		take_echo(room.jid, room, stanza);
+		outbox.subject_changed(room.jid);
+		set_subject(room, copy, delay);
+		return room:broadcast_message(copy);
+	end
+	local known = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
+	local echo = take_echo(room.jid, room, stanza, known);
+	if echo and echo.shown then return archive_shown(room, echo, stanza, copy, delay); end
+	if known then return seen.confirm(room.fmuc, stanza); end
+	seen.add(room.fmuc, stanza);
+	take_change(room, copy);
+	if not delay then return room:broadcast_message(copy); end
+	local when = date(room, copy, delay);
+	if module:fire_event("muc-message-is-historic", { room = room; stanza = copy }) then add_history(room, copy, when); end
+	room:broadcast(st.clone(copy));
+end
+
+-- handle_held(room, stanza): a groupchat message that has been counted and held (mirror/outage)
+messages.handle_held = handle_groupchat;
+
+-- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it. One whose message is not in the outbox has had
+-- the outcome of it; but a master may lose ids.
+local function tell_sender(room_jid, room, stanza, echo)
+	local occupant_jid = stanza.attr.to;
+	local is_any_message = not stanza.attr.id and room and mirrored.is_local(room, occupant_jid);
+	local sender = echo and echo.user or is_any_message and room:get_occupant_by_nick(occupant_jid).jid;
+	if not sender then return; end
+	local copy = hygiene.copy("from anybody", stanza);
+	copy.attr.from, copy.attr.to = room_jid, sender;
+	if echo then copy.attr.id = echo.id; end
+	module:send(copy);
+end
+
+-- G15: the master refused a message; its sender is told, even one who has left meanwhile. A master that does not know the sender may get it
+-- once more after a resync.
+local function handle_message_error(room_jid, room, stanza)
+	local is_local = room and mirrored.is_local(room, stanza.attr.to);
+	local echo = outbox.take_echo(stanza.attr.to, stanza);
+	local _, condition = stanza:get_error();
+	local is_unknown = condition == "not-acceptable" or condition == "item-not-found";
+	if is_local and echo and is_unknown and not echo.refused then
+		echo.refused = true;
+		outbox.put_back(room_jid, echo);
+	else
+		tell_sender(room_jid, room, stanza, echo);
+	end
+	if is_local and is_unknown then outage.lost(room, condition, true); end
+end
+
+-- This server could not deliver a message, or does not know whether it did. The message keeps its place in the outbox: the resync tells
+-- whether it has arrived. One that is not there has come back already.
+local function handle_undeliverable(room_jid, room, event)
+	local stanza = event.stanza;
+	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
+	if room and outage.is_out(room) then return; end
+	local echo = outbox.take_echo(stanza.attr.to, stanza, "by-id");
+	if echo and not echo.shown then tell_sender(room_jid, room, whose_error.explained(event), echo); end
+end
+
+local function handle_in_room(room, stanza)
+	local phase = room.fmuc.line.phase;
+	if phase == "lost" then
+		outage.hold(room, stanza);
+	elseif phase == "joining" then
+		resync.message(room, stanza);
+	else
+		handle_groupchat(room, stanza);
+	end
+end
+
+-- handle(room_jid, event): to the mirrored room or to one of its occupants
+function messages.handle(room_jid, event)
+	local stanza = event.stanza;
+	local room = mirrored.get(room_jid);
+	local type = stanza.attr.type;
+	if whose_error.is_undeliverable(event) then
+		handle_undeliverable(room_jid, room, event);
+		return true;
+	end
+	if room and backfill.take(room, stanza) then return true; end
+	if room then outage.heard(room, stanza); end
+	if type == "error" then
+		handle_message_error(room_jid, room, stanza);
+	elseif not room then
+		if type == "groupchat" then take_echo(room_jid, nil, stanza); end
+		from_master.deny(room_jid, stanza);
+	elseif jid_resource(stanza.attr.to) then
+		admission.tell(room, stanza.attr.to, (for_users(room, stanza)));
+	elseif type == "groupchat" then
+		handle_in_room(room, stanza);
+	else -- about the room, and not said in it
+		delivery.to_all(room, (for_users(room, stanza)));
+	end
+	return true;
+end
+
+-- shared: admission, backfill, mirrored (mirror/room), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
+return function (shared)
+	admission, backfill, mirrored, outbox, from_master = shared.admission, shared.backfill, shared.mirrored, shared.outbox, shared.from_master;
+	ids, room_info = shared.ids, shared.room_info;
+	outage, resync, seen = shared.outage, shared.resync, shared.seen;
+	return messages;
+end;

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+-- What an admin sees of the links of a mirror, and does with them (requirements section 5).
+
+local mirrored, outage, traffic;
+
+local role = { title = "Mirrored rooms"; peer = "Master" };
+
+local function count(room)
+	local here, all = 0, 0;
+	for occupant_jid in pairs(room.fmuc.copies) do
+		all = all + 1;
+		if mirrored.is_local(room, occupant_jid) then here = here + 1; end
+	end
+	return here, all - here;
+end
+
+-- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }
+function role.links()
+	local list = {};
+	for room_jid, state in mirrored.each() do
+		local room = mirrored.get(room_jid);
+		if room then
+			local here, there = count(room);
+			list[#list + 1] = { here = room_jid; there = state.master; state = state.line.phase; local_occupants = here; remote_occupants = there;
+				traffic = traffic.of(state.line) };
+		end
+	end
+	return list;
+end
+
+-- states() -> array of the states of all links
+function role.states()
+	local list = {};
+	for _, state in mirrored.each() do list[#list + 1] = state.line.phase; end
+	return list;
+end
+
+-- resync(link): brings the mirrored room up to date, as after an outage
+function role.resync(link)
+	local room = mirrored.get(link.here);
+	if room then outage.lost(room, "an admin wants it to be brought up to date", true); end
+end
+
+-- drop(link): all local users leave the room; they are told that they were kicked, or their clients would come back at once
+function role.drop(link)
+	local room = mirrored.get(link.here);
+	if room then mirrored.leave(room, "307"); end
+end
+
+local function find(here, there)
+	local room = mirrored.get(here);
+	if room and room.fmuc.master == there then return room.fmuc.line, room.fmuc.recipients:count(); end
+end
+
+-- shared: mirrored (mirror/room), outage (mirror/outage)
+return function (shared)
+	mirrored, outage = shared.mirrored, shared.outage;
+	local metrics = lib "link/metrics";
+	traffic = lib "link/traffic" { metrics = metrics; find = find; down = "received" };
+	lib "link/commands" { role = role; metrics = metrics };
+end;

@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: MIT
+-- What local users ask of the room by message: voice, which the master's moderators grant (G15), and to invite somebody. A user of this
+-- mirror is invited into the mirrored room, anybody else into the master's, as far as the master takes what generation 1 has no form for.
+
+local dataforms = require "util.dataforms";
+local explained = require "prosody_relay.origin".explained;
+local jid_bare = require "util.jid".bare;
+local jid_prep = require "util.jid".prep;
+local relay_jid = require "prosody_relay.jid";
+local st = require "util.stanza";
+
+local crossing = lib "link/private";
+local hygiene = lib "link/hygiene";
+local policy = lib "mirror/policy";
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+local xmlns_request = "http://jabber.org/protocol/muc#request";
+
+-- ahead of mod_muc's -2, which would decide by the rules of a room of its own
+local before_muc = 1;
+
+-- of a message that crosses
+local id_prefix = "fmuc-ask-";
+
+local admission, mirrored, outage, room_info;
+
+local function asks_for_voice(stanza)
+	local form = stanza:get_child("x", "jabber:x:data");
+	return form ~= nil and dataforms.get_type(form) == xmlns_request;
+end
+
+local function invites_somebody_else(stanza)
+	local invitee = stanza:find("{" .. xmlns_muc_user .. "}x/invite@to");
+	local jid = invitee and jid_prep(invitee);
+	return jid ~= nil and not policy.may_use(jid);
+end
+
+local function cross(room, stanza, occupant_jid)
+	if outage.is_out(room) then
+		module:send(st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server cannot be reached"));
+		return;
+	end
+	local copy = hygiene.copy("from anybody", stanza);
+	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
+	copy.attr.id = id_prefix .. (stanza.attr.id or "");
+	mirrored.send(room.jid, copy);
+end
+
+-- An error of the master, or of this server: nobody else has had to do with that message
+module:hook("message/full", function (event)
+	local stanza = event.stanza;
+	local type, room_jid, id = stanza.attr.type, jid_bare(stanza.attr.to), stanza.attr.id;
+	if type ~= "error" or stanza.attr.from ~= relay_jid.unmirror(room_jid) or not id or id:sub(1, #id_prefix) ~= id_prefix then return; end
+	local room = mirrored.get(room_jid);
+	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
+	local copy = hygiene.copy("from anybody", explained(event));
+	copy.attr.from, copy.attr.id = room_jid, id:sub(#id_prefix + 1);
+	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
+	return true;
+end, before_muc + 1); -- and of private messages
+
+module:hook("message/bare", function (event)
+	local stanza = event.stanza;
+	local type = stanza.attr.type;
+	local room = (type == nil or type == "normal") and mirrored.get(stanza.attr.to);
+	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
+	if not occupant_jid then return; end
+	local is_for_master = asks_for_voice(stanza);
+	if not is_for_master and not invites_somebody_else(stanza) then return; end
+	if room_info.has(room, crossing.xmlns) then
+		cross(room, stanza, occupant_jid);
+	elseif is_for_master then
+		module:send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. room.fmuc.master));
+	else
+		return;
+	end
+	return true;
+end, before_muc + 1); -- and of the mirror's own, which knows groupchat only
+
+-- What the master has to say to one user, such as that an invitation was declined
+module:hook("message/full", function (event)
+	local stanza = event.stanza;
+	local type, room_jid = stanza.attr.type, jid_bare(stanza.attr.to);
+	if (type ~= nil and type ~= "normal") or stanza.attr.from ~= relay_jid.unmirror(room_jid) then return; end
+	local room = mirrored.get(room_jid);
+	if not room then return true; end
+	local copy = hygiene.copy("from anybody", stanza);
+	copy.attr.from = room_jid;
+	admission.tell(room, stanza.attr.to, copy);
+	return true;
+end, before_muc + 1); -- and of private messages
+
+-- shared: admission, mirrored, outage, room_info
+return function (shared)
+	admission, mirrored, outage, room_info = shared.admission, shared.mirrored, shared.outage, shared.room_info;
+end;

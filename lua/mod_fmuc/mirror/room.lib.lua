@@ -1,0 +1,389 @@
+-- SPDX-License-Identifier: MIT
+-- The rooms of a mirror. A mirrored room is a room of mod_muc whose other occupants are the master's; its presences are the copies the
+-- master sent, re-addressed (M7, M10). It exists while it has local users or may get one (M2).
+--
+-- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its state, as local users see it: the last available presence
+-- without what belongs to an event), hidden (set of the occupant JIDs of local users whose presence only they themselves see), waiting
+-- (occupant JID -> record of a join the master has not answered, see mirror/joins), synced (the first join's occupants, history and
+-- subject are here), reflects_ids (the master returns the ids of presences; nil: not known yet), line (the way to the master, see
+-- mirror/outage), visitors (occupant JID -> account, of local users), seen (messages shown, see mirror/shown). It outlives the room object,
+-- which mod_muc may put aside and restore.
+
+local jid_bare = require "util.jid".bare;
+local heap_size = require "prosody_relay.stanza".heap_size;
+local jid_resource = require "util.jid".resource;
+local fanout = require "prosody_relay.fanout";
+local st = require "util.stanza";
+
+local bounds = lib "link/limits";
+local delivery = lib "room/delivery";
+local own_rooms = lib "mirror/own_rooms";
+local refusal = lib "mirror/refusal";
+local visits = lib "mirror/visits";
+
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local muc, send_part, parts, administration;
+
+local states = {};
+
+local mirrored = { visits = visits };
+local methods = {};
+
+local function attach(room, state)
+	function state.group_of(jid)
+		if jid_bare(jid) == state.master then return false; end -- the master's own occupants
+	end
+	delivery.attach(room, state, methods);
+	for occupant_jid, occupant in room:each_occupant() do
+		if mirrored.is_local(room, occupant_jid) then visits.enter(state, occupant_jid, occupant.bare_jid); end
+	end
+end
+
+-- open(room_jid, master) -> room, made when there is none; nil when mod_muc has no place for it
+function mirrored.open(room_jid, master)
+	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
+	if not room then return nil; end
+	if not room.fmuc then
+		states[room_jid] = { master = master; copies = {}; hidden = {}; waiting = {}; line = parts.outage.new_line() };
+		attach(room, states[room_jid]);
+		parts.archive.begin(room);
+	end
+	return room;
+end
+
+-- get(room_jid) -> mirrored room, or nil
+function mirrored.get(room_jid)
+	return states[room_jid] and muc.get_room_from_jid(room_jid);
+end
+
+-- is_local(room, occupant_jid) -> whether that occupant is a user of this mirror
+function mirrored.is_local(room, occupant_jid)
+	return #room.fmuc.recipients:by_nick(occupant_jid) > 0;
+end
+
+local function destroy(room)
+	room._occupants, room._jid_nick = {}, {};
+	module:fire_event("muc-room-destroyed", { room = room });
+end
+
+module:hook("muc-room-destroyed", function (event)
+	local state = states[event.room.jid];
+	if state then visits.forget(state); end
+	states[event.room.jid] = nil;
+end);
+
+-- forget_if_unused(room_jid): when nobody here is in the room or waits for it
+function mirrored.forget_if_unused(room_jid)
+	local room = mirrored.get(room_jid);
+	if not room or room.fmuc.recipients:count() > 0 or next(room.fmuc.waiting) ~= nil then return; end
+	parts.outage.abandon(room);
+	destroy(room);
+end
+
+-- each() -> iterator of room JID, state (room.fmuc of that room)
+function mirrored.each()
+	return pairs(states);
+end
+
+-- state(room_jid) -> room.fmuc of that room, which may have been put aside; or nil
+function mirrored.state(room_jid)
+	return states[room_jid];
+end
+
+-- send(room_jid, stanza): to the master of that room
+function mirrored.send(room_jid, stanza)
+	local state = states[room_jid];
+	if state then state.line.sent = state.line.sent + 1; end
+	module:send(stanza);
+end
+
+-- The presence as its own subject sees it: with status 110, and the codes that only the subject gets
+local function self_presence(presence, self_x)
+	local copy = st.clone(presence);
+	local x = copy:get_child("x", xmlns_muc_user);
+	for status in (self_x or st.stanza("x")):childtags("status") do
+		if status.attr.code ~= "110" then x:add_child(status); end
+	end
+	x:tag("status", { code = "110" }):up();
+	return copy;
+end
+
+-- To one session of the subject, which may know its own real JID and is told to which of its presences this belongs, as by mod_muc
+local function route_to_self(room, own, jid, id)
+	local item = own:get_child("x", xmlns_muc_user):get_child("item");
+	if item then item.attr.jid = jid; end
+	own.attr.to, own.attr.id = jid, id;
+	room:route_stanza(own);
+end
+
+-- show_to_self(room, presence, sessions, [id]): to the occupant's own sessions (list of JIDs) with status 110, and with that id of the
+-- session's presence
+function mirrored.show_to_self(room, presence, sessions, id)
+	if #sessions == 0 then return; end
+	local own = self_presence(presence);
+	for _, jid in ipairs(sessions) do route_to_self(room, own, jid, id); end
+end
+
+-- The <status/> with which a user has left, or nil
+local function last_words(occupant)
+	local last = occupant:get_presence();
+	return last and last.attr.type == "unavailable" and last:get_child("status") or nil;
+end
+
+-- show(room, occupant_jid, presence, sessions, [id]): to all local users, if the room shows that occupant's presence; and to its own sessions
+function mirrored.show(room, occupant_jid, presence, sessions, id)
+	if not room.fmuc.hidden[occupant_jid] then delivery.to_all(room, presence, occupant_jid); end
+	mirrored.show_to_self(room, presence, sessions, id);
+end
+
+-- hide_real_jids(copies): in presences (occupant JID -> stanza) that are kept
+function mirrored.hide_real_jids(copies)
+	for _, copy in pairs(copies) do
+		local item = copy:find("{" .. xmlns_muc_user .. "}x/item");
+		if item then item.attr.jid = nil; end
+	end
+end
+
+-- set_whois(room, whois): who may know real JIDs, as mod_muc has it. It holds for newcomers, too (G21, G28).
+function mirrored.set_whois(room, whois)
+	room:set_whois(whois);
+	if whois ~= "anyone" then mirrored.hide_real_jids(room.fmuc.copies); end
+end
+
+-- The end of an occupant on this side, when the master did not word it
+local function unavailable_presence(room, occupant, base_x)
+	local state = room.fmuc;
+	local presence = st.presence({ type = "unavailable"; from = occupant.nick });
+	local status = last_words(occupant);
+	if status then presence:add_child(status); end
+	local copy = state.copies[occupant.nick];
+	local affiliation = copy and copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation");
+	local x = st.clone(base_x);
+	x:tag("item", { affiliation = affiliation or "none"; role = "none" }):up();
+	parts.ids.add_occupant_id(presence, room, occupant.nick);
+	return presence:add_child(x);
+end
+
+-- In place of mod_muc's: what the master said about the occupant goes out
+function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_unavailable, recipient)
+	local state = room.fmuc;
+	local base_x = x.base or x;
+	local copy = occupant.role ~= nil and not force_unavailable and state.copies[occupant.nick]
+		or unavailable_presence(room, occupant, base_x);
+	if recipient then return room:route_to_occupant(recipient, copy); end
+	if x.self and state.logged then x.self:tag("status", { code = "170" }):up(); end
+	local own = self_presence(copy, x.self);
+	for jid, presence in occupant:each_session() do
+		if occupant.role ~= nil and presence.attr.type == "unavailable" then
+			-- one of several sessions leaves, which nobody else needs to know
+			route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
+			return parts.changes.left(room, occupant, jid);
+		end
+		route_to_self(room, own, jid, presence.attr.type == own.attr.type and presence.attr.id or nil);
+	end
+	if not state.hidden[occupant.nick] then delivery.to_all(room, copy, occupant.nick); end
+end
+
+function methods.send_occupant_list(room, to, filter)
+	local state = room.fmuc;
+	for occupant_jid, copy in pairs(state.copies) do
+		if not state.hidden[occupant_jid] and (not filter or filter(occupant_jid, room:get_occupant_by_nick(occupant_jid))) then
+			local view = fanout.view(copy);
+			view.attr.to = to;
+			room:route_stanza(view);
+		end
+	end
+end
+
+-- The role is the master's word, also for the local user who enters
+module:hook("muc-occupant-pre-join", function (event)
+	local state = event.room.fmuc;
+	local copy = state and state.copies[event.occupant.nick];
+	if copy then event.occupant.role = copy:find("{" .. xmlns_muc_user .. "}x/item@role"); end
+end);
+
+-- set_occupant(room, occupant_jid, presence, sessions): the occupant as the master shows it. sessions: its local sessions, empty for
+-- an occupant of the master
+function mirrored.set_occupant(room, occupant_jid, presence, sessions)
+	local session = room.fmuc.master .. "/" .. jid_resource(occupant_jid);
+	local occupant = room:get_occupant_by_nick(occupant_jid) or room:new_occupant(session, occupant_jid);
+	occupant.role = presence:find("{" .. xmlns_muc_user .. "}x/item@role") or occupant.role;
+	for _, jid in ipairs(#sessions > 0 and sessions or { session }) do occupant:set_session(jid, presence); end
+	room:save_occupant(occupant);
+end
+
+-- make_way(room, occupant_jid): for a local user whom the master gives a nick that another session of the user has at the master
+function mirrored.make_way(room, occupant_jid)
+	local occupant = room:get_occupant_by_nick(occupant_jid);
+	if not occupant or mirrored.is_local(room, occupant_jid) then return; end
+	occupant.role = nil;
+	room:save_occupant(occupant);
+end
+
+-- remove_occupant(room, occupant_jid, [presence]): as the master says; presence is the last that is seen of the occupant
+function mirrored.remove_occupant(room, occupant_jid, presence)
+	local state = room.fmuc;
+	local sessions = state.recipients:by_nick(occupant_jid);
+	local occupant = room:get_occupant_by_nick(occupant_jid);
+	if presence then parts.ids.add_occupant_id(presence, room, occupant_jid); end -- not every presence is worded by the master
+	state.copies[occupant_jid] = nil;
+	if not occupant then return; end
+	occupant.role = nil;
+	room:save_occupant(occupant);
+	if presence then mirrored.show(room, occupant_jid, presence, sessions); end
+	state.hidden[occupant_jid] = nil;
+	if #sessions == 0 then return; end -- other modules have not been told that somebody of the master came, either
+	module:fire_event("muc-occupant-left", { room = room; nick = occupant_jid; occupant = occupant; is_known_to_master = true });
+end
+
+-- evict(room, occupant_jid, [code], [reason]): takes a local user out, with that status code, or that element
+function mirrored.evict(room, occupant_jid, code, reason)
+	local x = st.stanza("x", { xmlns = xmlns_muc_user })
+		:tag("item", { affiliation = code == "301" and "outcast" or "none"; role = "none" }):up();
+	if code then x:tag("status", { code = code }):up(); end
+	if reason then x:add_child(reason); end
+	mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid }):add_child(x));
+end
+
+-- evict_all(room, [code], [reason]): takes all local users out, as evict()
+function mirrored.evict_all(room, code, reason)
+	local occupant_jids = {}; -- handlers of other modules may wait, and others come and go
+	for occupant_jid in room:each_occupant() do occupant_jids[#occupant_jids + 1] = occupant_jid; end
+	for _, occupant_jid in ipairs(occupant_jids) do
+		if room.fmuc and mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code, reason); end
+	end
+end
+
+module:hook("muc-occupant-joined", function (event)
+	if event.room.fmuc then visits.enter(event.room.fmuc, event.nick, event.occupant.bare_jid); end
+end);
+
+-- A further session of a local user enters without the master (G23). While a handler of another module waited, the nick may have been lost:
+-- then the session has to ask the master.
+module:hook("muc-occupant-pre-join", function (event)
+	local room, occupant = event.room, event.occupant;
+	if not room.fmuc or event.origin.fmuc_record then return; end
+	local is_held = mirrored.get(room.jid) == room and mirrored.is_local(room, occupant.nick);
+	local current = is_held and room:get_occupant_by_nick(occupant.nick);
+	if not current or current.bare_jid ~= occupant.bare_jid then
+		module:fire_event("presence/full", { origin = event.origin; stanza = event.stanza });
+		return true;
+	end
+	occupant.sessions, occupant.jid, occupant.role = current.sessions, current.jid, current.role;
+end, -1000); -- the last of all
+
+
+-- A local user has left, by its own presence or because its client is unreachable
+module:hook("muc-occupant-left", function (event)
+	local room = event.room;
+	local state = room.fmuc;
+	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
+	visits.enter(state, event.nick, nil);
+	state.copies[event.nick], state.hidden[event.nick] = nil, nil;
+	local line = state.line;
+	for _, of_occupant in ipairs { line.presences, line.changed, line.unconfirmed, line.known_as, line.passwords } do
+		of_occupant[event.nick] = nil;
+	end
+	for jid in event.occupant:each_session() do line.others[jid] = nil; end
+	if not event.is_known_to_master then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
+end);
+
+-- before mod_muc's -1, which destroys a room without any occupants, somebody who waits for it or not
+module:hook("muc-occupant-left", function (event)
+	local state = event.room.fmuc;
+	if state and next(state.waiting) ~= nil then return true; end
+end, -0.5);
+
+-- after mod_muc's -1, which destroys a room without any occupants
+module:hook("muc-occupant-left", function (event)
+	mirrored.forget_if_unused(event.room.jid);
+end, -2);
+
+module:hook("muc-room-restored", function (event)
+	local room = event.room;
+	if states[room.jid] then
+		attach(room, states[room.jid]);
+	else -- left over from a server that did not end in order; nobody in it is there any more
+		room._occupants, room._jid_nick = {}, {};
+	end
+end);
+
+-- leave(room, code): all local users leave, and are told with that status code
+function mirrored.leave(room, code)
+	for occupant_jid in room:each_occupant() do
+		if mirrored.is_local(room, occupant_jid) then send_part(room.jid, jid_resource(occupant_jid)); end
+	end
+	mirrored.evict_all(room, code);
+	mirrored.forget_if_unused(room.jid);
+end
+
+-- close_all(): leaves all rooms; the local users are told
+function mirrored.close_all()
+	for room_jid, state in pairs(states) do
+		for occupant_jid, record in pairs(state.waiting) do
+			state.waiting[occupant_jid] = nil;
+			for _, join in pairs(record.joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
+			send_part(room_jid, jid_resource(occupant_jid));
+		end
+		local room = mirrored.get(room_jid);
+		if room then mirrored.leave(room, "332"); end
+	end
+end
+
+-- save() -> the mirrored rooms, for the next instance of the module
+function mirrored.save()
+	local saved = {};
+	for room_jid, state in pairs(states) do
+		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; hidden = state.hidden;
+			waiting = state.waiting; synced = state.synced; reflects_ids = state.reflects_ids;
+			info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
+			seen = state.seen; used_ids = state.used_ids };
+	end
+	return saved;
+end
+
+-- release(): gives the rooms their own methods back
+function mirrored.release()
+	for room in muc.live_rooms() do
+		if room.fmuc then delivery.detach(room, methods); end
+	end
+end
+
+local function copies_size(copies)
+	local bytes = 0;
+	for _, copy in pairs(copies) do bytes = bytes + bounds.presence_size(copy); end
+	return bytes;
+end
+
+-- What masters make this mirror keep (bounds.count_with)
+local function count_kept(add)
+	for _, state in pairs(states) do
+		local line, bytes = state.line, copies_size(state.copies) + (state.history_bytes or 0);
+		bytes = bytes + (line.held and line.held.bytes or 0);
+		if line.resync then
+			local archive = line.resync.archive;
+			bytes = bytes + copies_size(line.resync.copies) + (line.resync.messages.bytes or 0) + (archive and archive.bytes or 0);
+		end
+		for _, record in pairs(state.waiting) do bytes = bytes + (record.held and record.held.bytes or 0); end
+		for _, kept in ipairs { state.vcard or false, state.avatar or false } do bytes = bytes + (kept and heap_size(kept) or 0); end
+		add(state.master, bytes);
+	end
+end
+
+-- shared: muc (environment of mod_muc), send_part(room_jid, nick, [status]), saved (of save(), or nil), parts (the
+-- mirror's parts by name, filled before anything happens)
+return function (shared)
+	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
+	administration = lib "mirror/administration" { muc = muc; mirrored = mirrored };
+	for name, method in pairs(administration.methods) do methods[name] = method; end
+	bounds.count_with(count_kept);
+	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
+	own_rooms.clear(muc, states);
+	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
+	for room in muc.live_rooms() do
+		if states[room.jid] then attach(room, states[room.jid]); end
+	end
+	for _, state in pairs(states) do visits.restore(state); end
+	return mirrored;
+end;

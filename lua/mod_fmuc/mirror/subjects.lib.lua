@@ -1,0 +1,52 @@
+-- SPDX-License-Identifier: MIT
+-- Whom a presence of the master is about, and what local users may see of it (G10, G14, G21).
+
+local jid_prep = require "util.jid".prep;
+local jid_resource = require "util.jid".resource;
+
+local hygiene = lib "link/hygiene";
+
+local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local ids;
+
+local presences = {};
+
+local function local_occupant(room, real_jid)
+	local jid = real_jid and jid_prep(real_jid);
+	return jid and room:get_occupant_jid(jid);
+end
+
+-- subject(room, stanza) -> occupant JID that the presence is about, or nil: by its nick, then by item@jid, only then by fmuc@from (G14).
+-- An error is about the user it is sent to.
+function presences.subject(room, stanza)
+	local nick = jid_resource(stanza.attr.from) or jid_resource(stanza.attr.to);
+	if stanza.attr.type == "error" then nick = jid_resource(stanza.attr.to) or nick; end
+	if nick then return room.jid .. "/" .. nick; end
+	return local_occupant(room, stanza:find("{" .. xmlns_muc_user .. "}x/item@jid"))
+		or local_occupant(room, stanza:find("{" .. xmlns_fmuc .. "}fmuc@from"));
+end
+
+-- addressee(room, stanza) -> occupant JID of the only user whom that presence is for
+function presences.addressee(room, stanza)
+	return room.jid .. "/" .. jid_resource(stanza.attr.to);
+end
+
+-- for_local_users(room, stanza, occupant_jid, [is_for_one]) -> what they get of it, without `to` and `id`. is_for_one: the master has
+-- decided what that user may know
+function presences.for_local_users(room, stanza, occupant_jid, is_for_one)
+	local context = ids.from_master(room);
+	-- the answer to a join says whether all may know real JIDs, and comes last
+	local is_known = room.fmuc.synced and room.fmuc.line.phase ~= "joining";
+	context.is_hidden = not is_for_one and is_known and room:get_whois() ~= "anyone";
+	local copy = hygiene.copy("presence from the master", stanza, context);
+	copy.attr.from, copy.attr.to, copy.attr.id = occupant_jid, nil, nil;
+	return copy;
+end
+
+-- shared: ids
+return function (shared)
+	ids = shared.ids;
+	return presences;
+end;

@@ -1,0 +1,121 @@
+-- SPDX-License-Identifier: MIT
+-- A room whose recipients lie in a fan-out list (design decisions 4 and 5). Some methods of that one room object are replaced, other
+-- rooms of the service are untouched; what mod_muc does on its own goes through the replaced methods as well.
+--
+-- room.fmuc, made by the role, has at least
+--   recipients          prosody_relay.fanout list: real JID, occupant JID, group
+--   group_of(jid)       name of the link behind which that session is; nil: a local session; false: no delivery at all
+--   send_to_link(room, link, stanza)   sends the one copy for a link
+--   send_to_users(room, link, stanza, condition)   sends a copy to each user behind a link whom condition(nick, occupant) selects
+--
+-- Handlers of other modules may wait (util.async) in the middle of a stanza's way, while other stanzas go theirs. So nothing about one
+-- stanza lies in a field of the room: it lies in an argument, in the event, in the `origin` that mod_muc hands on, or in on_its_way().
+
+local fanout = require "prosody_relay.fanout";
+
+local delivery = {};
+
+-- on_its_way(room, stanza) -> table of what is to be known about that groupchat message until it has been delivered:
+--   except_link   name of the link that does not get it
+--   stanza_id     the id that the room gives it
+-- mod_muc hands the very stanza from handler to handler.
+function delivery.on_its_way(room, stanza)
+	local ways = room.fmuc.ways;
+	ways[stanza] = ways[stanza] or {};
+	return ways[stanza];
+end
+
+-- way_of(room, stanza) -> what on_its_way() was told about it; an empty table when that is nothing
+local nothing = {};
+function delivery.way_of(room, stanza)
+	return room.fmuc.ways[stanza] or nothing;
+end
+
+-- How many copies went to local users so far
+delivery.count = 0;
+
+-- to_all(room, stanza, [except_nick]): to all local sessions but those of one occupant. Their addressee is all that changes.
+function delivery.to_all(room, stanza, except_nick)
+	local view, copies = fanout.view(stanza), 0;
+	for jid, nick, link in room.fmuc.recipients:each() do
+		if not link and nick ~= except_nick then
+			copies = copies + 1;
+			view.attr.to = jid;
+			room:route_stanza(view);
+		end
+	end
+	delivery.count = delivery.count + copies;
+end
+
+local methods = {};
+
+local function stock(room)
+	return getmetatable(room).__index;
+end
+
+local function add_sessions(state, occupant)
+	for jid, presence in occupant:each_session() do
+		local group = state.group_of(jid);
+		if presence.attr.type == nil and group ~= false then state.recipients:add(jid, occupant.nick, group or nil); end
+	end
+end
+
+-- Keeps the recipients of one occupant in step with its sessions
+function methods.save_occupant(room, occupant)
+	local recipients = room.fmuc.recipients;
+	for _, jid in ipairs(recipients:by_nick(occupant.nick)) do recipients:remove(jid); end
+	local saved = stock(room).save_occupant(room, occupant);
+	if saved then add_sessions(room.fmuc, saved); end
+	return saved;
+end
+
+-- Whether a condition, which selects occupants of the room, selects all of them
+local function selects_all(room, condition)
+	for occupant_jid, occupant in pairs(room._occupants) do
+		if not condition(occupant_jid, occupant) then return false; end
+	end
+	return true;
+end
+
+-- broadcast(room, stanza, [condition]): as mod_muc's, and one copy for each link if it is for everybody; otherwise one for each user behind
+-- a link whom the condition selects (G27)
+function delivery.broadcast(room, stanza, condition)
+	local state = room.fmuc;
+	local view, copies = fanout.view(stanza), 0;
+	if condition and selects_all(room, condition) then condition = nil; end
+	for jid, nick, link in state.recipients:each(nil, delivery.way_of(room, stanza).except_link) do
+		if not link then
+			if not condition or condition(nick, room._occupants[nick]) then
+				copies = copies + 1;
+				view.attr.to = jid;
+				room:route_stanza(view);
+			end
+		elseif condition then
+			state.send_to_users(room, link, stanza, condition);
+		else
+			state.send_to_link(room, link, stanza);
+		end
+	end
+	delivery.count = delivery.count + copies;
+end
+
+methods.broadcast = delivery.broadcast;
+
+-- attach(room, state, more): makes `state` the room's and replaces the methods, those in table `more` too
+function delivery.attach(room, state, more)
+	room.fmuc = state;
+	state.recipients = fanout.new();
+	state.ways = setmetatable({}, { __mode = "k" });
+	for name, method in pairs(methods) do room[name] = method; end
+	for name, method in pairs(more) do room[name] = method; end
+	for _, occupant in pairs(room._occupants) do add_sessions(state, occupant); end
+end
+
+-- detach(room, more): gives the room its own methods back
+function delivery.detach(room, more)
+	for name in pairs(methods) do room[name] = nil; end
+	for name in pairs(more) do room[name] = nil; end
+	room.fmuc = nil;
+end
+
+return delivery;

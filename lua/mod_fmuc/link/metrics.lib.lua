@@ -39,13 +39,16 @@ function metrics.crossed(peer, direction, size, saved)
 	if saved > 0 then copies_avoided:with_labels(peer):add(saved); end
 end
 
--- fired with the error presence or element that says why
-module:hook("fmuc-join-refused", function (event)
+-- count_refusal(event): a join has been refused; error: presence or element that says why
+function metrics.count_refusal(event)
 	local child = event.error and event.error.tags[1];
 	joins_refused:with_labels(shared.condition(child and child.name)):add(1);
-end);
+end
 
-module:hook("fmuc-resync", function () resyncs:add(1); end);
+-- count_resync(): a link has been brought up to date
+function metrics.count_resync()
+	resyncs:add(1);
+end
 
 local delivered = 0;
 

@@ -35,7 +35,8 @@ local function crosses_a_link(stanza)
 	return relay_jid.unmirror(from) == to or relay_jid.unmirror(to) == from;
 end
 
-local function handle_message(event)
+-- drop_repeated(event): a message has come; one that has been here before ends there
+local function drop_repeated(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == "error" or not crosses_a_link(stanza) then return; end
 	local key = key_of(stanza);
@@ -44,5 +45,4 @@ local function handle_message(event)
 	arrived:set(key, stanza.attr.from, true);
 end
 
-module:hook("message/bare", handle_message, 50); -- before those who count and route; after link/traffic, which counts bytes
-module:hook("message/full", handle_message, 50);
+return { drop_repeated = drop_repeated };

@@ -104,7 +104,8 @@ function requests.save()
 	return table_of_requests:save();
 end
 
-local function handle_answer(event)
+-- handle_answer(event): an IQ to a room or an occupant has come
+function requests.handle_answer(event)
 	local stanza = event.stanza;
 	if stanza.attr.type ~= "result" and stanza.attr.type ~= "error" then return; end
 	local record = table_of_requests:get(stanza.attr.id);
@@ -114,7 +115,5 @@ local function handle_answer(event)
 	finish(record, origin.explained(event), origin.is_undeliverable(event));
 	return true;
 end
-module:hook("iq/bare", handle_answer, 10); -- ahead of those who route IQ of rooms and occupants
-module:hook("iq/full", handle_answer, 10);
 
 return requests;

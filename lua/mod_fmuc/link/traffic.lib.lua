@@ -51,24 +51,22 @@ local function count(stanza, here, there, direction)
 	metrics.crossed(jid_host(there), direction, bytes, saved);
 end
 
-module:hook("route/remote", function (event)
+-- count_sent(event): a stanza is about to be sent by mod_s2s
+function traffic.count_sent(event)
 	local stanza = event.stanza;
 	count(stanza, jid_bare(stanza.attr.from), jid_bare(stanza.attr.to), "sent");
-end, 5); -- as it is sent, by mod_s2s's -1
+end
 
-local function count_received(event)
+-- count_received(event): a stanza has come
+function traffic.count_received(event)
 	local stanza, origin = event.stanza, event.origin;
 	if origin and origin.type == "s2sin" then count(stanza, jid_bare(stanza.attr.to), jid_bare(stanza.attr.from), "received"); end
 end
 
-for _, name in ipairs { "presence", "message", "iq" } do
-	module:hook(name .. "/bare", count_received, 100); -- before anybody deals with it
-	module:hook(name .. "/full", count_received, 100);
+-- start(shared): metrics (link/metrics); find(here, there) -> line, number of users at the mirror; or nil: for the bare JIDs of a room and of
+-- the room at the other side; down: "sent" or "received", the direction from master to mirror
+function traffic.start(shared)
+	metrics, find, down = shared.metrics, shared.find, shared.down;
 end
 
--- shared: metrics (link/metrics); find(here, there) -> line, number of users at the mirror; or nil: for the bare JIDs of a room and of
--- the room at the other side; down: "sent" or "received", the direction from master to mirror
-return function (shared)
-	metrics, find, down = shared.metrics, shared.find, shared.down;
-	return traffic;
-end;
+return traffic;

@@ -17,9 +17,6 @@ local once = lib "link/log".once;
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
--- before everything else that takes stanzas for rooms
-local first = 10;
-
 -- Joins of one domain that are answered: so many at once, then so many a second. Openfire waits for ever for an answer, so that an honest
 -- server should never meet the limit.
 local max_at_once, max_per_second = 100, 10;
@@ -72,18 +69,18 @@ local function reject(stanza)
 			:text_tag("reject", "This room does not federate with other rooms"));
 end
 
-local function handle(event)
+local uninvited = {};
+
+-- handle(event): a presence or message to a room
+function uninvited.handle(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == "error" or not is_from_node(stanza) then return; end
 	if stanza.name == "presence" and stanza.attr.type == nil and stanza:get_child("x", xmlns_muc) then reject(stanza); end
 	return true; -- what a node says that has not joined is for nobody, and an error would make some of them lose a user (O18)
 end
 
-for _, name in ipairs { "presence/full"; "presence/bare"; "message/full"; "message/bare" } do
-	module:hook(name, handle, first);
-end
-
 -- shared: muc (environment of mod_muc), is_link(jid, room_jid) -> whether the bare JID is at the other end of a link with that room
 return function (shared)
 	muc, is_link = shared.muc, shared.is_link;
+	return uninvited;
 end;

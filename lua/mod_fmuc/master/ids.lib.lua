@@ -52,13 +52,14 @@ function adoption.read(room, stanza, link)
 	return id;
 end
 
-module:hook("muc-broadcast-message", function (event)
+-- handle_broadcast(event): a message is about to be shown to the room
+function adoption.handle_broadcast(event)
 	local room, stanza = event.room, event.stanza;
 	local id = room.fmuc and delivery.way_of(room, stanza).stanza_id;
 	if not id or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then return; end
 	archive.keep(room, stanza, id);
 	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = id }));
-end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
+end
 
 -- The room as those see it who are to keep one message out of their archive. The room itself does not change: other messages may be on
 -- their way meanwhile.
@@ -67,11 +68,12 @@ local function without_archive(room)
 	return setmetatable({ _data = data }, { __index = room; __newindex = room; __tostring = function () return tostring(room); end });
 end
 
-module:hook("muc-add-history", function (event)
+-- handle_history(event): mod_muc_mam would give the message another id
+function adoption.handle_history(event)
 	local room, stanza = event.room, event.stanza;
 	if event.is_archived or not room.fmuc or not delivery.way_of(room, stanza).stanza_id then return; end
 	module:fire_event("muc-add-history", { room = without_archive(room); stanza = stanza; is_archived = true });
 	return true;
-end, 1); -- before mod_muc_mam's 0, which would give the message another id
+end
 
 return adoption;

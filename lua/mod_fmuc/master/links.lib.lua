@@ -339,6 +339,14 @@ function links.restore(saved)
 	journal.restore(saved and saved.journals);
 end
 
+-- end_all(room): the users of all mirrors leave the room, which is not mirrored any more
+function links.end_all(room)
+	for _, link in pairs(room.fmuc.links) do
+		for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end
+	end
+	room._data.fmuc_kicked = nil;
+end
+
 -- release(room): gives the room its own methods back; a later revive() finds the links again
 function links.release(room)
 	delivery.detach(room, methods);

@@ -32,7 +32,8 @@ local delivery_failures = {
 	["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
 };
 
-local muc, links;
+local links = lib "master/links";
+local muc = module:depends "muc";
 
 local watch = {};
 
@@ -136,8 +137,8 @@ module:add_timer(1, function ()
 	return 1;
 end);
 
--- The answer to ask(). Any answer of the mirror but one shows that it is there.
-module:hook("iq/bare", function (event)
+-- handle_answer(event): an IQ to the room, maybe the answer to ask(). Any answer of the mirror but one shows that it is there.
+function watch.handle_answer(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
 	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
@@ -152,11 +153,11 @@ module:hook("iq/bare", function (event)
 		watch.heard(link);
 	end
 	return true;
-end, 1); -- before mod_muc's -2
+end
 
--- The mirror asks whether it is in the room, and whether anything is missing (our extension): the answer says how many stanzas have
--- crossed each way. A question takes the place of one for each of its users. After a connection broke it says how many it has got.
-module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
+-- handle_ping(event): the mirror asks whether it is in the room, and whether anything is missing (our extension): the answer says how many
+-- stanzas have crossed each way. A question takes the place of one for each of its users. After a connection broke it says how many it has got.
+function watch.handle_ping(event)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, stanza.attr.from);
@@ -168,7 +169,7 @@ module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
 	module:send(st.reply(stanza):tag("fmuc", { xmlns = xmlns_fmuc;
 		sent = tostring(line.sent); received = tostring(line.received) }));
 	return true;
-end, 1); -- before mod_ping's 0
+end
 
 -- A connection with the mirror's server broke
 compat.on_stream_lost(module, function (host)
@@ -179,8 +180,4 @@ compat.on_stream_lost(module, function (host)
 	end
 end);
 
--- shared: muc (environment of mod_muc), links (master/links)
-return function (shared)
-	muc, links = shared.muc, shared.links;
-	return watch;
-end;
+return watch;

@@ -1,348 +1,99 @@
 -- SPDX-License-Identifier: MIT
--- The master role: rooms of this MUC service may be mirrored by other services. Requirements M4 to M26.
---
--- A mirrored user is an occupant like any other, under the real JID that the mirror vouches for. This file: what mirrors send;
--- master/links: what they get.
+-- The master role: rooms of this MUC service may be mirrored by other services. Requirements M4 to M26. This file: the parts of the role, and
+-- every event that it takes part in.
 
 local commands = require "prosody_relay.commands";
-local st = require "util.stanza";
-local relay_jid = require "prosody_relay.jid";
-local jid_bare = require "util.jid".bare;
-local jid_host = require "util.jid".host;
-local jid_node = require "util.jid".node;
-local jid_prep = require "util.jid".prep;
-local jid_resource = require "util.jid".resource;
 
-local delivery = lib "room/delivery";
-local trust = lib "master/trust";
-local adoption = lib "master/ids";
-local bounds = lib "link/limits";
-local hygiene = lib "link/hygiene";
-local kicked = lib "master/kicked";
-local dumps = lib "master/dumps";
-local links = lib "master/links";
-local once = lib "link/log".once;
+local crossing = lib "link/private";
+local drop_repeated = lib "link/repeats".drop_repeated;
+local metrics = lib "link/metrics";
 local requests = lib "link/requests";
+local traffic = lib "link/traffic";
+local history = lib "room/history";
+local restrict_pm = lib "room/restrict_pm";
+local ids = lib "master/ids";
+local links = lib "master/links";
+local liveness = lib "master/liveness";
+local mirrors = lib "master/mirrors";
+local private = lib "master/private";
+local resync = lib "master/resync";
+local strays = lib "master/strays";
 local muc = module:depends "muc";
-local turns = lib "master/turns";
-local rejoin = lib "master/resync" (links);
-local watch = lib "master/liveness" { muc = muc; links = links };
+local uninvited = lib "link/uninvited" {
+	muc = muc; is_link = function (jid, room_jid) return links.get(muc.get_room_from_jid(room_jid), jid) ~= nil; end;
+};
+lib "master/operation";
 
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-local xmlns_muc = "http://jabber.org/protocol/muc";
-
--- ahead of mod_muc's -2: a stanza of a mirror is translated before the room sees it
-local before_muc = 1;
 
 module:add_feature(xmlns_fmuc);
-module:hook("muc-disco#info", function (event)
+
+local function describe(event)
 	event.reply:tag("feature", { var = xmlns_fmuc }):up();
-end);
-
--- Answers of mod_muc to one mirrored user go to that user's full JID on the mirror (M8). join: what is to be known of the user's join
-local function origin_for(origin, room_jid, user_on_mirror, join)
-	local function send(reply)
-		if reply.name == "presence" then
-			module:fire_event("fmuc-join-refused", { error = reply:get_child("error") });
-			reply = st.presence({ type = "error"; id = reply.attr.id }):tag("x", { xmlns = xmlns_muc }):up()
-				:add_child(reply:get_child("error"));
-		end
-		reply.attr.from, reply.attr.to = room_jid, user_on_mirror;
-		module:send(reply);
-		return true;
-	end
-	return setmetatable({ send = send; fmuc_join = join }, { __index = origin });
+	event.reply:tag("feature", { var = crossing.xmlns }):up();
 end
 
-local function refuse(origin, stanza, user_on_mirror, ...)
-	origin_for(origin, jid_bare(stanza.attr.to), user_on_mirror).send(st.error_reply(stanza, ...));
-	return true;
-end
-
--- room: nil, or one that has been destroyed, of which mod_muc remembers for a while where its occupants are to go
-local function refuse_absent(origin, stanza, user_on_mirror, room)
-	if not room or room._data.locked < os.time() then
-		return refuse(origin, stanza, user_on_mirror, "cancel", "item-not-found", "There is no such room");
-	end
-	local reply = st.error_reply(stanza, "cancel", "gone", room._data.reason);
-	if room._data.newjid then reply:get_child("error").tags[1]:text("xmpp:" .. room._data.newjid .. "?join"); end
-	return origin_for(origin, room.jid, user_on_mirror).send(reply);
-end
-
--- A presence as it is kept: without what its author has added, or with nothing, when it is too long
-local function trimmed(presence)
-	return bounds.trimmed(presence) or st.clone(presence, true);
-end
-
--- The join as if the user had come directly (M5), with what the mirror may pass on for it
-local function direct_join(stanza, fmuc, real_jid)
-	local join = trimmed(hygiene.copy("join from a mirror", stanza));
-	join.attr.from = real_jid;
-	join:tag("x", { xmlns = xmlns_muc });
-	for _, name in ipairs { "password", "history" } do
-		local child = fmuc:get_child(name);
-		if child then
-			child = st.clone(child);
-			child.attr.xmlns = xmlns_muc;
-			join:add_child(child);
-		end
-	end
-	return join:up();
-end
-
--- M1: a mirror of a room has its name, in the one form that there is, so that a service has one mirror of each, and no account is taken for one
-local function is_mirror_of(link_jid, room_jid)
-	return relay_jid.unmirror(link_jid) == room_jid;
-end
-
--- The join of a session whose turn it is
-local function join_room(origin, stanza, fmuc, real_jid)
-	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
-	local room_jid, nick = jid_bare(occupant_jid), jid_resource(occupant_jid);
-	local user_on_mirror = link_jid .. "/" .. nick;
-	local peer = jid_host(link_jid);
-
-	local room = muc.get_room_from_jid(room_jid);
-	if not room or room._data.destroyed then return refuse_absent(origin, stanza, user_on_mirror, room); end
-	local link = links.get(room, link_jid);
-	if link then link.line.received = link.line.received + 1; end -- whatever becomes of it
-	-- our extension (G3): the user was in the room all the time, as far as the mirror knows
-	local kick = fmuc.attr.again and kicked.presence(room, link_jid, nick);
-	if kick then
-		kick.attr.to, kick.attr.id = user_on_mirror, stanza.attr.id;
-		module:send(kick);
-		return true;
-	end
-	local held = link and link.nicks[nick];
-	local present_as = room:get_occupant_jid(real_jid);
-	if present_as and present_as ~= occupant_jid and link and link == room.fmuc.link_of[real_jid] then
-		-- M27: a mirror must not let its users change their nick
-		return refuse(origin, stanza, user_on_mirror, "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror");
-	elseif (present_as and not held) or (held and jid_bare(held) ~= jid_bare(real_jid)) then
-		return refuse(origin, stanza, user_on_mirror, "cancel", "conflict");
-	elseif link and not held and not bounds.has_place(link, link.nicks) then
-		once("full\0" .. peer, "info", "Refused %s in %s: %s brings %d others (fmuc_max_occupants)", real_jid, room_jid, link_jid, bounds.max_occupants);
-		return refuse(origin, stanza, user_on_mirror, "wait", "service-unavailable", "This mirror brings too many users");
-	end
-
-	-- Our extension (G3): a limit of history in a join through a mirror asks for a resync; "0" says that nothing but this user is missing
-	local history = fmuc:get_child("history");
-	local wants_all = history and history.attr.maxstanzas ~= "0";
-	if link and link.line.down and not wants_all and not held then
-		watch.nudge(room_jid, link_jid); -- it has missed something, and is to resync before anything else
-		return true;
-	end
-
-	local newcomer = not link;
-	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
-	local dumping = newcomer or wants_all or held ~= nil and not history;
-	local sent_before = dumps.sent(link and link.line);
-	if dumping and not dumps.may_have(link_jid) then
-		once("dumps\0" .. peer, "info", "Put off %s, which asks for %s too often", link_jid, room_jid);
-		return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "This mirror has asked for the room too often");
-	end
-	link = links.add_user(room, link_jid, nick, real_jid);
-	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
-	if newcomer or wants_all or held and not history then watch.resynced(link); end
-	if wants_all then module:fire_event("fmuc-resync"); end
-	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
-	local ids = fmuc.attr.ids and adoption.offer(room, link, fmuc.attr.ids);
-	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
-	local stanza_in_room = direct_join(stanza, fmuc, real_jid);
-	local join = {
-		occupant_jid = occupant_jid; dumping = dumping;
-		resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, stanza_in_room) };
+-- Every event that this role takes part in, with the priority of each handler. mod_muc routes stanzas at -2: a stanza of a mirror is
+-- translated before the room sees it.
+lib "link/events".hook {
+	["presence/full"] = {
+		{ 100, traffic.count_received }; -- whatever becomes of it
+		{ 10, uninvited.handle };
+		{ 1, mirrors.handle_presence };
 	};
-	local for_user = origin_for(origin, room_jid, user_on_mirror, join);
-	links.while_joining(room, link, real_jid, join, function ()
-		if held == real_jid and present_as then return rejoin.handle(room, for_user, stanza_in_room, dumping); end
-		return room:handle_normal_presence(for_user, stanza_in_room);
-	end);
-	if dumping then dumps.count(link_jid, dumps.sent(link.line) - sent_before); end
-	if join.is_over then return true; end
-	-- after a restart of the mirror the user may have another resource
-	if held and held ~= real_jid then links.replace_session(room, nick, held); end
-	if room:get_occupant_jid(real_jid) ~= occupant_jid then
-		links.remove_user(room, link, nick);
-	elseif not fmuc.attr.again then
-		kicked.forget(room, link_jid, nick);
-	end
-	return true;
-end
+	["presence/bare"] = {
+		{ 100, traffic.count_received };
+		{ 10, uninvited.handle };
+		{ 1, mirrors.clean };
+	};
+	["message/bare"] = {
+		{ 100, traffic.count_received };
+		{ 50, drop_repeated }; -- its bytes have crossed, and nothing else of it counts
+		{ 10, uninvited.handle };
+		{ 1, mirrors.handle_message };
+	};
+	["message/full"] = {
+		{ 100, traffic.count_received };
+		{ 50, drop_repeated };
+		{ 10, uninvited.handle };
+		{ 1, private.handle };
+	};
+	["iq/bare"] = {
+		{ 100, traffic.count_received };
+		{ 10, requests.handle_answer };
+		{ 1, liveness.handle_answer };
+	};
+	["iq/full"] = {
+		{ 100, traffic.count_received };
+		{ 10, requests.handle_answer }; -- mod_muc would route it to the occupant
+		{ 1, private.handle };
+	};
+	["iq-get/bare/urn:xmpp:ping:ping"] = { { 1, liveness.handle_ping } }; -- before mod_ping's 0
+	["route/remote"] = { -- before mod_s2s sends it at -1
+		{ 20, strays.handle };
+		{ 5, traffic.count_sent };
+	};
 
-local function handle_join(event, fmuc)
-	local origin, stanza = event.origin, event.stanza;
-	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
-	local room_jid = jid_bare(occupant_jid);
-	local user_on_mirror = link_jid .. "/" .. jid_resource(occupant_jid);
-	local real_jid = jid_prep(fmuc.attr.from);
-	local peer = jid_host(link_jid);
+	["muc-disco#info"] = {
+		{ 0, describe };
+		{ -0.1, restrict_pm.describe };
+		{ -0.2, history.describe };
+	};
+	["muc-occupant-pre-join"] = {
+		{ -1000, mirrors.check_nick }; -- after every other handler has had its chance to change the nick
+		{ -1001, mirrors.check_join }; -- the last of all: handlers of other modules may have waited
+	};
+	["muc-occupant-left"] = { { 0, mirrors.handle_left } };
+	["muc-broadcast-message"] = { { 0.5, ids.handle_broadcast } }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0
+	["muc-add-history"] = { { 1, ids.handle_history } }; -- before mod_muc_mam's 0
+	["muc-get-history"] = { { 10, resync.tell_history } }; -- before mod_muc_mam's 1
+	["muc-room-restored"] = { { 0, function (event) links.revive(event.room); end } };
+	["muc-room-destroyed"] = { { 0, function (event) links.forget(event.room.jid); end } };
 
-	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
-		return refuse(origin, stanza, user_on_mirror, "modify", "jid-malformed", "The mirror did not name the user's full JID");
-	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
-		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, room_jid);
-		return refuse(origin, stanza, user_on_mirror, "auth", "forbidden", peer .. " may not speak for this user here");
-	elseif not is_mirror_of(link_jid, room_jid) then
-		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
-		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
-	end
-	if turns.take(room_jid, real_jid, function () join_room(origin, stanza, fmuc, real_jid); end) then return true; end
-	return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
-end
-
--- M26: a nick is accepted as it is or not at all
-module:hook("muc-occupant-pre-join", function (event)
-	local join = event.origin.fmuc_join;
-	if join and event.occupant.nick ~= join.occupant_jid then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "not-acceptable",
-			"You must join with your registered nickname, " .. jid_resource(event.occupant.nick)));
-		return true;
-	end
-end, -1000); -- after every other handler has had its chance to change the nick
-
--- Other modules' handlers of a join may have waited, and the room has gone on: it may have been destroyed, somebody else may have taken the
--- nick, or another session of the user has come or gone.
-module:hook("muc-occupant-pre-join", function (event)
-	local room, occupant = event.room, event.occupant;
-	local join = event.origin.fmuc_join;
-	if join and (join.is_over or muc.get_room_from_jid(room.jid) ~= room) then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "item-not-found", "There is no such room"));
-		return true;
-	elseif not room.fmuc or event.is_new_room then
-		return;
-	end
-	local current = room:get_occupant_by_nick(occupant.nick);
-	if current and current.bare_jid ~= occupant.bare_jid then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "conflict", nil, room.jid));
-		return true;
-	end
-	occupant.sessions, occupant.jid = current and current.sessions or {}, current and current.jid;
-	if current and event.is_first_session then occupant.role = current.role; end
-end, -1001); -- the last of all
-
--- hear(room, link, event) -> whether a stanza from the mirror's address is what it says, and no error
-local function hear(room, link, event)
-	if event.stanza.attr.type == "error" then
-		watch.failed(room, link, event);
-		return false;
-	end
-	watch.heard(link);
-	link.line.received = link.line.received + 1;
-	return true;
-end
-
--- A presence of a mirrored session whose turn it is
-local function update(origin, stanza, room_jid, link_jid)
-	local room, nick = muc.get_room_from_jid(room_jid), jid_resource(stanza.attr.to);
-	local link = links.get(room, link_jid);
-	local real_jid = link and link.nicks[nick];
-	if not real_jid then return; end -- has left while an earlier stanza of the same session was on its way
-	stanza.attr.from = real_jid;
-	room:handle_presence_to_occupant(origin_for(origin, room_jid, link_jid .. "/" .. nick), stanza);
-	if stanza.attr.type == "unavailable" and links.get(room, link_jid) == link then links.remove_user(room, link, nick); end
-end
-
-local function handle_update(event, room, link)
-	local origin, stanza = event.origin, event.stanza;
-	local nick = jid_resource(stanza.attr.to);
-	local real_jid = link.nicks[nick];
-	if not hear(room, link, event) then return true; end
-	if link.line.down and stanza.attr.type ~= "unavailable" then
-		link.line.received = link.line.received - 1; -- nobody hears it, which the mirror learns by the count
-		watch.nudge(room.jid, link.jid);
-	elseif not real_jid then
-		if stanza.attr.type ~= "unavailable" then
-			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
-		end
-	else
-		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
-		local has_turn = turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.jid); end,
-			stanza.attr.type == "unavailable");
-		if not has_turn then
-			return refuse(origin, stanza, link.jid .. "/" .. nick, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
-		end
-	end
-	return true;
-end
-
--- One session cannot be in the room twice; where would its stanzas go?
-local function handle_direct(event)
-	local origin, stanza = event.origin, event.stanza;
-	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
-	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	if not room or not room.fmuc or not room.fmuc.link_of[stanza.attr.from] then return; end
-	origin.send(st.error_reply(stanza, "cancel", "conflict", "You are in this room through a mirror"));
-	return true;
-end
-
-module:hook("presence/full", function (event)
-	local stanza = event.stanza;
-	local from = stanza.attr.from;
-	if jid_resource(from) then
-		event.stanza = hygiene.cleaned("from anybody", stanza);
-		return handle_direct(event);
-	end
-	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
-	if fmuc and fmuc.attr.from and stanza.attr.type == nil then return handle_join(event, fmuc); end
-	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	local link = links.get(room, from);
-	if link then return handle_update(event, room, link); end
-	event.stanza = hygiene.cleaned("from anybody", stanza);
-end, before_muc);
-
--- What others than mirrors say in the name of FMUC would be taken for this service's word (G21)
-local function clean(event)
-	event.stanza = hygiene.cleaned("from anybody", event.stanza);
-end
-
-module:hook("presence/bare", clean, before_muc);
-
--- M17: from a mirrored user to the room
-module:hook("message/bare", function (event)
-	local origin, stanza = event.origin, event.stanza;
-	local from = stanza.attr.from;
-	local room = muc.get_room_from_jid(stanza.attr.to);
-	local link = links.get(room, jid_bare(from));
-	if not link then return clean(event); end
-	if not hear(room, link, event) then return true; end
-	local nick = jid_resource(from);
-	local real_jid = nick and link.nicks[nick];
-	if not real_jid or link.line.down then
-		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
-	end
-	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
-	local stanza_id = adoption.read(room, stanza, link);
-	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.jid] = true } });
-	stanza.attr.from = real_jid;
-	if except_link then
-		local way = delivery.on_its_way(room, stanza);
-		way.except_link, way.stanza_id = except_link, stanza_id;
-	end
-	room:handle_message_to_room(origin_for(origin, room.jid, from), stanza);
-	return true;
-end, before_muc);
-
-lib "link/repeats";
-lib "master/operation" { muc = muc; links = links; watch = watch };
-lib "master/private" { links = links; requests = requests; watch = watch };
-lib "master/strays" { muc = muc; links = links };
-lib "link/uninvited" { muc = muc; is_link = function (jid, room_jid) return links.get(muc.get_room_from_jid(room_jid), jid) ~= nil; end };
-
-module:hook("muc-room-destroyed", function (event) links.forget(event.room.jid); end);
-
--- The room lost an occupant, for whatever reason
-module:hook("muc-occupant-left", function (event)
-	local room, nick = event.room, jid_resource(event.nick);
-	if not room.fmuc then return; end
-	local left = {}; -- a user may have come through several mirrors
-	for _, link in pairs(room.fmuc.links) do
-		if link.nicks[nick] then left[#left + 1] = link; end
-	end
-	for _, link in ipairs(left) do links.remove_user(room, link, nick); end
-end);
-
-module:hook("muc-room-restored", function (event) links.revive(event.room); end);
+	-- of this module
+	["fmuc-join-refused"] = { { 0, metrics.count_refusal } };
+	["fmuc-resync"] = { { 0, metrics.count_resync } };
+};
 
 links.restore(module.saved_state);
 for room in muc.live_rooms() do links.revive(room); end
@@ -361,10 +112,7 @@ function module.unload()
 		if state and module.reloading then
 			links.release(room);
 		elseif state then
-			for _, link in pairs(state.links) do
-				for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end
-			end
-			room._data.fmuc_kicked = nil;
+			links.end_all(room);
 		end
 	end
 end

@@ -1,7 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- What an admin sees of the links of a master's rooms, and does with them (requirements section 5).
 
-local muc, links, watch, traffic;
+local traffic = lib "link/traffic";
+
+local links, watch = lib "master/links", lib "master/liveness";
+local muc = module:depends "muc";
 
 local role = { title = "Mirrors of rooms"; peer = "Mirror" };
 
@@ -67,10 +70,6 @@ local function find(here, there)
 	return line, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
 end
 
--- shared: muc (environment of mod_muc), links (master/links), watch (master/liveness)
-return function (shared)
-	muc, links, watch = shared.muc, shared.links, shared.watch;
-	local metrics = lib "link/metrics";
-	traffic = lib "link/traffic" { metrics = metrics; find = find; down = "sent" };
-	lib "link/commands" { role = role; metrics = metrics };
-end;
+local metrics = lib "link/metrics";
+traffic.start { metrics = metrics; find = find; down = "sent" };
+lib "link/commands" { role = role; metrics = metrics };

@@ -12,29 +12,20 @@ local shares = require "prosody_relay.shares";
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
-local allowpm = lib "room/restrict_pm";
 local crossing = lib "link/private";
 local hygiene = lib "link/hygiene";
 local muc = module:depends "muc";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 
--- ahead of mod_muc's -2
-local before_muc = 1;
-
 local answer_timeout, features_timeout = 60, 20;
 local max_age, max_age_failure = 3600, 60;
 -- Of stanzas that wait for what a mirror can do: bytes of heap for all, and for each user
 local max_waiting, max_waiting_of_user = 16 * 1024 * 1024, 1024 * 1024;
 
-module:hook("muc-disco#info", function (event)
-	event.reply:tag("feature", { var = crossing.xmlns }):up();
-end);
+local links, requests, watch = lib "master/links", lib "link/requests", lib "master/liveness";
 
-allowpm.announce();
-lib "room/history".announce();
-
-local links, requests, watch;
+local private = {};
 
 local memory = shares.new(max_waiting, max_waiting_of_user);
 
@@ -189,7 +180,8 @@ local function from_link(room, link, event)
 	return deliver(room, stanza, real_jid, reply_to, event.origin);
 end
 
-local function handle_private(event)
+-- handle(event): a message or IQ to an occupant
+function private.handle(event)
 	local stanza = event.stanza;
 	local from, type = stanza.attr.from, stanza.attr.type;
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
@@ -205,15 +197,11 @@ local function handle_private(event)
 	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses
 	return to_link(room, target, stanza, from, from);
 end
-module:hook("message/full", handle_private, before_muc);
-module:hook("iq/full", handle_private, before_muc);
 
--- shared: links, requests, watch
-return function (shared)
-	links, requests, watch = shared.links, shared.requests, shared.watch;
-	requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
-	requests.on("peer-features", handle_features);
-	for _, record in requests.each() do
-		for _, waiting in ipairs(record.waiting or {}) do memory:hold(waiting.real_jid, waiting.bytes); end
-	end
-end;
+requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
+requests.on("peer-features", handle_features);
+for _, record in requests.each() do
+	for _, waiting in ipairs(record.waiting or {}) do memory:hold(waiting.real_jid, waiting.bytes); end
+end
+
+return private;

@@ -12,7 +12,7 @@ local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local links, journal;
+local journal, links = lib "master/journal", lib "master/links";
 
 local rejoin = {};
 
@@ -79,8 +79,8 @@ local function history_between(event, since, time)
 	end
 end
 
--- A mirror that resyncs gets what it missed, however much that is
-module:hook("muc-get-history", function (event)
+-- tell_history(event): a mirror that resyncs gets what it missed, however much that is
+function rejoin.tell_history(event)
 	local room = event.room;
 	local link = room.fmuc and room.fmuc.link_of[event.to];
 	local join = link and links.join_of(link, event.to);
@@ -95,10 +95,6 @@ module:hook("muc-get-history", function (event)
 		return message;
 	end
 	return true;
-end, 10); -- before mod_muc_mam's 1
+end
 
--- shared: master/links
-return function (shared)
-	links, journal = shared, shared.journal;
-	return rejoin;
-end;
+return rejoin;

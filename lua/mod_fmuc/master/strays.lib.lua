@@ -4,9 +4,13 @@
 
 local jid_resource = require "util.jid".resource;
 
-local muc, links;
+local links = lib "master/links";
+local muc = module:depends "muc";
 
-module:hook("route/remote", function (event)
+local strays = {};
+
+-- handle(event): a stanza on its way out
+function strays.handle(event)
 	local stanza = event.stanza;
 	if stanza.name ~= "presence" or stanza.attr.type ~= nil or jid_resource(stanza.attr.from) then return; end
 	local room = muc.get_room_from_jid(stanza.attr.from);
@@ -15,9 +19,6 @@ module:hook("route/remote", function (event)
 	local join = links.join_of(link, stanza.attr.to);
 	if join and join.dumping then links.send(room, link, stanza); end -- others of the mirror have it
 	return true;
-end, 20); -- before mod_s2s sends it
+end
 
--- shared: muc (environment of mod_muc), links
-return function (shared)
-	muc, links = shared.muc, shared.links;
-end;
+return strays;

@@ -9,14 +9,13 @@ local muc_commands = "http://prosody.im/protocol/muc#";
 
 local muc, mirrored;
 
-local function hide(item)
+-- hide(item): an ad-hoc command
+function administration.hide(item)
 	if type(item.node) ~= "string" or item.node:sub(1, #muc_commands) ~= muc_commands then return; end
 	prosody.hosts[module.host].modules.muc.module:remove_item("adhoc-provider", item);
 end
 
-for _, item in ipairs(module:get_host_items("adhoc-provider")) do hide(item); end
--- when mod_muc is reloaded; after mod_adhoc's 0, which then has the command to be taken away
-module:hook("item-added/adhoc-provider", function (event) hide(event.item); end, -1);
+for _, item in ipairs(module:get_host_items("adhoc-provider")) do administration.hide(item); end
 
 local function refuse()
 	return nil, "cancel", "not-allowed";
@@ -42,11 +41,12 @@ function administration.create(room_jid, config)
 	return shared.stock(room_jid, config);
 end
 
--- shared: muc (environment of mod_muc), mirrored (mirror/room)
-return function (parts)
+-- start(parts): muc (environment of mod_muc), mirrored (mirror/room)
+function administration.start(parts)
 	muc, mirrored = parts.muc, parts.mirrored;
 	if muc.create_room ~= shared.refuse then shared.stock = muc.create_room; end
 	shared.refuse = function () return nil, "A mirror has no rooms of its own"; end;
 	muc.create_room = shared.refuse;
-	return administration;
-end;
+end
+
+return administration;

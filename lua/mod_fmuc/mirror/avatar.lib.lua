@@ -33,13 +33,14 @@ function avatar.announce(room, stanza)
 	delivery.to_all(room, copy);
 end
 
-module:hook("muc-occupant-session-new", function (event)
+-- greet(event): a session has been let in, and has got the history and the subject
+function avatar.greet(event)
 	local announcement = event.room.fmuc and event.room.fmuc.avatar;
 	if not announcement then return; end
 	local view = fanout.view(announcement);
 	view.attr.to = event.jid;
 	event.room:route_stanza(view);
-end, -1); -- after history and subject
+end
 
 -- What is kept of a question: whom to answer
 local function top_of(asker)

@@ -14,9 +14,6 @@ local hygiene = lib "link/hygiene";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
--- before those that pass the stanzas on have theirs, with 1
-local before_crossing = 2;
-
 local admission, changes, mirrored, ids, level;
 
 local bandwidth_mirror = {};
@@ -59,7 +56,8 @@ local function complete(room, stanza)
 	return add_payload(bandwidth.stripped_presence(stanza), presence);
 end
 
-local function handle_presence(event)
+-- handle_presence(event): to the room or an occupant
+function bandwidth_mirror.handle_presence(event)
 	local stanza = event.stanza;
 	local room = mirrored.get(jid_bare(stanza.attr.to));
 	if not room or stanza.attr.type ~= nil then return; end
@@ -81,7 +79,8 @@ local function strip(event)
 	event.stanza = bandwidth.stripped_message(event.stanza);
 end
 
-local function handle_groupchat(event)
+-- handle_groupchat(event): a message to the room; of level "messages"
+function bandwidth_mirror.handle_groupchat(event)
 	local stanza = event.stanza;
 	local room = mirrored.get(stanza.attr.to);
 	if not room or stanza.attr.type ~= "groupchat" or is_from_master(stanza) then return; end
@@ -96,8 +95,8 @@ local function handle_groupchat(event)
 	return true;
 end
 
--- Between a local user and an occupant of the master
-local function handle_private(event)
+-- handle_private(event): between a local user and an occupant of the master; of level "messages"
+function bandwidth_mirror.handle_private(event)
 	local stanza = event.stanza;
 	local type = stanza.attr.type;
 	local room = mirrored.get(jid_bare(stanza.attr.to));
@@ -108,8 +107,8 @@ local function handle_private(event)
 	return verdict == "transient" or refuse(stanza);
 end
 
--- On its way out, in place: it is this module's own
-local function handle_outbound(event)
+-- handle_outbound(event): a stanza on its way out, changed in place: it is this module's own
+function bandwidth_mirror.handle_outbound(event)
 	local stanza = event.stanza;
 	if stanza.name ~= "presence" or stanza.attr.to:match("^[^/]*") ~= relay_jid.unmirror(jid_bare(stanza.attr.from)) then return; end
 	if stanza.attr.type ~= nil and stanza.attr.type ~= "unavailable" then return; end
@@ -121,13 +120,5 @@ end
 -- shared: admission, changes (libs of these names), mirrored (mirror/room), ids (mirror/ids), level
 return function (shared)
 	admission, changes, mirrored, ids, level = shared.admission, shared.changes, shared.mirrored, shared.ids, shared.level;
-	if level == "full" then return bandwidth_mirror; end
-	module:hook("presence/full", handle_presence, before_crossing);
-	module:hook("presence/bare", handle_presence, before_crossing);
-	module:hook("route/remote", handle_outbound, 10); -- before it is counted, and before it is sent
-	if level ~= "messages" then return bandwidth_mirror; end
-	module:hook("message/bare", handle_groupchat, before_crossing);
-	module:hook("message/full", handle_private, before_crossing);
-	module:hook("iq/full", handle_private, before_crossing);
 	return bandwidth_mirror;
 end;

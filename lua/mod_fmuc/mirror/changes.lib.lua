@@ -90,11 +90,12 @@ function changes.joined(room, occupant_jid, join)
 	line.others[join.attr.from] = to_master(room, occupant_jid, join);
 end
 
-module:hook("muc-occupant-session-new", function (event)
+-- handle_session(event): a further session of a local user has entered
+function changes.handle_session(event)
 	local room = event.room;
 	if not room.fmuc or event.origin.fmuc_record or not parts.mirrored.is_local(room, event.nick) then return; end
 	changes.joined(room, event.nick, event.stanza);
-end);
+end
 
 -- left(room, occupant, user): one of several sessions of that occupant has left
 function changes.left(room, occupant, user)

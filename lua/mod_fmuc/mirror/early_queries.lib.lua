@@ -56,15 +56,17 @@ local function take(room_jid, user)
 	return list;
 end
 
-module:hook("muc-occupant-session-new", function (event)
+-- handle_session(event): a user has been let in, and has got the history and the subject
+function early_queries.handle_session(event)
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, stanza in ipairs(take(event.room.jid, event.jid)) do module:fire_event(query_event, { origin = origin; stanza = stanza }); end
-end, -10); -- after the history and the subject
+end
 
-module:hook("fmuc-join-refused", function (event)
+-- handle_refusal(event): a user has not been let in
+function early_queries.handle_refusal(event)
 	if not event.join then return; end
 	for _, stanza in ipairs(take(jid_bare(event.join.attr.to), event.join.attr.from)) do refuse(stanza); end
-end);
+end
 
 -- save() -> what waits, for the saved_state.early_queries of the next instance
 function early_queries.save()

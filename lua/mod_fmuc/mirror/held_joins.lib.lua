@@ -18,9 +18,6 @@ local unavailable = lib "mirror/unavailable";
 local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
--- before all that deal with joins
-local first = 3;
-
 -- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (bounds.trimmed).
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
@@ -50,7 +47,10 @@ local function release(room_jid, info)
 	end
 end
 
-module:hook("fmuc-room-info", function (event) release(event.room_jid, event.info); end);
+-- handle_info(event): what the master says of a room is known
+function gate.handle_info(event)
+	release(event.room_jid, event.info);
+end
 
 local function find_held(stanza)
 	local joins = held[jid_bare(stanza.attr.to)];
@@ -111,7 +111,8 @@ local function is_from_mirror(stanza)
 	return stanza:get_child("fmuc", xmlns_fmuc) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
 end
 
-module:hook("presence/full", function (event)
+-- handle_presence(event): of somebody who wants to join, or does not any more
+function gate.handle_presence(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
 	if stanza.attr.type == "unavailable" then return take_back(stanza); end
@@ -127,7 +128,7 @@ module:hook("presence/full", function (event)
 	if not err then return; end
 	refusal.pass_on(stanza, err);
 	return true;
-end, first);
+end
 
 -- holds(room_jid, user) -> whether that session waits here
 function gate.holds(room_jid, user)

@@ -100,11 +100,11 @@ function ids.mark_history(stanza, room, when)
 	identify(stanza, room, nil, when);
 end
 
--- Once for each message that local users get
-module:hook("muc-broadcast-message", function (event)
+-- handle_broadcast(event): once for each message that local users get
+function ids.handle_broadcast(event)
 	local room, stanza = event.room, event.stanza;
 	if room.fmuc then identify(stanza, room, delivery.way_of(room, stanza).stanza_id); end
-end, 0.5); -- after mod_muc_mam's 1, which removes ids in the room's name; before mod_muc's 0, which keeps the stanza as history
+end
 
 -- shared: archive, room_info
 return function (shared)

@@ -159,10 +159,11 @@ local function handle_answer(record, answer, is_undeliverable)
 	if record.again and room then room_info.fetch(room_jid, record.peer); end
 end
 
-module:hook("muc-room-restored", function (event)
+-- handle_restored(event): after the room has its state again
+function room_info.handle_restored(event)
 	local state = event.room.fmuc;
 	if state and state.info then describe(event.room, state.info); end
-end, -1); -- after it has its state again
+end
 
 -- Of the master's features those that are about the room, and hold here because the stanzas of the master pass through
 local passed_on = {

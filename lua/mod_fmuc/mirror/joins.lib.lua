@@ -153,7 +153,8 @@ local function find_fenced(room, id)
 	end
 end
 
-module:hook("iq/bare", function (event)
+-- handle_pong(event): an IQ to the room has come
+function admission.handle_pong(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
 	if type ~= "result" and type ~= "error" or id:sub(1, #fence_prefix) ~= fence_prefix then return; end
@@ -163,7 +164,7 @@ module:hook("iq/bare", function (event)
 	record.fence = nil;
 	if record.candidate then parts.from_master.accepted(room, occupant_jid, record); end
 	return true;
-end, 10); -- before those who route IQ of rooms
+end
 
 -- tell(room, occupant_jid, copy): what the master has to say to that user alone, as the user gets it (M8, G27); one who has not been let in
 -- yet gets it then
@@ -219,13 +220,13 @@ local function let_in(room, occupant_jid, record)
 	end
 end
 
--- Handlers of other modules may have waited for long
-module:hook("muc-occupant-pre-join", function (event)
+-- handle_pre_join(event): after all handlers of other modules, which may have waited for long
+function admission.handle_pre_join(event)
 	local room, stanza, record = event.room, event.stanza, event.origin.fmuc_record;
 	if not record then return; end
 	local state = parts.mirrored.get(room.jid) == room and room.fmuc;
 	if not state or state.waiting[stanza.attr.to] ~= record or not record.joins[stanza.attr.from] then return true; end
-end, -1000); -- the last of all
+end
 
 local function settle(room, occupant_jid, record)
 	local state = room.fmuc;

@@ -139,7 +139,8 @@ function probe.failed(room, id)
 	end
 end
 
-module:hook("iq/bare", function (event)
+-- handle_answer(event): an IQ to the room has come
+function probe.handle_answer(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
 	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
@@ -158,16 +159,16 @@ module:hook("iq/bare", function (event)
 	room.fmuc.line.asked = nil;
 	handlers[asked.kind](room, asked, stanza);
 	return true;
-end, 10); -- before those who route IQ of rooms
+end
 
--- The master asks whether the mirror is there (G7)
-module:hook("iq-get/bare/" .. xmlns_ping .. ":ping", function (event)
+-- handle_ping(event): the master asks whether the mirror is there (G7)
+function probe.handle_ping(event)
 	local stanza = event.stanza;
 	local room = parts.mirrored.get(stanza.attr.to);
 	if not parts.former.is_known(stanza.attr.to) and (not room or stanza.attr.from ~= room.fmuc.master) then return; end
 	module:send(st.reply(stanza));
 	return true;
-end, 10);
+end
 
 -- shared: the mirror's parts by name, filled before anything happens
 return function (shared)

@@ -61,17 +61,18 @@ local function add_history(room, stanza, when)
 	trim_history(room);
 end
 
-module:hook("muc-broadcast-message", function (event)
+-- trim_history(event): after mod_muc has added the message to the history
+function messages.trim_history(event)
 	if event.room.fmuc and event.room._history then trim_history(event.room); end
-end, -1); -- after mod_muc's 0, which adds the message
+end
 
--- The history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the room's limit by its
--- archive, which has nothing from before.
-module:hook("muc-get-history", function (event)
+-- limit_history(event): the history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the
+-- room's limit by its archive, which has nothing from before.
+function messages.limit_history(event)
 	if not event.room.fmuc then return; end
 	local kept = #(event.room._history or {});
 	event.maxstanzas = math.min(event.maxstanzas or kept, kept);
-end, 2); -- before mod_muc_mam's 1
+end
 
 local function is_anybody_accepted(state)
 	for _, record in pairs(state.waiting) do

@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- What an admin sees of the links of a mirror, and does with them (requirements section 5).
 
-local mirrored, outage, traffic;
+local traffic = lib "link/traffic";
+
+local mirrored, outage;
 
 local role = { title = "Mirrored rooms"; peer = "Master" };
 
@@ -56,6 +58,6 @@ end
 return function (shared)
 	mirrored, outage = shared.mirrored, shared.outage;
 	local metrics = lib "link/metrics";
-	traffic = lib "link/traffic" { metrics = metrics; find = find; down = "received" };
+	traffic.start { metrics = metrics; find = find; down = "received" };
 	lib "link/commands" { role = role; metrics = metrics };
 end;

@@ -17,9 +17,6 @@ local hygiene = lib "link/hygiene";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
--- ahead of mod_muc's -2
-local before_muc = 1;
-
 -- of an occupant's client behind two servers to answer
 local answer_timeout = 60;
 -- for which the sender of a private message is remembered, who alone is to see its error
@@ -153,7 +150,8 @@ local function handle_stranger(stanza)
 	return refuse(stanza, "not-acceptable", "You are not currently connected to this chat");
 end
 
-local function handle_private(event)
+-- handle(event): a message or IQ to an occupant
+function private.handle(event)
 	local stanza = event.stanza;
 	local room_jid = jid_bare(stanza.attr.to);
 	local master = relay_jid.unmirror(room_jid);
@@ -170,11 +168,9 @@ local function handle_private(event)
 		return handle_outbound(room, stanza);
 	end
 end
-module:hook("message/full", handle_private, before_muc);
-module:hook("iq/full", handle_private, before_muc);
 
--- From a local user, to another (whom the master identifies) or as an error to an occupant of the master
-module:hook("muc-private-message", function (event)
+-- handle_local(event): from a local user, to another (whom the master identifies) or as an error to an occupant of the master
+function private.handle_local(event)
 	local room, stanza = event.room, event.stanza;
 	local from = stanza.attr.from;
 	if not room.fmuc or not mirrored.is_local(room, from) then return; end
@@ -189,7 +185,7 @@ module:hook("muc-private-message", function (event)
 	end
 	hygiene.filter("from a client", stanza, ids.from_client(room)); -- mod_muc's own copy
 	ids.add_occupant_id(stanza, room, from);
-end, 2); -- before anybody makes something of it
+end
 
 -- shared: mirrored, messages, ids, requests, room_info
 return function (shared)

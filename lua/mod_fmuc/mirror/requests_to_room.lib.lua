@@ -16,13 +16,12 @@ local policy = lib "mirror/policy";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_request = "http://jabber.org/protocol/muc#request";
 
--- ahead of mod_muc's -2, which would decide by the rules of a room of its own
-local before_muc = 1;
-
 -- of a message that crosses
 local id_prefix = "fmuc-ask-";
 
 local admission, mirrored, outage, room_info;
+
+local requests_to_room = {};
 
 local function asks_for_voice(stanza)
 	local form = stanza:get_child("x", "jabber:x:data");
@@ -46,8 +45,8 @@ local function cross(room, stanza, occupant_jid)
 	mirrored.send(room.jid, copy);
 end
 
--- An error of the master, or of this server: nobody else has had to do with that message
-module:hook("message/full", function (event)
+-- handle_error(event): of the master, or of this server: nobody else has had to do with that message
+function requests_to_room.handle_error(event)
 	local stanza = event.stanza;
 	local type, room_jid, id = stanza.attr.type, jid_bare(stanza.attr.to), stanza.attr.id;
 	if type ~= "error" or stanza.attr.from ~= relay_jid.unmirror(room_jid) or not id or id:sub(1, #id_prefix) ~= id_prefix then return; end
@@ -57,9 +56,10 @@ module:hook("message/full", function (event)
 	copy.attr.from, copy.attr.id = room_jid, id:sub(#id_prefix + 1);
 	room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	return true;
-end, before_muc + 1); -- and of private messages
+end
 
-module:hook("message/bare", function (event)
+-- handle(event): a message of a local user to the room
+function requests_to_room.handle(event)
 	local stanza = event.stanza;
 	local type = stanza.attr.type;
 	local room = (type == nil or type == "normal") and mirrored.get(stanza.attr.to);
@@ -75,10 +75,10 @@ module:hook("message/bare", function (event)
 		return;
 	end
 	return true;
-end, before_muc + 1); -- and of the mirror's own, which knows groupchat only
+end
 
--- What the master has to say to one user, such as that an invitation was declined
-module:hook("message/full", function (event)
+-- handle_reply(event): what the master has to say to one user, such as that an invitation was declined
+function requests_to_room.handle_reply(event)
 	local stanza = event.stanza;
 	local type, room_jid = stanza.attr.type, jid_bare(stanza.attr.to);
 	if (type ~= nil and type ~= "normal") or stanza.attr.from ~= relay_jid.unmirror(room_jid) then return; end
@@ -88,9 +88,10 @@ module:hook("message/full", function (event)
 	copy.attr.from = room_jid;
 	admission.tell(room, stanza.attr.to, copy);
 	return true;
-end, before_muc + 1); -- and of private messages
+end
 
 -- shared: admission, mirrored, outage, room_info
 return function (shared)
 	admission, mirrored, outage, room_info = shared.admission, shared.mirrored, shared.outage, shared.room_info;
+	return requests_to_room;
 end;

@@ -80,15 +80,15 @@ local function remember(room)
 		stamp = datetime.datetime() } or nil);
 end
 
-local function on_change(event)
+-- handle_change(event): somebody has come or gone
+function former.handle_change(event)
 	if event.room.fmuc then remember(event.room); end
 end
-module:hook("muc-occupant-joined", on_change, -3); -- after mod_muc and the rest of this module
-module:hook("muc-occupant-left", on_change, -1.5); -- before the room may be forgotten
 
-module:hook("muc-room-destroyed", function (event)
+-- handle_destroyed(event): the room has ended
+function former.handle_destroyed(event)
 	if not rooms[event.room.jid] then write(event.room.jid, nil); end
-end);
+end
 
 local function take_out()
 	local left = rooms;

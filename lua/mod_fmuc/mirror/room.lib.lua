@@ -23,7 +23,9 @@ local visits = lib "mirror/visits";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local muc, send_part, parts, administration;
+local administration = lib "mirror/administration";
+
+local muc, send_part, parts;
 
 local states = {};
 
@@ -67,11 +69,12 @@ local function destroy(room)
 	module:fire_event("muc-room-destroyed", { room = room });
 end
 
-module:hook("muc-room-destroyed", function (event)
+-- handle_destroyed(event): mod_muc has ended the room
+function mirrored.handle_destroyed(event)
 	local state = states[event.room.jid];
 	if state then visits.forget(state); end
 	states[event.room.jid] = nil;
-end);
+end
 
 -- forget_if_unused(room_jid): when nobody here is in the room or waits for it
 function mirrored.forget_if_unused(room_jid)
@@ -196,12 +199,12 @@ function methods.send_occupant_list(room, to, filter)
 	end
 end
 
--- The role is the master's word, also for the local user who enters
-module:hook("muc-occupant-pre-join", function (event)
+-- set_role(event): the role is the master's word, also for the local user who enters
+function mirrored.set_role(event)
 	local state = event.room.fmuc;
 	local copy = state and state.copies[event.occupant.nick];
 	if copy then event.occupant.role = copy:find("{" .. xmlns_muc_user .. "}x/item@role"); end
-end);
+end
 
 -- set_occupant(room, occupant_jid, presence, sessions): the occupant as the master shows it. sessions: its local sessions, empty for
 -- an occupant of the master
@@ -255,13 +258,14 @@ function mirrored.evict_all(room, code, reason)
 	end
 end
 
-module:hook("muc-occupant-joined", function (event)
+-- count_visitor(event): a local user is in the room
+function mirrored.count_visitor(event)
 	if event.room.fmuc then visits.enter(event.room.fmuc, event.nick, event.occupant.bare_jid); end
-end);
+end
 
--- A further session of a local user enters without the master (G23). While a handler of another module waited, the nick may have been lost:
--- then the session has to ask the master.
-module:hook("muc-occupant-pre-join", function (event)
+-- check_session(event): a further session of a local user enters without the master (G23). While a handler of another module waited, the
+-- nick may have been lost: then the session has to ask the master.
+function mirrored.check_session(event)
 	local room, occupant = event.room, event.occupant;
 	if not room.fmuc or event.origin.fmuc_record then return; end
 	local is_held = mirrored.get(room.jid) == room and mirrored.is_local(room, occupant.nick);
@@ -271,11 +275,10 @@ module:hook("muc-occupant-pre-join", function (event)
 		return true;
 	end
 	occupant.sessions, occupant.jid, occupant.role = current.sessions, current.jid, current.role;
-end, -1000); -- the last of all
+end
 
-
--- A local user has left, by its own presence or because its client is unreachable
-module:hook("muc-occupant-left", function (event)
+-- handle_left(event): a local user has left, by its own presence or because its client is unreachable
+function mirrored.handle_left(event)
 	local room = event.room;
 	local state = room.fmuc;
 	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
@@ -287,27 +290,23 @@ module:hook("muc-occupant-left", function (event)
 	end
 	for jid in event.occupant:each_session() do line.others[jid] = nil; end
 	if not event.is_known_to_master then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
-end);
+end
 
--- before mod_muc's -1, which destroys a room without any occupants, somebody who waits for it or not
-module:hook("muc-occupant-left", function (event)
+-- keep_while_joining(event): the room stays while somebody waits for it
+function mirrored.keep_while_joining(event)
 	local state = event.room.fmuc;
 	if state and next(state.waiting) ~= nil then return true; end
-end, -0.5);
+end
 
--- after mod_muc's -1, which destroys a room without any occupants
-module:hook("muc-occupant-left", function (event)
-	mirrored.forget_if_unused(event.room.jid);
-end, -2);
-
-module:hook("muc-room-restored", function (event)
+-- handle_restored(event): mod_muc has brought the room back into memory
+function mirrored.handle_restored(event)
 	local room = event.room;
 	if states[room.jid] then
 		attach(room, states[room.jid]);
 	else -- left over from a server that did not end in order; nobody in it is there any more
 		room._occupants, room._jid_nick = {}, {};
 	end
-end);
+end
 
 -- leave(room, code): all local users leave, and are told with that status code
 function mirrored.leave(room, code)
@@ -375,7 +374,7 @@ end
 -- mirror's parts by name, filled before anything happens)
 return function (shared)
 	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
-	administration = lib "mirror/administration" { muc = muc; mirrored = mirrored };
+	administration.start { muc = muc; mirrored = mirrored };
 	for name, method in pairs(administration.methods) do methods[name] = method; end
 	bounds.count_with(count_kept);
 	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end

@@ -11,20 +11,18 @@ local default_length = 20;
 
 local history = {};
 
--- announce(): at the master
-function history.announce()
-	module:hook("muc-disco#info", function (event)
-		local form, formdata = event.form, event.formdata;
-		local most, usual = event.room:get_historylength(), event.room._data.default_history_messages;
-		if most ~= default_length then
-			table.insert(form, { name = field_most; label = "Maximum number of history messages" });
-			formdata[field_most] = ("%d"):format(most);
-		end
-		if usual then
-			table.insert(form, { name = field_usual; label = "Default number of history messages" });
-			formdata[field_usual] = ("%d"):format(usual);
-		end
-	end);
+-- describe(event): at the master, in the description of a room
+function history.describe(event)
+	local form, formdata = event.form, event.formdata;
+	local most, usual = event.room:get_historylength(), event.room._data.default_history_messages;
+	if most ~= default_length then
+		table.insert(form, { name = field_most; label = "Maximum number of history messages" });
+		formdata[field_most] = ("%d"):format(most);
+	end
+	if usual then
+		table.insert(form, { name = field_usual; label = "Default number of history messages" });
+		formdata[field_usual] = ("%d"):format(usual);
+	end
 end
 
 local function read_number(text)

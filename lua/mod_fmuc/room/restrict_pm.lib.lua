@@ -19,18 +19,16 @@ local needed = { participants = 2; moderators = 3; none = math.huge };
 
 local allowpm = {};
 
--- announce(): at the master
-function allowpm.announce()
-	module:hook("muc-disco#info", function (event)
-		local room, form, formdata = event.room, event.form, event.formdata;
-		local rule = names[room._data.allow_pm];
-		if not rule then return; end
-		table.insert(form, { name = field_allowpm; label = "Who can send private messages" });
-		formdata[field_allowpm] = rule;
-		if not room._data.allow_modpm then return; end
-		table.insert(form, { name = field_moderators; type = "boolean"; label = "Private messages to and from moderators are always allowed" });
-		formdata[field_moderators] = true;
-	end);
+-- describe(event): at the master, in the description of a room
+function allowpm.describe(event)
+	local room, form, formdata = event.room, event.form, event.formdata;
+	local rule = names[room._data.allow_pm];
+	if not rule then return; end
+	table.insert(form, { name = field_allowpm; label = "Who can send private messages" });
+	formdata[field_allowpm] = rule;
+	if not room._data.allow_modpm then return; end
+	table.insert(form, { name = field_moderators; type = "boolean"; label = "Private messages to and from moderators are always allowed" });
+	formdata[field_moderators] = true;
 end
 
 -- read(form) -> { who, moderators }, from the description of a room; nil when everybody may, or nobody says. form: stanza or nil

@@ -70,4 +70,14 @@ function fake_master.admit(f, client, nick, codes, features)
 	return own;
 end
 
+-- lose(f): the mirror is in an outage that does not end, while the fake master can be heard
+function fake_master.lose(f)
+	federation.with_link(f.remote, fake_master.mirror, [[
+		link:fire("broken");
+		local own = link:own("outage");
+		own.held, own.lost_at = {}, link.heard;
+		link.asked = { kind = "probe"; id = "none"; at = link.heard; sent = 0; patience = 1 };
+	]]);
+end
+
 return fake_master;

@@ -118,6 +118,17 @@ function federation.forget(f)
 	f.link:forget();
 end
 
+-- with_link(node, room_jid, code) -> what that Lua code returns, which runs in the node with the link of that room as `link` (nil: there is none)
+function federation.with_link(node, room_jid, code)
+	return node:eval(([[
+		local link;
+		for one in prosody.hosts[%q].modules.fmuc.lib "link/link".each() do
+			if one.room_jid == %q then link = one; end
+		end
+		%s
+	]]):format(room_jid:match("@(.*)$"), room_jid, code));
+end
+
 -- expire(node, host, name): the deadlines of that pending table of mod_fmuc pass (name: key of its module.save())
 function federation.expire(node, host, name)
 	node:eval(([[

@@ -101,15 +101,8 @@ describe(("fmuc and the archive, master %s, mirror %s"):format(versions.master, 
 			end
 		]]):format(mirror_room)));
 		-- and nothing is taken for missing afterwards
-		local counts = f.remote:eval(([[
-			local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
-			return { line.sent, line.received };
-		]]):format(mirror_room));
-		local others = f.talk:eval(([[
-			local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid(%q);
-			local line = select(2, next(room.fmuc.links)).line;
-			return { line.received, line.sent };
-		]]):format(master_room));
+		local counts = federation.with_link(f.remote, mirror_room, "return { link.sent, link.received }");
+		local others = federation.with_link(f.talk, master_room, "return { link.received, link.sent }");
 		assert.same(others, counts);
 	end));
 

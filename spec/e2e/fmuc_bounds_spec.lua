@@ -83,11 +83,7 @@ end;
 rows["the messages of a master that cannot be reached"] = function (s, versions)
 	local f = fake_master.new(s, versions);
 	fake_master.admit(f, f.kev, "Kev");
-	f.remote:eval(([[
-		local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
-		line.phase, line.held, line.lost_at = "lost", {}, line.heard;
-		line.asked = { kind = "probe"; id = "none"; at = line.heard; sent = 0; patience = 1 };
-	]]):format(fake_master.mirror));
+	fake_master.lose(f);
 	local before = heap(f.remote);
 	fill(20, function (i) f.fake:send(stuffed(fake_master.message("Alice", "x", "m" .. i))); end);
 	f.fake:send(st.iq({ type = "get"; id = "last"; from = "fake.example.com"; to = "mirror.remote.example.com" })

@@ -447,9 +447,7 @@ Component "mirror.remote.example.com"
 		end
 		f.fake:send(fake_master.subject());
 		s:wait_until(function ()
-			return f.remote:eval(([[
-				return prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.phase == "live";
-			]]):format(fake_master.mirror));
+			return federation.with_link(f.remote, fake_master.mirror, [[return link.state == "live"]]);
 		end, 5, "end of the outage");
 	end));
 

@@ -185,10 +185,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		leave(f.kev, "Kev");
 		leave(f.bob, "Bob");
 		s:wait_until(function ()
-			return f.talk:eval [[
-				local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid("jabberchat@talk.example.com");
-				return select(2, next(room.fmuc.links)).line.down ~= nil;
-			]];
+			return federation.with_link(f.talk, master_room, [[return link.state == "lost"]]);
 		end, 10, "the master's notice");
 		s:wait_until(function ()
 			return f.remote:eval [[ return prosody.hosts["mirror.remote.example.com"].s2sout["talk.example.com"] == nil; ]];
@@ -231,11 +228,11 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 			eve:send(join(mirror_room, nick));
 			assert.equal("conflict", federation.error_condition(eve:expect { "presence", type = "error" }));
 		end
-		assert.equal(2, f.remote:eval(([[
+		assert.equal(2, federation.with_link(f.remote, mirror_room, [[
 			local count = 0;
-			for _ in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().rooms[%q].line.presences) do count = count + 1; end
+			for _ in pairs(link:own("changes").presences) do count = count + 1; end
 			return count;
-		]]):format(mirror_room)));
+		]]));
 		-- so that the next cut of the connection, which loses nothing, costs one question
 		f.link:settle(); -- or the last join may be returned as undelivered
 		f.link:forget();

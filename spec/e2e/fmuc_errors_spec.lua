@@ -43,9 +43,7 @@ local function assert_in_step(f)
 		assert.same({}, client:drain());
 	end
 	for _, stanza in ipairs(f.fake:drain()) do error("the master got what it should not: " .. tostring(stanza)); end
-	assert.equal("live", f.remote:eval(([[
-		return prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.phase;
-	]]):format(mirror)));
+	assert.equal("live", federation.with_link(f.remote, mirror, "return link.state"));
 end
 
 for _, versions in ipairs(federation.crossings()) do
@@ -106,12 +104,11 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		local f = meet_fake(s, versions);
 		for _, refusal in ipairs(refusals) do
 			s:wait_until(function ()
-				return f.remote:eval(([[
-					local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
-					if line.asked then return false; end
-					line.heard = line.heard - 301;
+				return federation.with_link(f.remote, mirror, [[
+					if link.asked then return false; end
+					link.heard = link.heard - 301;
 					return true;
-				]]):format(mirror));
+				]]);
 			end, 10, "an answer to the question before");
 			f.fake:send(st.error_reply(f.fake:expect { "iq", type = "get", has = "{urn:xmpp:ping}ping" }, refusal[1], refusal[2]));
 		end
@@ -134,9 +131,7 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 				return;
 			end
 			s:wait_until(function ()
-				return f.remote:eval(([[
-					return prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.expired == true;
-				]]):format(mirror));
+				return federation.with_link(f.remote, mirror, "return link.alone == true");
 			end, 20, "end of the grace period");
 			say(f.kev, mirror, "alone");
 			f.bob:expect { "message", body = "alone" };
@@ -178,12 +173,11 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		end
 		for _, refusal in ipairs(refusals) do
 			s:wait_until(function ()
-				return federation.configure(f, ([[
-					local saved = prosody.hosts["talk.example.com"].modules.fmuc.module.save();
-					local line = saved.lines[room.jid][%q];
-					if line.asked then return false; end
-					line.heard = line.heard - 400;
-				]]):format(federation.mirror_room));
+				return federation.with_link(f.talk, federation.master_room, [[
+					if link.asked then return false; end
+					link.heard = link.heard - 400;
+					return true;
+				]]);
 			end, 10, "an answer to the question before");
 			fake:send(st.error_reply(fake:expect { "iq", type = "get", has = "{urn:xmpp:ping}ping" }, refusal[1], refusal[2]));
 		end

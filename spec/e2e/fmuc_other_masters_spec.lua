@@ -151,10 +151,7 @@ describe(("fmuc and other masters, master %s, mirror %s"):format(versions.master
 		local function be_silent(condition)
 			f.fake:send(message("Alice", "the last for long"));
 			f.kev:expect { "message", body = "the last for long" };
-			f.remote:eval(([[
-				local line = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line;
-				line.heard = line.heard - 301;
-			]]):format(mirror));
+			federation.with_link(f.remote, mirror, "link.heard = link.heard - 301");
 			local question = f.fake:expect { "iq", type = "get", from = mirror, has = "{urn:xmpp:ping}ping" };
 			f.fake:send(condition and st.error_reply(question, "cancel", condition) or st.reply(question));
 		end

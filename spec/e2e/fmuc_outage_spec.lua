@@ -134,12 +134,7 @@ describe(("fmuc in an outage, master %s, mirror %s"):format(versions.master, ver
 			prosody.hosts["talk.example.com"].s2sout["mirror.remote.example.com"] = nil;
 			session.sends2s = function () return true end;
 		]];
-		f.talk:eval [[
-			-- lost on the old stream
-			local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid("jabberchat@talk.example.com");
-			local link = select(2, next(room.fmuc.links));
-			link.line.sent = link.line.sent + 1;
-		]];
+		federation.with_link(f.talk, master_room, "link:count_sent()"); -- one was lost on the old stream
 		settle(f);
 		f.link:expect(f.remote, { "presence", has = fmuc .. "/history@since" }, 15);
 		wait_until_live(s, f);

@@ -243,10 +243,7 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 		f.link:expect(f.talk, { "iq", type = "result" });
 		wait_until_live(s, f);
 		settle(f);
-		assert.is_nil(f.talk:eval(([[
-			local saved = prosody.hosts["talk.example.com"].modules.fmuc.module.save();
-			return saved.lines["jabberchat@talk.example.com"][%q].down;
-		]]):format(mirror_room)));
+		assert.equal("live", federation.with_link(f.talk, master_room, "return link.state"));
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({}, said(client)); end
 		f.link:expect_none(f.remote, { "presence" }, 0);
 	end));

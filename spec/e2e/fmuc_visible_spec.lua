@@ -202,10 +202,7 @@ describe(("fmuc shows what the room shows, master %s, mirror %s"):format(version
 		settle(f, { f.kev, ann });
 		f.kev:drain();
 		ann:drain();
-		f.remote:eval(([[
-			local room = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q);
-			room.fmuc.line.must_join = true;
-		]]):format(mirror_room));
+		federation.with_link(f.remote, mirror_room, "link:miss()");
 		f.link:cut();
 		say(f.kev, mirror_room, "waits");
 		s:wait(1.5);

@@ -14,12 +14,9 @@ function outages.new(s, versions, more)
 	});
 end
 
--- phase(f) -> that of the mirrored room, or "gone"
+-- phase(f) -> the state of the mirror's link, or "gone"
 function outages.phase(f)
-	return f.remote:eval(([[
-		local room = prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q);
-		return room and room.fmuc.line.phase or "gone";
-	]]):format(federation.mirror_room));
+	return federation.with_link(f.remote, federation.mirror_room, [[return link and link.state or "gone"]]);
 end
 
 function outages.wait_until_live(s, f)

@@ -9,11 +9,12 @@
 -- keeps to it in what it sends to that mirror; other masters send what they send.
 
 local stanza_lib = require "prosody_relay.stanza";
+local st = require "util.stanza";
 
 local equivalent = lib "link/equivalent";
 local state_of = lib "link/lasting";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_fmuc = lib "dialect/generation1".xmlns;
 
 local bandwidth = { levels = { "full", "no-status", "messages" } };
 
@@ -45,6 +46,14 @@ local without_payload = { other = { stays = function (child) return not bandwidt
 -- strip_presence(stanza): takes such payloads out of the caller's own stanza
 function bandwidth.strip_presence(stanza)
 	stanza_lib.filter(stanza, without_payload);
+end
+
+-- with_payload_of(presence, copy) -> the copy, to which such payloads of the presence are added
+function bandwidth.with_payload_of(presence, copy)
+	for _, child in ipairs(presence.tags) do
+		if bandwidth.is_payload(child) then copy:add_direct_child(st.clone(child)); end
+	end
+	return copy;
 end
 
 -- stripped_presence(stanza) -> a copy without them
@@ -103,15 +112,15 @@ local max_shown_bytes = 16 * 1024;
 
 -- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
 local function is_news(link, stanza)
-	local nick, state = stanza.attr.from, state_of(stanza);
-	link.shown = link.shown or {};
+	local nick, state, own = stanza.attr.from, state_of(stanza), link:own("bandwidth");
+	own.shown = own.shown or {};
 	if stanza.attr.type ~= nil then
-		link.shown[nick] = nil;
+		own.shown[nick] = nil;
 		return true;
 	end
-	if link.shown[nick] and equivalent(link.shown[nick], stanza) then return false; end
+	if own.shown[nick] and equivalent(own.shown[nick], stanza) then return false; end
 	-- what is longer is rather sent again than kept
-	link.shown[nick] = stanza_lib.heap_size(state) <= max_shown_bytes and state or nil;
+	own.shown[nick] = stanza_lib.heap_size(state) <= max_shown_bytes and state or nil;
 	return true;
 end
 
@@ -124,9 +133,20 @@ local function strip(level, stanza)
 	return stanza;
 end
 
+-- set_level(link, level): what the mirror wants to get from now on; nil: everything
+function bandwidth.set_level(link, level)
+	level = bandwidth.level(level);
+	link:own("bandwidth").level = level ~= "full" and level or nil;
+end
+
+-- level_of(link) -> the level that the mirror wants, or nil for everything
+function bandwidth.level_of(link)
+	return link:own("bandwidth").level;
+end
+
 -- for_user(link, stanza) -> the stanza as one user behind that link of a master gets it, or nil when it does not cross
 function bandwidth.for_user(link, stanza)
-	local level = link.bandwidth or "full";
+	local level = bandwidth.level_of(link) or "full";
 	if level == "full" then return stanza; end
 	return strip(level, stanza);
 end
@@ -135,7 +155,7 @@ end
 -- mirror waits for it, whatever it says.
 function bandwidth.down(link, stanza, is_answer)
 	local copy = bandwidth.for_user(link, stanza);
-	if not copy or not link.bandwidth or stanza.name ~= "presence" then return copy; end
+	if not copy or not bandwidth.level_of(link) or stanza.name ~= "presence" then return copy; end
 	return (is_news(link, copy) or is_answer) and copy or nil;
 end
 

@@ -12,7 +12,7 @@ local jid_prep = require "util.jid".prep;
 local stanza_lib = require "prosody_relay.stanza";
 
 local xmlns_delay = "urn:xmpp:delay";
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_fmuc = lib "dialect/generation1".xmlns;
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_occupant_id = "urn:xmpp:occupant-id:0";

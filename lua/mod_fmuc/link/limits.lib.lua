@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What a peer can make the other side keep, whatever it says (G29). Amounts are bytes of Lua's heap (stanza.heap_size): a short element on
--- the wire is a large one in memory. Both roles. What bounds each table: README.markdown, "What a peer can make your server keep".
+-- the wire is a large one in memory. Both roles. What bounds each table: README.markdown, "Trust: bounds".
 
 local heap_size = require "prosody_relay.stanza".heap_size;
 local shares = require "prosody_relay.shares";
@@ -35,17 +35,18 @@ function bounds.has_place(counter, entries)
 	return true;
 end
 
-local memory = {};
+local memory = { walks = {} };
 
--- count_with(walk): walk(add) calls add(jid, bytes) for all that is kept, by the peer that caused it. One walk for a service, anew at each load
+-- count_with(walk): walk(add) calls add(jid, bytes) for all that a part keeps, by the peer that caused it
 function bounds.count_with(walk)
-	memory.walk, memory.used, memory.counted = walk, nil, nil;
+	table.insert(memory.walks, walk);
+	memory.used, memory.counted = nil, nil;
 end
 
 -- What leaves is not told to anybody, so from time to time everything is counted
 local function count()
 	memory.used, memory.counted = shares.new(max_total), now();
-	memory.walk(function (jid, bytes) memory.used:hold(jid, bytes); end);
+	for _, walk in ipairs(memory.walks) do walk(function (jid, bytes) memory.used:hold(jid, bytes); end); end
 end
 
 -- has_memory_for(jid, bytes) -> whether so much more may be kept for that peer (JID), and it counts
@@ -78,24 +79,6 @@ end
 -- presence_size(presence) -> bytes that an occupant's presence takes, of which mod_muc has a copy, too
 function bounds.presence_size(presence)
 	return 2 * heap_size(presence);
-end
-
--- admits(room, occupant_jid, presence, is_local) -> the presence of that occupant of the master as it may be kept (bounds.trimmed), or nil
--- when it has no place in the mirrored room. Local users have one.
-function bounds.admits(room, occupant_jid, presence, is_local)
-	local state = room.fmuc;
-	presence = bounds.trimmed(presence);
-	if not presence then
-		once("large\0" .. state.master, "warn", "%s sends presences that are too long to be kept", state.master);
-		return nil;
-	end
-	local counter = state.line.phase == "joining" and state.line.resync or state;
-	if is_local or state.waiting[occupant_jid] then return presence; end
-	if not bounds.has_memory_for(state.master, bounds.presence_size(presence)) then return nil; end
-	if counter.copies[occupant_jid] or bounds.has_place(counter, counter.copies) then return presence; end
-	once("full\0" .. state.master, "warn", "%s has more than %d occupants; the others are not shown (fmuc_max_occupants)",
-		state.master, bounds.max_occupants);
-	return nil;
 end
 
 return bounds;

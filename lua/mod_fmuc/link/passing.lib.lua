@@ -4,7 +4,7 @@
 local passing = {
 	["http://jabber.org/protocol/chatstates"] = true;
 	-- what goes along with anything
-	["http://isode.com/protocol/fmuc"] = true;
+	[lib "dialect/generation1".xmlns] = true;
 	["urn:xmpp:hints"] = true;
 	["urn:xmpp:sid:0"] = true;
 	["urn:xmpp:occupant-id:0"] = true;

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- What both ends of a link agree on for private messages and IQ (G12, G13). The specification has neither: a service that takes them
--- announces the feature below, and nothing is sent to one that does not.
+-- announces a feature (dialect/generation1), and nothing is sent to one that does not.
 
 local st = require "util.stanza";
 
 -- max_id: bytes of a stanza's id that are kept until its answer may come; clients use a few dozen
-local crossing = { xmlns = "urn:x-prosody-relay:fmuc:private:0"; max_id = 256 };
+local crossing = { max_id = 256 };
 
 local avatar_nodes = { ["urn:xmpp:avatar:data"] = true; ["urn:xmpp:avatar:metadata"] = true };
 

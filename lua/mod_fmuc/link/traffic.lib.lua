@@ -2,8 +2,7 @@
 -- What crosses the links to and from this service, counted: stanzas and their bytes as this server writes them (without stream, TLS and
 -- compression), and the copies that a link spared (requirements section 5, G25). A link within one server crosses nothing, and counts nothing.
 --
--- line.traffic = { sent, sent_bytes, received, received_bytes, saved }, where `line` is the state of the way to the other side, which
--- both roles keep and which outlives a reload.
+-- link:own("traffic") = { sent, sent_bytes, received, received_bytes, saved }
 
 local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
@@ -18,35 +17,44 @@ local early = cache.new(256);
 
 local traffic = {};
 
-local function new_counts()
-	return { sent = 0; sent_bytes = 0; received = 0; received_bytes = 0; saved = 0 };
-end
+local fields = { "sent", "sent_bytes", "received", "received_bytes", "saved" };
 
--- of(line) -> its counts
-function traffic.of(line)
-	line.traffic = line.traffic or new_counts();
-	return line.traffic;
-end
-
-local function counts_of(line, here, there)
-	if line and line.traffic then return line.traffic; end
-	local key = here .. "\0" .. there;
-	local counts = early:get(key) or new_counts();
-	early:set(key, not line and counts or nil);
-	if line then line.traffic = counts; end
+-- What has been counted before there was the link counts for it
+local function fill(counts, former)
+	for _, field in ipairs(fields) do counts[field] = former and former[field] or 0; end
 	return counts;
 end
 
+-- of(link) -> its counts
+function traffic.of(link)
+	local counts = link:own("traffic");
+	return counts.sent and counts or fill(counts);
+end
+
+local function counts_of(link, here, there)
+	local counts = link and link:own("traffic");
+	if counts and counts.sent then return counts; end
+	local key = here .. "\0" .. there;
+	local former = early:get(key);
+	if counts then
+		early:set(key, nil);
+		return fill(counts, former);
+	end
+	former = former or fill {};
+	early:set(key, former);
+	return former;
+end
+
 local function count(stanza, here, there, direction)
-	local line, users = find(here, there);
-	if not line and relay_jid.unmirror(here) ~= there and relay_jid.unmirror(there) ~= here then return; end
-	local counts, bytes = counts_of(line, here, there), #serialise(stanza);
+	local link, users = find(here, there);
+	if not link and relay_jid.unmirror(here) ~= there and relay_jid.unmirror(there) ~= here then return; end
+	local counts, bytes = counts_of(link, here, there), #serialise(stanza);
 	counts[direction] = counts[direction] + 1;
 	counts[direction .. "_bytes"] = counts[direction .. "_bytes"] + bytes;
 	local saved = 0;
 	-- for the whole mirror, which hands it on
 	local is_for_all = direction == down and stanza.name ~= "iq" and stanza.attr.type ~= "error" and stanza.attr.to == jid_bare(stanza.attr.to);
-	if line and is_for_all and users > 1 then saved = users - 1; end
+	if link and is_for_all and users > 1 then saved = users - 1; end
 	counts.saved = counts.saved + saved;
 	metrics.crossed(jid_host(there), direction, bytes, saved);
 end
@@ -63,7 +71,7 @@ function traffic.count_received(event)
 	if origin and origin.type == "s2sin" then count(stanza, jid_bare(stanza.attr.to), jid_bare(stanza.attr.from), "received"); end
 end
 
--- start(shared): metrics (link/metrics); find(here, there) -> line, number of users at the mirror; or nil: for the bare JIDs of a room and of
+-- start(shared): metrics (link/metrics); find(here, there) -> link, number of users at the mirror; or nil: for the bare JIDs of a room and of
 -- the room at the other side; down: "sent" or "received", the direction from master to mirror
 function traffic.start(shared)
 	metrics, find, down = shared.metrics, shared.find, shared.down;

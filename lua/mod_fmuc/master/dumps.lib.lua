@@ -6,6 +6,8 @@ local jid_host = require "util.jid".host;
 local now = require "util.time".monotonic;
 local fair_cache = require "prosody_relay.fair_cache";
 
+local traffic = lib "link/traffic";
+
 -- Bytes on the wire that each mirror of a room may ask for at once, and seconds until it may ask for as much again
 local max_bytes, period = 16 * 1024 * 1024, 600;
 
@@ -18,9 +20,9 @@ local function bytes_of(mirror_room_jid)
 	return entry and math.max(0, entry.bytes - (now() - entry.at) * max_bytes / period) or 0;
 end
 
--- sent(line) -> bytes that have crossed that line to the mirror; line may be nil
-function dumps.sent(line)
-	return line and line.traffic and line.traffic.sent_bytes or 0;
+-- sent(link) -> bytes that have crossed that link to the mirror; link may be nil
+function dumps.sent(link)
+	return link and traffic.of(link).sent_bytes or 0;
 end
 
 -- may_have(mirror_room_jid) -> whether that mirror may be sent the whole room now

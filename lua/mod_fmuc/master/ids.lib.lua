@@ -7,16 +7,16 @@
 -- whatever the archive has, and nothing has to be looked up. Any other message gets an id of the room, and what refers to it by the
 -- mirror's id is lost here.
 --
--- link.line.ids = { prefix, last }. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/>, with the prefix
+-- link:own("ids"): prefix, last. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/>, with the prefix
 -- that it knows (our extension).
 
+local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
 local archive = lib "room/archive";
 local jid_prep = require "util.jid".prep;
 local new_id = require "util.id".short;
 local st = require "util.stanza";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_sid = "urn:xmpp:sid:0";
 
 local adoption = {};
@@ -29,26 +29,27 @@ end
 -- mirror has, if any: one that has been restarted has lost its numbers, and begins with another prefix
 function adoption.offer(room, link, known)
 	if not is_possible(room) then return nil; end
-	if not link.line.ids or link.line.ids.prefix ~= known then link.line.ids = { prefix = new_id(); last = 0 }; end
-	return st.presence({ from = room.jid }):tag("fmuc", { xmlns = xmlns_fmuc; ids = link.line.ids.prefix }):up();
+	local own = link:own("ids");
+	if not own.prefix or own.prefix ~= known then own.prefix, own.last = new_id(), 0; end
+	return generation1.prefix(room.jid, own.prefix);
 end
 
 -- The number of an id with the prefix of that link; or nil
 local function number_of(id, link)
-	local given = link.line.ids;
-	if not id or not given or #id > 64 or id:sub(1, #given.prefix) ~= given.prefix then return nil; end
-	return math.tointeger(tonumber(id:match("^%-([1-9]%d*)$", #given.prefix + 1)));
+	local prefix = link:own("ids").prefix;
+	if not id or not prefix or #id > 64 or id:sub(1, #prefix) ~= prefix then return nil; end
+	return math.tointeger(tonumber(id:match("^%-([1-9]%d*)$", #prefix + 1)));
 end
 
 -- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil. The mirror cannot use it again.
 function adoption.read(room, stanza, link)
 	local id;
 	for child in stanza:childtags("stanza-id", xmlns_sid) do
-		if jid_prep(child.attr.by) == link.jid then id = child.attr.id; end
+		if jid_prep(child.attr.by) == link.peer then id = child.attr.id; end
 	end
-	local number = number_of(id, link);
-	if not number or number <= link.line.ids.last or not is_possible(room) then return nil; end
-	link.line.ids.last = number;
+	local number, own = number_of(id, link), link:own("ids");
+	if not number or number <= own.last or not is_possible(room) then return nil; end
+	own.last = number;
 	return id;
 end
 

@@ -1,22 +1,17 @@
 -- SPDX-License-Identifier: MIT
 -- The links of a master's room: which mirror brought which occupants, and the one copy that each mirror gets (M5, M6, M10, M19).
 --
--- room.fmuc.links[mirror room JID] = { jid, nicks = { [nick] = real JID }, line, joins, gone }. gone: it gets nothing more. The nicks lie in
--- room._data.fmuc_links as well, and so survive what the room survives.
---
--- link.joins[real JID]: the join of that session, while it goes through the room: { occupant_jid, thread (coroutine), dumping (the mirror
--- gets occupants, history and subject), resyncing (nil, or after an outage { nick (on whose behalf), is_complete (the journal reaches back
--- to it) }), is_over (the user or the link has gone meanwhile) }.
---
--- link.bandwidth is the level that the mirror asked for (G25); it lies in room._data.fmuc_bandwidth as well.
---
--- link.line = { sent, received, heard, down, … } is about the way to the mirror: stanzas either way since the link began or was resynced,
--- when (monotonic time) the mirror was last heard of, and since when it cannot be reached. It survives what the module survives.
+-- room.fmuc.links[mirror room JID] = link (link/link), with these fields besides:
+--   nicks   [nick] = real JID. It lies in room._data.fmuc_links as well, and so survives what the room survives.
+--   joins   [real JID] = the join of that session, while it goes through the room: { occupant_jid, thread (coroutine), dumping (the mirror
+--           gets occupants, history and subject), resyncing (nil, or after an outage { nick (on whose behalf), is_complete (the journal
+--           reaches back to it) }), is_over (the user or the link has gone meanwhile) }
+-- The level of bandwidth that a mirror asked for (G25) lies in room._data.fmuc_bandwidth as well.
 
 local st = require "util.stanza";
 local jid_resource = require "util.jid".resource;
-local now = require "util.time".monotonic;
 
+local generation1 = lib "dialect/generation1";
 local audience = lib "master/audience";
 local bandwidth = lib "link/bandwidth";
 local journal = lib "master/journal";
@@ -24,16 +19,13 @@ local kicked = lib "master/kicked";
 local room_data = lib "master/room_data";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
+local all_links = lib "link/link";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
-local links = { journal = journal };
+local links = {};
 
 local methods = {};
-
--- [room JID][mirror room JID] = line
-local lines;
 
 local function stock(room)
 	return getmetatable(room).__index;
@@ -43,8 +35,8 @@ local function send_to_link(room, link_jid, stanza, is_awaited)
 	local link = room.fmuc.links[link_jid];
 	stanza = bandwidth.down(link, stanza, is_awaited);
 	if not stanza then return; end
-	link.line.sent = link.line.sent + 1; -- what is not sent counts as well: that is how the mirror learns that something is missing
-	if link.gone or link.line.down then return; end
+	link:count_sent(); -- what is not sent counts as well: that is how the mirror learns that something is missing
+	if not link:is_open() then return; end
 	local copy = st.clone(stanza);
 	copy.attr.to = link_jid;
 	stock(room).route_stanza(room, copy);
@@ -52,19 +44,17 @@ end
 
 -- send(room, link, stanza): the one copy for a link
 function links.send(room, link, stanza)
-	send_to_link(room, link.jid, stanza);
+	send_to_link(room, link.peer, stanza);
 end
 
 -- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
 local function send_to_user(room, link, nick, stanza)
-	if link.line.down and stanza.name == "presence" then
-		link.line.sent = link.line.sent + 1; -- so that the mirror learns of it
-	end
-	if link.gone or link.line.down then return; end
+	if link.state == "lost" and stanza.name == "presence" then link:count_sent(); end -- so that the mirror learns of it
+	if not link:is_open() then return; end
 	stanza = bandwidth.for_user(link, stanza);
 	if not stanza then return; end
 	local copy = st.clone(stanza);
-	copy.attr.to = link.jid .. "/" .. nick;
+	copy.attr.to = link.peer .. "/" .. nick;
 	stock(room).route_stanza(room, copy);
 end
 
@@ -82,7 +72,7 @@ local function attach(room)
 		send_to_link = send_to_link; send_to_users = send_to_users };
 	function state.group_of(jid)
 		local link = state.link_of[jid];
-		return link and link.jid;
+		return link and link.peer;
 	end
 	delivery.attach(room, state, methods);
 	return state;
@@ -93,20 +83,14 @@ function links.get(room, link_jid)
 	return room and room.fmuc and room.fmuc.links[link_jid];
 end
 
-local function line_of(room_jid, link_jid)
-	lines[room_jid] = lines[room_jid] or {};
-	local line = lines[room_jid][link_jid] or { sent = 0; received = 0; heard = now() };
-	lines[room_jid][link_jid] = line;
-	return line;
-end
-
 -- add_user(room, mirror_room_jid, nick, real_jid) -> link, made when it is the mirror's first user
 function links.add_user(room, link_jid, nick, real_jid)
 	local state = room.fmuc or attach(room);
 	local link = state.links[link_jid];
 	if not link then
-		local levels = room._data.fmuc_bandwidth;
-		link = { jid = link_jid; nicks = {}; joins = {}; line = line_of(room.jid, link_jid); bandwidth = levels and levels[link_jid] };
+		link = all_links.open(room.jid, link_jid, "down");
+		link.nicks, link.joins = {}, {};
+		bandwidth.set_level(link, room._data.fmuc_bandwidth and room._data.fmuc_bandwidth[link_jid]);
 		state.links[link_jid] = link;
 		room._data.fmuc_links = room._data.fmuc_links or {};
 		room._data.fmuc_links[link_jid] = link.nicks;
@@ -119,10 +103,9 @@ end
 
 -- set_bandwidth(room, link, level): what the mirror wants to get from now on; nil: everything
 function links.set_bandwidth(room, link, level)
-	level = bandwidth.level(level);
-	link.bandwidth = level ~= "full" and level or nil;
+	bandwidth.set_level(link, level);
 	local levels = room._data.fmuc_bandwidth or {};
-	levels[link.jid] = link.bandwidth;
+	levels[link.peer] = bandwidth.level_of(link);
 	room._data.fmuc_bandwidth = next(levels) and levels or nil;
 end
 
@@ -136,22 +119,23 @@ end
 
 -- forget(room_jid): the room ends; another of that name begins anew
 function links.forget(room_jid)
-	lines[room_jid] = nil;
+	for link in all_links.each() do
+		if link.room_jid == room_jid then link:close(); end
+	end
 	journal.forget(room_jid);
 end
 
 local function end_link(room, link)
 	local state = room.fmuc;
 	-- the mirror itself has left (M15)
-	state.links[link.jid] = nil;
-	room._data.fmuc_links[link.jid] = nil;
+	state.links[link.peer] = nil;
+	room._data.fmuc_links[link.peer] = nil;
 	links.set_bandwidth(room, link, nil);
-	local of_room = lines[room.jid];
-	-- or the room has ended, and there may be another of that name
-	if of_room and of_room[link.jid] == link.line then of_room[link.jid] = nil; end
+	link:close();
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;
-	if of_room and not next(of_room) then links.forget(room.jid); end
+	-- or the room has ended, and there may be another of that name
+	if not all_links.has_any(room.jid) then journal.forget(room.jid); end
 	delivery.detach(room, methods);
 end
 
@@ -202,9 +186,10 @@ local function mark_own_user(link, join, presence, who)
 	local nick = jid_resource(presence.attr.from);
 	if not join or not join.resyncing or not link.nicks[nick] then return presence; end
 	local is_asking = nick == join.resyncing.nick;
-	local sent = link.line.sent + (who == "link" and 1 or 0);
-	return presence:tag("fmuc", { xmlns = xmlns_fmuc; from = link.nicks[nick]; sent = is_asking and tostring(sent) or nil;
-		complete = is_asking and join.resyncing.is_complete and "true" or nil }):up();
+	local sent = link.sent + (who == "link" and 1 or 0);
+	generation1.add_mark(presence, { real_jid = link.nicks[nick]; sent = is_asking and sent;
+		is_complete = is_asking and join.resyncing.is_complete });
+	return presence;
 end
 
 local function is_kick(presence)
@@ -224,7 +209,7 @@ local function route_presence(room, link, stanza)
 	local subject = jid_resource(stanza.attr.from);
 	local is_own = link.nicks[subject] == to;
 	local presence = who == "link" and presence_for_link(room, stanza) or st.clone(stanza);
-	if is_own and is_kick(presence) then kicked.add(room, link.jid, presence_for_link(room, stanza)); end
+	if is_own and is_kick(presence) then kicked.add(room, link.peer, presence_for_link(room, stanza)); end
 	presence = mark_own_user(link, join, presence, who);
 	if who == "user" then
 		-- who has left is not in the room any more
@@ -232,7 +217,7 @@ local function route_presence(room, link, stanza)
 		if occupant_jid then send_to_user(room, link, jid_resource(occupant_jid), presence); end
 		return;
 	end
-	send_to_link(room, link.jid, presence, join ~= nil);
+	send_to_link(room, link.peer, presence, join ~= nil);
 end
 
 function methods.route_stanza(room, stanza)
@@ -247,7 +232,7 @@ function methods.route_stanza(room, stanza)
 		local occupant_jid = room:get_occupant_jid(stanza.attr.to);
 		if occupant_jid then send_to_user(room, link, jid_resource(occupant_jid), stanza); end
 	elseif join.dumping then -- history and subject
-		send_to_link(room, link.jid, stanza);
+		send_to_link(room, link.peer, stanza);
 	end
 end
 
@@ -315,28 +300,8 @@ function links.revive(room)
 		end
 	end
 	if not room.fmuc then return; end
+	for _, link in pairs(room.fmuc.links) do link:fire("dumped"); end -- nobody waits any more
 	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- which puts them behind their links
-end
-
--- each_line() -> iterator of room JID, { [mirror room JID] = line }
-function links.each_line()
-	return pairs(lines);
-end
-
--- line(room_jid, mirror_room_jid) -> its line, or nil
-function links.line(room_jid, link_jid)
-	return lines[room_jid] and lines[room_jid][link_jid];
-end
-
--- save() -> what is known of the links besides what the rooms keep, for the next instance of the module
-function links.save()
-	return { lines = lines; journals = journal.save() };
-end
-
--- restore(saved): of save() of an earlier instance, or nil
-function links.restore(saved)
-	lines = saved and saved.lines or {};
-	journal.restore(saved and saved.journals);
 end
 
 -- end_all(room): the users of all mirrors leave the room, which is not mirrored any more

@@ -13,8 +13,6 @@ local st = require "util.stanza";
 local paced = lib "link/log".paced;
 local settings = lib "settings";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-local xmlns_ping = "urn:xmpp:ping";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 local grace_period, answer_timeout = settings.grace_period, settings.join_timeout;
@@ -32,15 +30,23 @@ local delivery_failures = {
 	["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
 };
 
+local generation1 = lib "dialect/generation1";
+local all_links = lib "link/link";
 local links = lib "master/links";
 local muc = module:depends "muc";
+
+-- link:own("liveness"):
+--   since        when the mirror was last found to be out of reach
+--   nudges, next_nudge   how often it was told to join again, when it is told next
+--   suspected    when a connection with its server broke
+--   confirmed    how many stanzas it said to have got
 
 local watch = {};
 
 -- Delivery to the mirror has failed for good: all its users leave in one pass (G2)
 local function drop(room, link, stanza)
-	paced("lost\0" .. link.jid, "info", "%s lost the mirror %s: %s", room.jid, link.jid, select(2, stanza:get_error()) or "error");
-	link.gone = true;
+	paced("lost\0" .. link.peer, "info", "%s lost the mirror %s: %s", room.jid, link.peer, select(2, stanza:get_error()) or "error");
+	link:close();
 	for nick, real_jid in pairs(link.nicks) do
 		local failure = st.clone(stanza);
 		failure.attr.from = real_jid;
@@ -54,16 +60,18 @@ local function lost(room_jid, link_jid)
 		:tag("error", { type = "wait" }):tag("remote-server-timeout", { xmlns = xmlns_stanzas }):up():up();
 end
 
-local function set_down(room_jid, link_jid, line, why)
-	line.asked = nil;
-	if line.down then return; end
-	paced("down\0" .. link_jid, "info", "%s does not reach the mirror %s (%s), which has %g s to come back", room_jid, link_jid, why, grace_period);
-	line.down, line.nudges, line.next_nudge = now(), 0, now() + 2;
+local function set_lost(link, why)
+	link:answered();
+	if not link:fire("broken") then return; end
+	paced("down\0" .. link.peer, "info", "%s does not reach the mirror %s (%s), which has %g s to come back",
+		link.room_jid, link.peer, why, grace_period);
+	local own = link:own("liveness");
+	own.since, own.nudges, own.next_nudge = now(), 0, now() + 2;
 end
 
 -- Whether the mirror has got all that it was sent, so that nothing is in doubt any more, whatever errors of this server say later
 local function is_confirmed(link)
-	return link.line.confirmed == link.line.sent;
+	return link:own("liveness").confirmed == link.sent;
 end
 
 -- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
@@ -76,7 +84,7 @@ function watch.failed(room, link, event)
 	if is_undeliverable and is_confirmed(link) then
 		return;
 	elseif is_undeliverable or type == "wait" and delivery_failures[condition] then
-		set_down(room.jid, link.jid, link.line, condition or "error");
+		set_lost(link, condition or "error");
 	elseif stanza.name == "presence" or delivery_failures[condition] then
 		drop(room, link, stanza);
 	end
@@ -84,55 +92,48 @@ end
 
 -- heard(link): a stanza of the mirror has come
 function watch.heard(link)
-	link.line.heard, link.line.suspected = now(), nil;
+	link:hear();
+	link:own("liveness").suspected = nil;
 end
 
 -- nudge(room_jid, link_jid): tells a mirror that it has missed something and is to join again (G4)
 function watch.nudge(room_jid, link_jid)
-	module:send(st.presence({ type = "error"; from = room_jid; to = link_jid })
-		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }):up():up());
+	module:send(generation1.unknown(room_jid, link_jid));
 end
 
--- resynced(link): the mirror knows everything (again)
-function watch.resynced(link)
-	link.line.down, link.line.asked = nil, nil;
+local function ask(link)
+	link:own("liveness").suspected = nil;
+	link:ask("ping", generation1.ping(link.room_jid, link.peer, id_prefix .. new_id()));
 end
 
-local function ask(room_jid, link_jid, line)
-	line.asked, line.suspected = { id = id_prefix .. new_id(); at = now() }, nil;
-	module:send(st.iq({ type = "get"; from = room_jid; to = link_jid; id = line.asked.id }):tag("ping", { xmlns = xmlns_ping }));
-end
-
-local function check_down(room_jid, link_jid, line, time)
-	if time - line.down >= grace_period then
-		local room = muc.get_room_from_jid(room_jid);
-		local link = links.get(room, link_jid);
-		if link then drop(room, link, lost(room_jid, link_jid)); end
-	elseif time >= line.next_nudge then
-		line.nudges = line.nudges + 1;
-		line.next_nudge = time + 2 ^ line.nudges;
-		watch.nudge(room_jid, link_jid);
+local function check_lost(link, time)
+	local own = link:own("liveness");
+	if time - own.since >= grace_period then
+		local room = muc.get_room_from_jid(link.room_jid);
+		if links.get(room, link.peer) == link then drop(room, link, lost(link.room_jid, link.peer)); end
+	elseif time >= own.next_nudge then
+		own.nudges = own.nudges + 1;
+		own.next_nudge = time + 2 ^ own.nudges;
+		watch.nudge(link.room_jid, link.peer);
 	end
 end
 
-local function check(room_jid, link_jid, line, time)
-	if line.down then
-		check_down(room_jid, link_jid, line, time);
-	elseif line.asked then
-		if time - math.max(line.asked.at, line.heard) >= answer_timeout then set_down(room_jid, link_jid, line, "no answer"); end
-	elseif time - line.heard >= silence or line.suspected and time - line.suspected >= suspicion then
-		ask(room_jid, link_jid, line);
+local function check(link, time)
+	local suspected = link:own("liveness").suspected;
+	if link.state == "lost" then
+		check_lost(link, time);
+	elseif link.asked then
+		if time - math.max(link.asked.at, link.heard) >= answer_timeout then set_lost(link, "no answer"); end
+	elseif time - link.heard >= silence or suspected and time - suspected >= suspicion then
+		ask(link);
 	end
 end
 
 module:add_timer(1, function ()
-	local time, due = now(), {};
-	for room_jid, lines in links.each_line() do
-		for link_jid, line in pairs(lines) do due[#due + 1] = { room_jid, link_jid, line }; end
-	end
-	for _, entry in ipairs(due) do
-		local ok, err = pcall(check, entry[1], entry[2], entry[3], time);
-		if not ok then module:log("error", "Watching %s: %s", entry[2], err); end
+	local time = now();
+	for link in all_links.each() do
+		local ok, err = pcall(check, link, time);
+		if not ok then module:log("error", "Watching %s: %s", link.peer, err); end
 	end
 	return 1;
 end);
@@ -144,8 +145,8 @@ function watch.handle_answer(event)
 	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, stanza.attr.from);
-	if not link or not link.line.asked or link.line.asked.id ~= id then return true; end
-	link.line.asked = nil;
+	if not link or not link.asked or link.asked.id ~= id then return true; end
+	link:answered();
 	local _, condition = stanza:get_error();
 	if origin.is_undeliverable(event) or type == "error" and condition == "item-not-found" then
 		watch.failed(room, link, event);
@@ -163,20 +164,17 @@ function watch.handle_ping(event)
 	local link = links.get(room, stanza.attr.from);
 	if not link then return; end
 	watch.heard(link);
-	local line = link.line;
-	line.confirmed = tonumber((stanza:find("{" .. xmlns_ping .. "}ping/{" .. xmlns_fmuc .. "}fmuc@received"))); -- or nil
-	if line.down and is_confirmed(link) then watch.resynced(link); end
-	module:send(st.reply(stanza):tag("fmuc", { xmlns = xmlns_fmuc;
-		sent = tostring(line.sent); received = tostring(line.received) }));
+	link:own("liveness").confirmed = generation1.read_ping(stanza);
+	if is_confirmed(link) and link:fire("complete") then link:answered(); end
+	module:send(generation1.pong(stanza, link.sent, link.received));
 	return true;
 end
 
 -- A connection with the mirror's server broke
 compat.on_stream_lost(module, function (host)
-	for _, lines in links.each_line() do
-		for link_jid, line in pairs(lines) do
-			if jid_host(link_jid) == host then line.suspected = line.suspected or now(); end
-		end
+	for link in all_links.each() do
+		local own = link:own("liveness");
+		if jid_host(link.peer) == host then own.suspected = own.suspected or now(); end
 	end
 end);
 

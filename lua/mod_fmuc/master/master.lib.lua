@@ -4,7 +4,7 @@
 
 local commands = require "prosody_relay.commands";
 
-local crossing = lib "link/private";
+local generation1 = lib "dialect/generation1";
 local drop_repeated = lib "link/repeats".drop_repeated;
 local metrics = lib "link/metrics";
 local requests = lib "link/requests";
@@ -19,18 +19,14 @@ local private = lib "master/private";
 local resync = lib "master/resync";
 local strays = lib "master/strays";
 local muc = module:depends "muc";
-local uninvited = lib "link/uninvited" {
-	muc = muc; is_link = function (jid, room_jid) return links.get(muc.get_room_from_jid(room_jid), jid) ~= nil; end;
-};
+local uninvited = lib "link/uninvited";
 lib "master/operation";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
-
-module:add_feature(xmlns_fmuc);
+module:add_feature(generation1.xmlns);
 
 local function describe(event)
-	event.reply:tag("feature", { var = xmlns_fmuc }):up();
-	event.reply:tag("feature", { var = crossing.xmlns }):up();
+	event.reply:tag("feature", { var = generation1.xmlns }):up();
+	event.reply:tag("feature", { var = generation1.xmlns_private }):up();
 end
 
 -- Every event that this role takes part in, with the priority of each handler. mod_muc routes stanzas at -2: a stanza of a mirror is
@@ -95,13 +91,14 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
-links.restore(module.saved_state);
+local all_links, journal = lib "link/link", lib "master/journal";
+local saved = module.saved_state or {};
+all_links.restore(saved.links);
+journal.restore(saved.journals);
 for room in muc.live_rooms() do links.revive(room); end
 
 function module.save()
-	local saved = links.save();
-	saved.requests = requests.save();
-	return saved;
+	return { links = all_links.save(); journals = journal.save(); requests = requests.save() };
 end
 
 function module.unload()

@@ -10,6 +10,7 @@ local jid_node = require "util.jid".node;
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 
+local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
 local trust = lib "master/trust";
 local adoption = lib "master/ids";
@@ -24,7 +25,6 @@ local rejoin = lib "master/resync";
 local watch = lib "master/liveness";
 local muc = module:depends "muc";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
 local mirrors = {};
@@ -34,8 +34,7 @@ local function origin_for(origin, room_jid, user_on_mirror, join)
 	local function send(reply)
 		if reply.name == "presence" then
 			module:fire_event("fmuc-join-refused", { error = reply:get_child("error") });
-			reply = st.presence({ type = "error"; id = reply.attr.id }):tag("x", { xmlns = xmlns_muc }):up()
-				:add_child(reply:get_child("error"));
+			reply = generation1.refusal(reply:get_child("error"), { id = reply.attr.id });
 		end
 		reply.attr.from, reply.attr.to = room_jid, user_on_mirror;
 		module:send(reply);
@@ -64,20 +63,12 @@ local function trimmed(presence)
 	return bounds.trimmed(presence) or st.clone(presence, true);
 end
 
--- The join as if the user had come directly (M5), with what the mirror may pass on for it
-local function direct_join(stanza, fmuc, real_jid)
-	local join = trimmed(hygiene.copy("join from a mirror", stanza));
-	join.attr.from = real_jid;
-	join:tag("x", { xmlns = xmlns_muc });
-	for _, name in ipairs { "password", "history" } do
-		local child = fmuc:get_child(name);
-		if child then
-			child = st.clone(child);
-			child.attr.xmlns = xmlns_muc;
-			join:add_child(child);
-		end
-	end
-	return join:up();
+-- The join as if the user had come directly (M5). join: of generation1.read_join()
+local function direct_join(stanza, join, real_jid)
+	local presence = trimmed(hygiene.copy("join from a mirror", stanza));
+	presence.attr.from = real_jid;
+	generation1.add_direct_join(presence, join);
+	return presence;
 end
 
 -- M1: a mirror of a room has its name, in the one form that there is, so that a service has one mirror of each, and no account is taken for one
@@ -86,7 +77,7 @@ local function is_mirror_of(link_jid, room_jid)
 end
 
 -- The join of a session whose turn it is
-local function join_room(origin, stanza, fmuc, real_jid)
+local function join_room(origin, stanza, wanted, real_jid)
 	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
 	local room_jid, nick = jid_bare(occupant_jid), jid_resource(occupant_jid);
 	local user_on_mirror = link_jid .. "/" .. nick;
@@ -95,9 +86,9 @@ local function join_room(origin, stanza, fmuc, real_jid)
 	local room = muc.get_room_from_jid(room_jid);
 	if not room or room._data.destroyed then return refuse_absent(origin, stanza, user_on_mirror, room); end
 	local link = links.get(room, link_jid);
-	if link then link.line.received = link.line.received + 1; end -- whatever becomes of it
+	if link then link:count_received(); end -- whatever becomes of it
 	-- our extension (G3): the user was in the room all the time, as far as the mirror knows
-	local kick = fmuc.attr.again and kicked.presence(room, link_jid, nick);
+	local kick = wanted.again and kicked.presence(room, link_jid, nick);
 	if kick then
 		kick.attr.to, kick.attr.id = user_on_mirror, stanza.attr.id;
 		module:send(kick);
@@ -116,9 +107,9 @@ local function join_room(origin, stanza, fmuc, real_jid)
 	end
 
 	-- Our extension (G3): a limit of history in a join through a mirror asks for a resync; "0" says that nothing but this user is missing
-	local history = fmuc:get_child("history");
-	local wants_all = history and history.attr.maxstanzas ~= "0";
-	if link and link.line.down and not wants_all and not held then
+	local history = wanted.history;
+	local wants_all = history and history.maxstanzas ~= "0";
+	if link and link.state == "lost" and not wants_all and not held then
 		watch.nudge(room_jid, link_jid); -- it has missed something, and is to resync before anything else
 		return true;
 	end
@@ -126,19 +117,22 @@ local function join_room(origin, stanza, fmuc, real_jid)
 	local newcomer = not link;
 	-- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
 	local dumping = newcomer or wants_all or held ~= nil and not history;
-	local sent_before = dumps.sent(link and link.line);
+	local sent_before = dumps.sent(link);
 	if dumping and not dumps.may_have(link_jid) then
 		once("dumps\0" .. peer, "info", "Put off %s, which asks for %s too often", link_jid, room_jid);
 		return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "This mirror has asked for the room too often");
 	end
 	link = links.add_user(room, link_jid, nick, real_jid);
-	links.set_bandwidth(room, link, fmuc.attr.bandwidth);
-	if newcomer or wants_all or held and not history then watch.resynced(link); end
+	links.set_bandwidth(room, link, wanted.bandwidth);
+	if dumping then
+		link:fire("dump");
+		link:answered();
+	end
 	if wants_all then module:fire_event("fmuc-resync"); end
-	if wants_all then link.line.received = 0; elseif newcomer then link.line.received = 1; end
-	local ids = fmuc.attr.ids and adoption.offer(room, link, fmuc.attr.ids);
+	if wants_all then link:restart_count(nil, 0); elseif newcomer then link:restart_count(nil, 1); end
+	local ids = wanted.ids and adoption.offer(room, link, wanted.ids);
 	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
-	local stanza_in_room = direct_join(stanza, fmuc, real_jid);
+	local stanza_in_room = direct_join(stanza, wanted, real_jid);
 	local join = {
 		occupant_jid = occupant_jid; dumping = dumping;
 		resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, stanza_in_room) };
@@ -148,24 +142,27 @@ local function join_room(origin, stanza, fmuc, real_jid)
 		if held == real_jid and present_as then return rejoin.handle(room, for_user, stanza_in_room, dumping); end
 		return room:handle_normal_presence(for_user, stanza_in_room);
 	end);
-	if dumping then dumps.count(link_jid, dumps.sent(link.line) - sent_before); end
+	if dumping then
+		link:fire("dumped");
+		dumps.count(link_jid, dumps.sent(link) - sent_before);
+	end
 	if join.is_over then return true; end
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= occupant_jid then
 		links.remove_user(room, link, nick);
-	elseif not fmuc.attr.again then
+	elseif not wanted.again then
 		kicked.forget(room, link_jid, nick);
 	end
 	return true;
 end
 
-local function handle_join(event, fmuc)
+local function handle_join(event, wanted)
 	local origin, stanza = event.origin, event.stanza;
 	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
 	local room_jid = jid_bare(occupant_jid);
 	local user_on_mirror = link_jid .. "/" .. jid_resource(occupant_jid);
-	local real_jid = jid_prep(fmuc.attr.from);
+	local real_jid = jid_prep(wanted.real_jid);
 	local peer = jid_host(link_jid);
 
 	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
@@ -177,7 +174,7 @@ local function handle_join(event, fmuc)
 		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, room_jid);
 		return refuse(origin, stanza, user_on_mirror, "cancel", "not-allowed", "This is not the address of a mirror of the room");
 	end
-	if turns.take(room_jid, real_jid, function () join_room(origin, stanza, fmuc, real_jid); end) then return true; end
+	if turns.take(room_jid, real_jid, function () join_room(origin, stanza, wanted, real_jid); end) then return true; end
 	return refuse(origin, stanza, user_on_mirror, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
 end
 
@@ -218,7 +215,7 @@ local function hear(room, link, event)
 		return false;
 	end
 	watch.heard(link);
-	link.line.received = link.line.received + 1;
+	link:count_received();
 	return true;
 end
 
@@ -238,19 +235,19 @@ local function handle_update(event, room, link)
 	local nick = jid_resource(stanza.attr.to);
 	local real_jid = link.nicks[nick];
 	if not hear(room, link, event) then return true; end
-	if link.line.down and stanza.attr.type ~= "unavailable" then
-		link.line.received = link.line.received - 1; -- nobody hears it, which the mirror learns by the count
-		watch.nudge(room.jid, link.jid);
+	if link.state == "lost" and stanza.attr.type ~= "unavailable" then
+		link:count_received(-1); -- nobody hears it, which the mirror learns by the count
+		watch.nudge(room.jid, link.peer);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then
-			return refuse(origin, stanza, link.jid .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
+			return refuse(origin, stanza, link.peer .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
 		end
 	else
 		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
-		local has_turn = turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.jid); end,
+		local has_turn = turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.peer); end,
 			stanza.attr.type == "unavailable");
 		if not has_turn then
-			return refuse(origin, stanza, link.jid .. "/" .. nick, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
+			return refuse(origin, stanza, link.peer .. "/" .. nick, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
 		end
 	end
 	return true;
@@ -274,8 +271,8 @@ function mirrors.handle_presence(event)
 		event.stanza = hygiene.cleaned("from anybody", stanza);
 		return handle_direct(event);
 	end
-	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
-	if fmuc and fmuc.attr.from and stanza.attr.type == nil then return handle_join(event, fmuc); end
+	local wanted = generation1.read_join(stanza);
+	if wanted then return handle_join(event, wanted); end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	local link = links.get(room, from);
 	if link then return handle_update(event, room, link); end
@@ -297,12 +294,12 @@ function mirrors.handle_message(event)
 	if not hear(room, link, event) then return true; end
 	local nick = jid_resource(from);
 	local real_jid = nick and link.nicks[nick];
-	if not real_jid or link.line.down then
+	if not real_jid or link.state == "lost" then
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
-	local except_link = stanza:get_child("nomirror", xmlns_fmuc) and link.jid; -- M22
+	local except_link = generation1.is_nomirror(stanza) and link.peer; -- M22
 	local stanza_id = adoption.read(room, stanza, link);
-	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.jid] = true } });
+	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.peer] = true } });
 	stanza.attr.from = real_jid;
 	if except_link then
 		local way = delivery.on_its_way(room, stanza);

@@ -3,13 +3,14 @@
 
 local traffic = lib "link/traffic";
 
+local all_links = lib "link/link";
 local links, watch = lib "master/links", lib "master/liveness";
 local muc = module:depends "muc";
 
 local role = { title = "Mirrors of rooms"; peer = "Mirror" };
 
-local function state_of(line)
-	return line.down and "lost" or "live";
+local function state_of(link)
+	return link.state == "lost" and "lost" or "live";
 end
 
 local function count(room, link)
@@ -23,15 +24,12 @@ end
 -- local here
 function role.links()
 	local list = {};
-	for room_jid, lines in links.each_line() do
-		local room = muc.get_room_from_jid(room_jid);
-		for link_jid, line in pairs(lines) do
-			local link = links.get(room, link_jid);
-			if link then
-				local here, there = count(room, link);
-				list[#list + 1] = { here = room_jid; there = link_jid; state = state_of(line); local_occupants = here;
-					remote_occupants = there; traffic = traffic.of(line) };
-			end
+	for link in all_links.each() do
+		local room = muc.get_room_from_jid(link.room_jid);
+		if links.get(room, link.peer) == link then
+			local here, there = count(room, link);
+			list[#list + 1] = { here = link.room_jid; there = link.peer; state = state_of(link); local_occupants = here;
+				remote_occupants = there; traffic = traffic.of(link) };
 		end
 	end
 	return list;
@@ -40,16 +38,14 @@ end
 -- states() -> array of the states of all links
 function role.states()
 	local list = {};
-	for _, lines in links.each_line() do
-		for _, line in pairs(lines) do list[#list + 1] = state_of(line); end
-	end
+	for link in all_links.each() do list[#list + 1] = state_of(link); end
 	return list;
 end
 
 -- resync(link): tells the mirror that it has missed something, and is to join again
 function role.resync(link)
-	local line = links.line(link.here, link.there);
-	if line then line.sent = line.sent + 1; end -- the mirror believes the count
+	local current = all_links.get(link.here, link.there);
+	if current then current:count_sent(); end -- the mirror believes the count
 	watch.nudge(link.here, link.there);
 end
 
@@ -64,10 +60,10 @@ function role.drop(link)
 end
 
 local function find(here, there)
-	local line = links.line(here, there);
-	if not line then return nil; end
+	local link = all_links.get(here, there);
+	if not link then return nil; end
 	local room = muc.get_room_from_jid(here);
-	return line, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
+	return link, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
 end
 
 local metrics = lib "link/metrics";

@@ -12,6 +12,7 @@ local shares = require "prosody_relay.shares";
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
+local generation1 = lib "dialect/generation1";
 local crossing = lib "link/private";
 local hygiene = lib "link/hygiene";
 local muc = module:depends "muc";
@@ -42,7 +43,7 @@ end
 local function send_request(link, stanza, real_jid, from, reply_to)
 	local copy = hygiene.copy("from anybody", stanza);
 	local record = { asker = reply_to; user = real_jid; asked = stanza.attr.to; id = stanza.attr.id };
-	copy.attr.from, copy.attr.to = from, link.jid .. "/" .. jid_resource(stanza.attr.to);
+	copy.attr.from, copy.attr.to = from, link.peer .. "/" .. jid_resource(stanza.attr.to);
 	if not requests.send("private-iq", copy, record, answer_timeout) then
 		refuse(stanza, reply_to, "wait", "resource-constraint");
 	end
@@ -90,14 +91,14 @@ local function deliver_or_refuse(room, link, waiting, failure)
 	local stanza = waiting.stanza;
 	if failure then
 		return refuse(stanza, waiting.reply_to, failure:get_error());
-	elseif not peer_takes_private(jid_host(link.jid)) then
+	elseif not peer_takes_private(jid_host(link.peer)) then
 		return refuse(stanza, waiting.reply_to, "cancel", "service-unavailable", "Private stanzas do not reach this occupant");
 	end
 	deliver(room, stanza, waiting.real_jid, waiting.reply_to, {});
 end
 
 local function ask_peer(room, link, waiting)
-	local host = jid_host(link.jid);
+	local host = jid_host(link.peer);
 	waiting.bytes = heap_size(waiting.stanza);
 	if not memory:take(waiting.real_jid, waiting.bytes) then return nil; end
 	local record = requests.find("peer-features", host);
@@ -117,7 +118,7 @@ local function handle_features(record, answer, is_undeliverable)
 	if query then
 		takes_private = false;
 		for feature in query:childtags("feature") do
-			if feature.attr.var == crossing.xmlns then takes_private = true; end
+			if feature.attr.var == generation1.xmlns_private then takes_private = true; end
 		end
 	end
 	peers:set(record.peer, { time = now(); takes_private = takes_private });
@@ -138,8 +139,8 @@ local function to_link(room, link, stanza, real_jid, reply_to)
 	if stanza.name == "iq" and not crossing.may_cross(stanza) then
 		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
 	end
-	local waiting = { stanza = st.clone(stanza); real_jid = real_jid; reply_to = reply_to; link_jid = link.jid };
-	if peer_takes_private(jid_host(link.jid)) ~= nil then
+	local waiting = { stanza = st.clone(stanza); real_jid = real_jid; reply_to = reply_to; link_jid = link.peer };
+	if peer_takes_private(jid_host(link.peer)) ~= nil then
 		deliver_or_refuse(room, link, waiting);
 	elseif not ask_peer(room, link, waiting) then
 		refuse(stanza, reply_to, "wait", "resource-constraint");

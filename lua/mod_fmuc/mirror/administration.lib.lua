@@ -7,7 +7,8 @@ local administration = {};
 
 local muc_commands = "http://prosody.im/protocol/muc#";
 
-local muc, mirrored;
+local delivery = lib "room/delivery";
+local muc = module:depends "muc";
 
 -- hide(item): an ad-hoc command
 function administration.hide(item)
@@ -24,29 +25,24 @@ end
 -- In place of those of mod_muc in a mirrored room, which has them from delivery.attach()
 administration.methods = {
 	set_affiliation = refuse;
-	destroy = function (room) return nil, "This room is administered at " .. room.fmuc.master; end;
+	destroy = function (room) return nil, "This room is administered at " .. room.fmuc.authority.peer; end;
 };
 
 function administration.methods.set_role(room, actor, occupant_jid, role, ...)
 	local is_kick = not role or role == "none";
-	if not is_kick or not mirrored.is_local(room, occupant_jid) then return refuse(); end
+	if not is_kick or not delivery.is_local(room, occupant_jid) then return refuse(); end
 	return getmetatable(room).__index.set_role(room, actor, occupant_jid, role, ...);
 end
 
 -- mod_muc's function, which has been another one if an earlier instance of this module has replaced it
 local shared = module:shared("create_room");
+if muc.create_room ~= shared.refuse then shared.stock = muc.create_room; end
+shared.refuse = function () return nil, "A mirror has no rooms of its own"; end;
+muc.create_room = shared.refuse;
 
 -- create(room_jid, config) -> room or nil, as mod_muc's create_room()
 function administration.create(room_jid, config)
 	return shared.stock(room_jid, config);
-end
-
--- start(parts): muc (environment of mod_muc), mirrored (mirror/room)
-function administration.start(parts)
-	muc, mirrored = parts.muc, parts.mirrored;
-	if muc.create_room ~= shared.refuse then shared.stock = muc.create_room; end
-	shared.refuse = function () return nil, "A mirror has no rooms of its own"; end;
-	muc.create_room = shared.refuse;
 end
 
 return administration;

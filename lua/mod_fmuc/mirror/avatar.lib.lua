@@ -15,18 +15,20 @@ local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
 local state_of = lib "link/lasting";
 
-local mirrored, requests, room_info;
+local requests = lib "link/requests";
+local room_info = lib "mirror/info";
+local mirrored = lib "mirror/room";
 
 local avatar = {};
 
 -- is_announcement(room, stanza) -> whether that presence says something about the picture of the room
 function avatar.is_announcement(room, stanza)
-	return stanza.attr.type == nil and stanza.attr.from == room.fmuc.master and stanza:get_child("x", "vcard-temp:x:update") ~= nil;
+	return stanza.attr.type == nil and stanza.attr.from == room.fmuc.authority.peer and stanza:get_child("x", "vcard-temp:x:update") ~= nil;
 end
 
 -- announce(room, stanza): to the users here, and to those who come
 function avatar.announce(room, stanza)
-	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.master, heap_size(stanza)) then return; end
+	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.authority.peer, heap_size(stanza)) then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
 	room.fmuc.vcard, room.fmuc.avatar = nil, state_of(copy);
@@ -71,19 +73,27 @@ function avatar.get(room, asker)
 		send_vcard(asker, state.vcard);
 		return true;
 	end
-	local record = requests.find("room-vcard", state.master);
+	local record = requests.find("room-vcard", state.authority.peer);
 	if record then
 		if not requests.wait(record, asker.attr.from) then return nil; end
 		table.insert(record.askers, top_of(asker));
 		return true;
 	end
-	local iq = requests.get(room.jid, state.master):tag("vCard", { xmlns = "vcard-temp" }):up();
+	local iq = requests.get(room.jid, state.authority.peer):tag("vCard", { xmlns = "vcard-temp" }):up();
 	return requests.send("room-vcard", iq, { askers = { top_of(asker) }; asker = asker.attr.from }, vcard_timeout);
 end
 
--- shared: mirrored, requests, room_info
-return function (shared)
-	mirrored, requests, room_info = shared.mirrored, shared.requests, shared.room_info;
-	requests.on("room-vcard", handle_answer);
-	return avatar;
-end;
+-- handle_change(event): the room's configuration has changed, and maybe its vCard
+function avatar.handle_change(event)
+	event.room.fmuc.vcard = nil;
+end
+
+requests.on("room-vcard", handle_answer);
+
+bounds.count_with(function (add)
+	for _, state in mirrored.each() do
+		add(state.authority.peer, (state.vcard and heap_size(state.vcard) or 0) + (state.avatar and heap_size(state.avatar) or 0));
+	end
+end);
+
+return avatar;

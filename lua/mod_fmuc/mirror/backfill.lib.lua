@@ -3,16 +3,18 @@
 -- was restarted, or is not of this module. The mirror asks, once for all its users, for the time since it last heard of the master, the
 -- latest page first.
 --
--- room.fmuc.line.resync.archive: pages (lists of messages, the latest page first), page (the one that is coming), count
+-- current: what is known of the resync that is under way (mirror/resync); its field archive has pages (lists of messages, the latest page
+-- first), page (the one that is coming), count
 
 local datetime = require "util.datetime";
 local jid_bare = require "util.jid".bare;
-local now = require "util.time".monotonic;
 local rsm = require "util.rsm";
 local st = require "util.stanza";
 
 local bounds = lib "link/limits";
 local hygiene = lib "link/hygiene";
+local liveness = lib "mirror/liveness";
+local room_info = lib "mirror/info";
 
 local xmlns_client = "jabber:client";
 local xmlns_delay = "urn:xmpp:delay";
@@ -23,29 +25,26 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 local page_size, max_messages = 50, 500;
 
-local parts; -- probe, resync, room_info
-
 local backfill = {};
 
-local function ask(room, before)
+local function ask(room, current, before)
 	local query = st.stanza("query", { xmlns = xmlns_mam })
 		:tag("x", { xmlns = xmlns_form; type = "submit" })
 			:tag("field", { var = "FORM_TYPE"; type = "hidden" }):text_tag("value", xmlns_mam):up()
-			:tag("field", { var = "start" }):text_tag("value", datetime.datetime(room.fmuc.line.resync.since)):up()
+			:tag("field", { var = "start" }):text_tag("value", datetime.datetime(current.since)):up()
 		:up()
 		:add_child(rsm.generate { max = page_size; before = before });
-	local question = st.iq({ type = "set"; id = parts.probe.new_id(); from = room.jid; to = room.fmuc.master }):add_child(query);
+	local question = st.iq({ type = "set"; id = liveness.new_id(); from = room.jid; to = room.fmuc.authority.peer }):add_child(query);
 	query.attr.queryid = question.attr.id;
-	parts.probe.ask(room, "archive", question);
+	room.fmuc.authority:ask("archive", question);
 end
 
--- begin(room): at the end of what the master repeats by itself -> whether there is more to come, which ends with resync.finish()
-function backfill.begin(room)
-	local current = room.fmuc.line.resync;
+-- begin(room, current) -> whether there is more to come, at the end of what the master repeats by itself
+function backfill.begin(room, current)
 	if current.archive then return true; end
-	if current.is_complete or not parts.room_info.has(room, xmlns_mam) then return false; end
+	if current.is_complete or not room_info.has(room, xmlns_mam) then return false; end
 	current.archive = { pages = {}; page = {}; count = 0 };
-	ask(room, true);
+	ask(room, current, true);
 	return true;
 end
 
@@ -68,46 +67,41 @@ local function as_history(result, master)
 	return message:tag("delay", { xmlns = xmlns_delay; from = master; stamp = stamp }):up();
 end
 
--- take(room, stanza) -> whether that message of the master is about its archive
-function backfill.take(room, stanza)
+-- take(room, current, stanza) -> whether that message of the master is about its archive; current: nil when no resync is under way
+function backfill.take(room, current, stanza)
 	local result = stanza:get_child("result", xmlns_mam);
-	if not result or stanza.attr.type == "groupchat" or stanza.attr.from ~= room.fmuc.master then return false; end
-	local line = room.fmuc.line;
-	local archive = line.resync and line.resync.archive;
-	line.heard = now();
-	if not archive or not line.asked or line.asked.id ~= result.attr.queryid then return true; end
-	local message = as_history(result, room.fmuc.master);
-	if message and archive.count < max_messages and bounds.has_room_for(archive, message, room.fmuc.master) then
+	local authority = room.fmuc.authority;
+	if not result or stanza.attr.type == "groupchat" or stanza.attr.from ~= authority.peer then return false; end
+	local archive = current and current.archive;
+	authority:hear();
+	if not archive or not authority.asked or authority.asked.id ~= result.attr.queryid then return true; end
+	local message = as_history(result, authority.peer);
+	if message and archive.count < max_messages and bounds.has_room_for(archive, message, authority.peer) then
 		table.insert(archive.page, message);
 		archive.count = archive.count + 1;
 	end
 	return true;
 end
 
--- finish(room): there is nothing more; what is here, of a page that broke off as well, goes before what the master has repeated by itself
-function backfill.finish(room)
-	local current = room.fmuc.line.resync;
+-- finish(current): there is nothing more; what is here, of a page that broke off as well, goes before what the master has repeated by itself
+function backfill.finish(current)
 	local messages, pages = current.archive.page, current.archive.pages;
 	for i = #pages, 1, -1 do table.move(pages[i], 1, #pages[i], #messages + 1, messages); end
 	table.move(current.messages, 1, #current.messages, #messages + 1, messages);
 	current.messages = messages;
-	parts.resync.finish(room);
 end
 
--- answered(room, answer): by the end of a page, or an error
-function backfill.answered(room, answer)
-	local archive = room.fmuc.line.resync.archive;
+-- go_on(room, current, answer) -> whether there is more to come, after the answer by which the master ends a page, or an error
+function backfill.go_on(room, current, answer)
+	local archive = current.archive;
 	local page, fin = archive.page, answer:get_child("fin", xmlns_mam);
 	local set = fin and rsm.get(fin);
 	local first = set and set.first and set.first[1];
 	table.insert(archive.pages, page);
 	archive.page = {};
 	local is_last = not first or fin.attr.complete == "true" or fin.attr.complete == "1" or #page == 0 or archive.count >= max_messages;
-	if is_last then backfill.finish(room); else ask(room, first); end
+	if not is_last then ask(room, current, first); end
+	return not is_last;
 end
 
--- shared: the mirror's parts by name, filled before anything happens
-return function (shared)
-	parts = shared;
-	return backfill;
-end;
+return backfill;

@@ -3,43 +3,26 @@
 -- far as the room stays the same for everybody: a status, or that somebody is typing, is seen or not; a reaction is part of what was
 -- said, so it is refused rather than shown to half of the room.
 
-local fanout = require "prosody_relay.fanout";
 local relay_jid = require "prosody_relay.jid";
 local jid_bare = require "util.jid".bare;
 local st = require "util.stanza";
 
+local generation1 = lib "dialect/generation1";
 local bandwidth = lib "link/bandwidth";
 local hygiene = lib "link/hygiene";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
-local admission, changes, mirrored, ids, level;
+local changes = lib "mirror/changes";
+local ids = lib "mirror/ids";
+local joins = lib "mirror/joins";
+local mirrored = lib "mirror/room";
+local level = lib "mirror/policy".bandwidth;
 
 local bandwidth_mirror = {};
 
 local function is_from_master(stanza)
 	return jid_bare(stanza.attr.from) == relay_jid.unmirror(jid_bare(stanza.attr.to));
-end
-
-local function add_payload(copy, presence)
-	for _, child in ipairs(presence.tags) do
-		if bandwidth.is_payload(child) then copy:add_direct_child(st.clone(child)); end
-	end
-	return copy;
-end
-
--- show_update(room, stanza, occupant_jid): a change of status (and nothing else) of a local user, for local users
-function bandwidth_mirror.show_update(room, stanza, occupant_jid)
-	local known = room.fmuc.copies[occupant_jid];
-	if not known then return; end
-	local copy = add_payload(bandwidth.stripped_presence(known), stanza);
-	copy.attr.to = nil;
-	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
-	room.fmuc.copies[occupant_jid] = fanout.view(copy);
-	mirrored.set_occupant(room, occupant_jid, copy, sessions);
-	mirrored.show(room, occupant_jid, copy, sessions);
-	return true;
 end
 
 -- The master knows a local user without status; local users know more
@@ -48,12 +31,12 @@ local function complete(room, stanza)
 	local record = room.fmuc.waiting[occupant_jid];
 	local presence;
 	if record and (record.accepted or stanza.attr.id == record.id) then
-		presence = select(2, admission.first_session(record));
+		presence = select(2, joins.first_session(record));
 	elseif mirrored.is_local(room, occupant_jid) then
 		presence = room.fmuc.copies[occupant_jid];
 	end
 	if not presence then return stanza; end
-	return add_payload(bandwidth.stripped_presence(stanza), presence);
+	return bandwidth.with_payload_of(presence, bandwidth.stripped_presence(stanza));
 end
 
 -- handle_presence(event): to the room or an occupant
@@ -67,7 +50,7 @@ function bandwidth_mirror.handle_presence(event)
 	end
 	local occupant_jid = room:get_occupant_jid(stanza.attr.from);
 	if not occupant_jid or stanza.attr.to ~= occupant_jid and stanza.attr.to ~= room.jid or stanza:get_child("x", xmlns_muc) then return; end
-	return not changes.is_of_first_session(room, stanza) or bandwidth_mirror.show_update(room, stanza, occupant_jid);
+	return not changes.is_of_first_session(room, stanza) or changes.show_payload(room, stanza, occupant_jid);
 end
 
 local function refuse(stanza)
@@ -90,7 +73,7 @@ function bandwidth_mirror.handle_groupchat(event)
 	if verdict == "essential" then return strip(event); end
 	if verdict == "other" then return refuse(stanza); end
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room));
-	ids.add_occupant_id(stanza, room, occupant_jid);
+	mirrored.add_occupant_id(stanza, room, occupant_jid);
 	room:handle_message_to_room(event.origin, stanza);
 	return true;
 end
@@ -113,12 +96,7 @@ function bandwidth_mirror.handle_outbound(event)
 	if stanza.name ~= "presence" or stanza.attr.to:match("^[^/]*") ~= relay_jid.unmirror(jid_bare(stanza.attr.from)) then return; end
 	if stanza.attr.type ~= nil and stanza.attr.type ~= "unavailable" then return; end
 	bandwidth.strip_presence(stanza);
-	local fmuc = stanza:get_child("fmuc", xmlns_fmuc);
-	if fmuc then fmuc.attr.bandwidth = level; end
+	generation1.add_bandwidth(stanza, level);
 end
 
--- shared: admission, changes (libs of these names), mirrored (mirror/room), ids (mirror/ids), level
-return function (shared)
-	admission, changes, mirrored, ids, level = shared.admission, shared.changes, shared.mirrored, shared.ids, shared.level;
-	return bandwidth_mirror;
-end;
+return bandwidth_mirror;

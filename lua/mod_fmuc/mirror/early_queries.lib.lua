@@ -19,7 +19,14 @@ local early_queries = {};
 
 local places = shares.new(max_held, max_held_of_user);
 
-local is_joining;
+local held_joins = lib "mirror/held_joins";
+local mirrored = lib "mirror/room";
+local users = lib "mirror/users";
+
+-- Whether that session waits to be let into the room
+local function is_joining(room_jid, user)
+	return held_joins.holds(room_jid, user) or users.waits_elsewhere(mirrored.get(room_jid), nil, user);
+end
 
 local function refuse(stanza)
 	module:send(st.error_reply(stanza, "auth", "forbidden"));
@@ -73,8 +80,4 @@ function early_queries.save()
 	return held:save();
 end
 
--- shared: is_joining(room_jid, user) -> whether that session waits to be let into the room
-return function (shared)
-	is_joining = shared.is_joining;
-	return early_queries;
-end;
+return early_queries;

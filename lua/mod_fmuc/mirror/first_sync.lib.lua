@@ -2,40 +2,54 @@
 -- When has the first user of a mirrored room been sent all of it? The subject ends what a joining room is sent, but the master may have
 -- none, or this mirror may have missed it. Where the master may think that the mirror has everything (G4), one user asks for it, for all.
 --
--- room.fmuc.asker: record of that user's join
+-- link:own("first_sync"): asker (record of that user's join), started_over
 
 local jid_resource = require "util.jid".resource;
-local st = require "util.stanza";
 
-local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
+local generation1 = lib "dialect/generation1";
+local joins = lib "mirror/joins";
+local liveness = lib "mirror/liveness";
+local mirrored = lib "mirror/room";
+local restart = lib "mirror/restart";
 
 -- A master that has accepted the join and then been silent for so long is asked whether that was all: on a slow link it may be nothing
 local subject_timeout = 3;
 
-local parts; -- admission, former, probe
+local first_sync = {};
 
-local greeting = {};
+local function of(room)
+	return room.fmuc.authority:own("first_sync");
+end
+
+local function is_over(room)
+	return room.fmuc.authority.state ~= "joining";
+end
 
 -- asks_for_all(room, record) -> whether the join of that record is the one that asks for everything
-function greeting.asks_for_all(room, record)
-	local state = room.fmuc;
-	if state.synced or not (state.line.is_repeated or parts.former.is_known(room.jid)) then return false; end
-	state.asker = state.asker or record;
-	return state.asker == record;
+function first_sync.asks_for_all(room, record)
+	if is_over(room) or not (joins.is_repeated(room) or restart.is_known(room.jid)) then return false; end
+	local own = of(room);
+	own.asker = own.asker or record;
+	return own.asker == record;
+end
+
+-- is_under_way(room) -> whether somebody has asked for everything
+function first_sync.is_under_way(room)
+	return of(room).asker ~= nil;
 end
 
 local function forget_answer(room, occupant_jid, record)
-	room.fmuc.copies[occupant_jid] = nil;
-	parts.admission.begin_again(record);
+	mirrored.forget(room, occupant_jid);
+	joins.begin_again(record);
 end
 
 -- pass_on(room, record): the user of that record does not come in; somebody else may have to ask for everything. room may be nil
-function greeting.pass_on(room, record)
-	if not room or room.fmuc.synced or room.fmuc.asker ~= record then return; end
-	room.fmuc.asker = nil;
+function first_sync.pass_on(room, record)
+	if not room or is_over(room) or of(room).asker ~= record then return; end
+	of(room).asker = nil;
 	local occupant_jid, other = next(room.fmuc.waiting);
 	if other then forget_answer(room, occupant_jid, other); end
-	parts.admission.send_joins(room);
+	joins.send_joins(room);
 end
 
 local function has_seen_anything(room)
@@ -46,20 +60,20 @@ local function has_seen_anything(room)
 end
 
 -- join_again(room): what the master has sent is not all; everybody who waits joins once more
-function greeting.join_again(room)
-	local state = room.fmuc;
-	if state.started_over then return; end
-	state.started_over, state.line.is_repeated, state.asker = true, true, nil;
-	for occupant_jid, record in pairs(state.waiting) do forget_answer(room, occupant_jid, record); end
-	parts.admission.send_joins(room);
+function first_sync.join_again(room)
+	local own = of(room);
+	if own.started_over then return; end
+	own.started_over, own.asker = true, nil;
+	joins.repeat_all(room);
+	for occupant_jid, record in pairs(room.fmuc.waiting) do forget_answer(room, occupant_jid, record); end
+	joins.send_joins(room);
 end
 
 -- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
 -- mirror was restarted and lost its users. An error tells it so, and all may join again.
 local function start_over(room, occupant_jid)
-	module:send(st.presence({ type = "error"; from = room.jid; to = room.fmuc.master .. "/" .. jid_resource(occupant_jid) })
-		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }));
-	greeting.join_again(room);
+	module:send(generation1.unknown(room.jid, room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid)));
+	first_sync.join_again(room);
 end
 
 local function accepted_user(state)
@@ -68,36 +82,46 @@ local function accepted_user(state)
 	end
 end
 
--- is_anybody_accepted(state) -> whether the master has let somebody in who still waits for the rest
-function greeting.is_anybody_accepted(state)
+-- is_anybody_accepted(state) -> whether the master has let somebody in who still waits for the rest; state: room.fmuc
+function first_sync.is_anybody_accepted(state)
 	return accepted_user(state) ~= nil;
 end
 
+-- finish(room): what a joining room is sent is here
+function first_sync.finish(room)
+	local authority = room.fmuc.authority;
+	if is_over(room) then return; end
+	of(room).asker = nil;
+	authority:fire("synced");
+end
+
 -- check(room, time): once a second, while the first user has not been let in
-function greeting.check(room, time)
+function first_sync.check(room, time)
 	local _, record = accepted_user(room.fmuc);
-	if record and time - math.max(record.accepted_at, room.fmuc.line.heard) >= subject_timeout then parts.probe.ping(room, "greeting"); end
+	if record and time - math.max(record.accepted_at, room.fmuc.authority.heard) >= subject_timeout then liveness.ping(room, "greeting"); end
 end
 
 -- complete(room, [is_broken]): nothing more will come for the first user. is_broken: but something is missing
-function greeting.complete(room, is_broken)
-	local state = room.fmuc;
-	local occupant_jid = accepted_user(state);
-	if state.synced or not occupant_jid then
+function first_sync.complete(room, is_broken)
+	local occupant_jid = accepted_user(room.fmuc);
+	if is_over(room) or not occupant_jid then
 		return;
-	elseif state.started_over then
-		parts.admission.finish_sync(room);
+	elseif of(room).started_over then
+		first_sync.finish(room);
 	elseif is_broken then
-		greeting.join_again(room);
+		first_sync.join_again(room);
 	elseif not has_seen_anything(room) then
 		start_over(room, occupant_jid);
 	else
-		parts.admission.finish_sync(room);
+		first_sync.finish(room);
 	end
 end
 
--- shared: the mirror's parts by name, filled before anything happens
-return function (shared)
-	parts = shared;
-	return greeting;
-end;
+-- is that all for the first user?
+liveness.on("greeting", {
+	answered = function (room, asked, answer)
+		first_sync.complete(room, liveness.is_complete(room, asked, answer) == false);
+	end;
+});
+
+return first_sync;

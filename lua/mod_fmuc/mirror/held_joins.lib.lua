@@ -10,21 +10,22 @@ local relay_jid = require "prosody_relay.jid";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
+local generation1 = lib "dialect/generation1";
 local bounds = lib "link/limits";
 local policy = lib "mirror/policy";
 local refusal = lib "mirror/refusal";
 local unavailable = lib "mirror/unavailable";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
 -- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (bounds.trimmed).
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
-local mirrored, room_info;
+local mirrored = lib "mirror/room";
+local room_info = lib "mirror/info";
 
 -- [room JID] = list of join presences, in the order in which they came
-local held;
+local held = {};
 
 local gate = {};
 
@@ -108,7 +109,7 @@ end
 
 local function is_from_mirror(stanza)
 	local from = stanza.attr.from;
-	return stanza:get_child("fmuc", xmlns_fmuc) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
+	return generation1.speaks(stanza) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
 end
 
 -- handle_presence(event): of somebody who wants to join, or does not any more
@@ -152,12 +153,12 @@ function gate.save()
 	return held;
 end
 
--- shared: mirrored (mirror/room), room_info (mirror/info), saved (of save() of an earlier instance, or nil)
-return function (shared)
-	mirrored, room_info = shared.mirrored, shared.room_info;
-	held = shared.saved or {};
+-- restore(saved): of save() of an earlier instance, or nil
+function gate.restore(saved)
+	held = saved or {};
 	for _, joins in pairs(held) do
 		for _, join in ipairs(joins) do places:hold(join.attr.from); end
 	end
-	return gate;
-end;
+end
+
+return gate;

@@ -5,14 +5,15 @@
 -- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them
 -- (link/hygiene).
 --
--- room.fmuc.used_ids: the stanza-ids that the room has given (mirror/used_ids). room.fmuc.line.ids: { prefix, count }: the ids that the
--- master will take over from this mirror begin with that prefix, and are numbered (master/ids)
+-- link:own("ids"): used: the stanza-ids that the room has given (mirror/used_ids); prefix, count: the ids that the master will take over from
+-- this mirror begin with that prefix, and are numbered (master/ids); is_asked: a join that asks for a prefix is on its way
 
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
+local policy = lib "mirror/policy";
 local used_ids = lib "mirror/used_ids";
 
 local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
@@ -23,32 +24,30 @@ local max_id_bytes = 256;
 -- Of so many latest messages at least no two have the same id: of all that an archive in one file has, if it has more
 local min_compared = 1000;
 
-local archive, room_info;
+local archive = lib "room/archive";
+local room_info = lib "mirror/info";
 
 local ids = {};
 
+local function of(room)
+	return room.fmuc.authority:own("ids");
+end
+
 -- from_client(room) -> context of link/hygiene for stanzas of local users, of whom nobody identifies himself
 function ids.from_client(room)
-	return { by = { [room.jid] = true; [room.fmuc.master] = true } };
+	return { by = { [room.jid] = true; [room.fmuc.authority.peer] = true } };
 end
 
 -- from_master(room) -> context of link/hygiene for stanzas of the master
 function ids.from_master(room)
-	return { by = { [room.jid] = true; [room.fmuc.master] = not room_info.has(room, xmlns_sid) }; room_jid = room.jid;
+	return { by = { [room.jid] = true; [room.fmuc.authority.peer] = not room_info.has(room, xmlns_sid) }; room_jid = room.jid;
 		has_occupant_ids = room_info.has(room, xmlns_occupant_id) };
-end
-
--- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant, if the stanza does not say so
-function ids.add_occupant_id(stanza, room, occupant_jid)
-	local copy = room.fmuc.copies[occupant_jid];
-	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
-	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
 end
 
 local function masters_id(stanza, room)
 	for child in stanza:childtags("stanza-id", xmlns_sid) do
 		local id = child.attr.id;
-		if child.attr.by == room.fmuc.master and id and id ~= "" and #id <= max_id_bytes then return id; end
+		if child.attr.by == room.fmuc.authority.peer and id and id ~= "" and #id <= max_id_bytes then return id; end
 	end
 end
 
@@ -58,8 +57,26 @@ end
 
 -- set_prefix(room, prefix): the master takes over ids that begin so; the same prefix as before goes on where it was
 function ids.set_prefix(room, prefix)
-	local line = room.fmuc.line;
-	if not (line.ids and line.ids.prefix == prefix) then line.ids = { prefix = prefix; count = 0 }; end
+	local own = of(room);
+	if own.prefix ~= prefix then own.prefix, own.count = prefix, 0; end
+end
+
+-- prefix(room) -> the prefix that the master has given, or ""
+function ids.prefix(room)
+	return of(room).prefix or "";
+end
+
+-- ask(room) -> "" for a join that is to ask for a prefix, or nil when there is no need
+function ids.ask(room)
+	local own = of(room);
+	if own.prefix or own.is_asked or not policy.is_nomirror(room.fmuc.authority.peer) then return nil; end
+	own.is_asked = true;
+	return "";
+end
+
+-- join_refused(room): the prefix has to be asked for again
+function ids.join_refused(room)
+	of(room).is_asked = nil;
 end
 
 -- new_stanza_id(stanza, room) -> id that this side gives a message which the master does not return (M21), or nil
@@ -67,23 +84,23 @@ function ids.new_stanza_id(stanza, room)
 	if not room_info.has(room, xmlns_sid) or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then
 		return nil;
 	end
-	local known = room.fmuc.line.ids;
-	if not known then return new_id(); end
-	known.count = known.count + 1;
-	return ("%s-%d"):format(known.prefix, known.count);
+	local own = of(room);
+	if not own.prefix then return new_id(); end
+	own.count = own.count + 1;
+	return ("%s-%d"):format(own.prefix, own.count);
 end
 
 -- The id of a message in the mirrored room: the master's. A master that repeats an id, because it lies or has lost its count in a restart,
 -- does not give two messages the same one here.
 local function own_id(stanza, room, id)
-	local state = room.fmuc;
+	local own = of(room);
 	id = id or masters_id(stanza, room);
 	if not id then return nil; end
-	if used_ids.has(state.used_ids, id) or archive.has(room, id) then
-		hygiene.filter("message with the id of another", stanza, { room_jid = state.master });
+	if used_ids.has(own.used, id) or archive.has(room, id) then
+		hygiene.filter("message with the id of another", stanza, { room_jid = room.fmuc.authority.peer });
 		id = new_id();
 	end
-	state.used_ids = used_ids.add(state.used_ids, id, math.max(min_compared, archive.max_messages()));
+	own.used = used_ids.add(own.used, id, math.max(min_compared, archive.max_messages()));
 	return id;
 end
 
@@ -106,8 +123,4 @@ function ids.handle_broadcast(event)
 	if room.fmuc then identify(stanza, room, delivery.way_of(room, stanza).stanza_id); end
 end
 
--- shared: archive, room_info
-return function (shared)
-	archive, room_info = shared.archive, shared.room_info;
-	return ids;
-end;
+return ids;

@@ -16,7 +16,6 @@ local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
 local allowpm = lib "room/restrict_pm";
-local crossing = lib "link/private";
 local history = lib "room/history";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
@@ -31,7 +30,9 @@ local max_age, max_age_failure = 300, 30;
 -- Beyond that it is no description of a room: number of features, bytes of each and of a name, bytes of heap of a form or an error
 local max_features, max_text, max_form_bytes = 128, 256, 64 * 1024;
 
-local admission, mirrored, archive, requests;
+local mirrored = lib "mirror/room";
+local requests = lib "link/requests";
+local archive = lib "room/archive";
 
 local room_info = {};
 
@@ -44,10 +45,7 @@ local function describe(room, info)
 	if info.features.muc_nonanonymous then mirrored.set_whois(room, "anyone"); end
 	if info.features.muc_semianonymous then mirrored.set_whois(room, "moderators"); end
 	history.limit(room, info.history);
-	if info.features[crossing.xmlns] then -- a service of this module
-		room.fmuc.reflects_ids = true;
-		admission.send_joins(room);
-	end
+	module:fire_event("fmuc-room-described", { room = room; info = info });
 	-- its messages have the master's ids then, which mod_muc_mam would not give them (G9)
 	room._data.archiving = nil;
 	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end
@@ -132,13 +130,13 @@ end
 function room_info.prepare(room, info)
 	if room.fmuc.info then return; end
 	if info then return describe(room, info); end
-	if not requests.find("room-info", room.fmuc.master) then room_info.fetch(room.jid, room.fmuc.master); end
+	if not requests.find("room-info", room.fmuc.authority.peer) then room_info.fetch(room.jid, room.fmuc.authority.peer); end
 end
 
 -- renew(room): its configuration has changed (status 104)
 function room_info.renew(room)
-	room.fmuc.vcard = nil;
-	room_info.fetch(room.jid, room.fmuc.master);
+	module:fire_event("fmuc-room-changed", { room = room });
+	room_info.fetch(room.jid, room.fmuc.authority.peer);
 end
 
 -- forget(room_jid): the room is not there any more; what is on its way may describe it all the same
@@ -224,9 +222,6 @@ function room_info.reply(stanza, info)
 	return reply;
 end
 
--- shared: admission, mirrored, archive, requests
-return function (shared)
-	admission, mirrored, archive, requests = shared.admission, shared.mirrored, shared.archive, shared.requests;
-	requests.on("room-info", handle_answer);
-	return room_info;
-end;
+requests.on("room-info", handle_answer);
+
+return room_info;

@@ -15,48 +15,48 @@
 --   updates    JID of a session -> its new presence meanwhile
 --   held       what the master has said to that user alone meanwhile
 --   fence      id of the ping
---   candidate  a presence that may be the answer, see mirror/presences
+--   candidate  a presence that may be the answer, see mirror/from_master
 --   accepted, accepted_at
 --   entered    set of the sessions that were let in, while others are: handlers of other modules may wait meanwhile
 --   removed    the presence by which the master took the user away at that time
 
 local async = require "util.async";
 local jid_resource = require "util.jid".resource;
+local pending = require "prosody_relay.pending";
 local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local bounds = lib "link/limits";
+local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
-local whose_error = require "prosody_relay.origin";
+local changes = lib "mirror/changes";
+local ids = lib "mirror/ids";
+local join_ids = lib "mirror/join_ids";
+local mirrored = lib "mirror/room";
+local refusal = lib "mirror/refusal";
+local restart = lib "mirror/restart";
+local room_info = lib "mirror/info";
+local unavailable = lib "mirror/unavailable";
+local visits = lib "mirror/visits";
+local join_timeout = lib "settings".join_timeout;
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_ping = "urn:xmpp:ping";
 
-local join_id_prefix, fence_prefix = "fj-", "fmuc-fence-"; -- the first is short: it crosses the link twice for each user
+local fence_prefix = "fmuc-fence-";
 
 -- What the master says to a user alone before the user is in the room
 local max_held = 50;
 
--- changes, former, from_master, mirrored, outage; send_join(record), send_part(room_jid, nick), stop_waiting(occupant_jid) (ends its
--- timer), update(stanza) (a user's new presence)
-local parts;
-
 local admission = {};
 
--- new_join_id() -> id for a join presence, which is recognised when the master returns it
-function admission.new_join_id()
-	return join_id_prefix .. new_id();
-end
-
--- is_join_id(id) -> whether new_join_id() has made it
-function admission.is_join_id(id)
-	return id ~= nil and id:sub(1, #join_id_prefix) == join_id_prefix;
-end
+-- Joins that the master has not answered, until it is too late. Key: occupant JID
+local timers;
 
 -- new_record(room_jid, user) -> record of a user's (bare JID) join without any session
 function admission.new_record(room_jid, user)
-	return { room_jid = room_jid; user = user; id = admission.new_join_id(); since = now(); order = {}; joins = {} };
+	return { room_jid = room_jid; user = user; id = join_ids.new(); since = now(); order = {}; joins = {} };
 end
 
 -- add_session(record, user, join): another session of the user wants to be let in, or the same again
@@ -73,6 +73,35 @@ function admission.remove_session(record, user)
 	for i, other in ipairs(record.order) do
 		if other == user then return table.remove(record.order, i); end
 	end
+end
+
+-- wait(room, occupant_jid, record): for the master's answer, or until it is too late
+function admission.wait(room, occupant_jid, record)
+	visits.wait(record, record.user);
+	room.fmuc.waiting[occupant_jid] = record;
+	timers:add(occupant_jid, record, join_timeout);
+end
+
+-- stop_waiting(occupant_jid): the join of that user has no deadline any more
+function admission.stop_waiting(occupant_jid)
+	local record = timers:remove(occupant_jid);
+	if record then visits.stop(record); end
+end
+
+-- take(room, occupant_jid, [is_refused]): a join is over. room: nil when an admin has destroyed it; is_refused: the user does not come in
+function admission.take(room, occupant_jid, is_refused)
+	admission.stop_waiting(occupant_jid);
+	if not room then return; end
+	room.fmuc.waiting[occupant_jid] = nil;
+	if not is_refused then return; end
+	changes.refused(room, occupant_jid);
+	ids.join_refused(room);
+end
+
+-- waiting_for(occupant_jid) -> the record of a join with that nick, whether the master has answered it or not; or nil
+function admission.waiting_for(occupant_jid)
+	local room = mirrored.get(occupant_jid:match("^[^/]*"));
+	return timers:get(occupant_jid) or room and room.fmuc.waiting[occupant_jid];
 end
 
 -- put_off(record, stanza) -> whether that is a new presence of a session which waits; it counts when the session is in the room
@@ -106,12 +135,12 @@ local function is_to_enter(record) return record.accepted and not record.entered
 -- send_joins(room): sends to the master what may go now of the joins that wait
 function admission.send_joins(room)
 	local state = room.fmuc;
-	if parts.outage.is_out(room) then return; end -- mirror/resync sends them
-	local one_at_a_time = not state.reflects_ids and not state.synced;
+	if state.authority:is_out() then return; end -- mirror/resync sends them
+	local one_at_a_time = not state.reflects_ids and state.authority.state == "joining";
 	if one_at_a_time and in_order(state.waiting, is_sent)[1] then return; end
 	for _, entry in ipairs(in_order(state.waiting, is_unsent)) do
 		-- an answer may come before the next is sent
-		if not entry[2].sent then parts.send_join(entry[2]); end
+		if not entry[2].sent then module:fire_event("fmuc-join-due", { room = room; record = entry[2] }); end
 		if one_at_a_time then return; end
 	end
 end
@@ -119,7 +148,17 @@ end
 -- begin_again(record): what the master has said to that join does not count; it is sent once more
 function admission.begin_again(record)
 	record.accepted, record.accepted_at, record.sent, record.candidate = nil, nil, nil, nil;
-	record.id = admission.new_join_id();
+	record.id = join_ids.new();
+end
+
+-- doubt_all(room): those that were sent may have been lost
+function admission.doubt_all(room)
+	for _, record in pairs(room.fmuc.waiting) do record.sent = nil; end
+end
+
+-- sent(record): the join has left for the master
+function admission.sent(record, password)
+	record.sent, record.sent_at, record.password = true, now(), password;
 end
 
 -- fence(room, record): after the join has been sent
@@ -127,16 +166,33 @@ function admission.fence(room, record)
 	record.fence, record.candidate = nil, nil;
 	local state = room.fmuc;
 	-- a mirror that was restarted may be in the room already, as the master knows
-	local is_new = not state.synced and not state.line.is_repeated and not parts.former.is_known(room.jid);
+	local is_new = state.authority.state == "joining" and not admission.is_repeated(room) and not restart.is_known(room.jid);
 	if state.reflects_ids or is_new then return; end
 	record.fence = fence_prefix .. new_id();
-	module:send(st.iq({ type = "get"; id = record.fence; from = room.jid; to = room.fmuc.master }):tag("ping", { xmlns = xmlns_ping }));
+	module:send(st.iq({ type = "get"; id = record.fence; from = room.jid; to = state.authority.peer }):tag("ping", { xmlns = xmlns_ping }));
+end
+
+-- repeat_all(room): everybody who waits joins once more, though the master may think that it has told this mirror everything
+function admission.repeat_all(room)
+	room.fmuc.authority:own("joins").is_repeated = true;
+end
+
+-- is_repeated(room) -> whether repeat_all() was called
+function admission.is_repeated(room)
+	return room.fmuc.authority:own("joins").is_repeated == true;
+end
+
+-- learn(event): the master of a room is one of this module, which returns ids
+function admission.learn(event)
+	if not event.info.features[generation1.xmlns_private] then return; end
+	event.room.fmuc.reflects_ids = true;
+	admission.send_joins(event.room);
 end
 
 -- answers(room, record, id) -> whether an available presence with that id, for the nick of that join, is the answer to it; nil: maybe
 function admission.answers(room, record, id)
 	local state = room.fmuc;
-	if admission.is_join_id(id) and not state.reflects_ids then
+	if join_ids.is_one(id) and not state.reflects_ids then
 		state.reflects_ids = true;
 		admission.send_joins(room);
 	end
@@ -144,26 +200,22 @@ function admission.answers(room, record, id)
 	if id == record.id then return true; end
 	if state.reflects_ids or id ~= nil then return false; end -- somebody else's
 	if record.fence then return nil; end
-	return not state.synced;
+	return state.authority.state == "joining";
 end
 
-local function find_fenced(room, id)
+-- is_pong(id) -> whether that is the id of a ping of fence()
+function admission.is_pong(id)
+	return id:sub(1, #fence_prefix) == fence_prefix;
+end
+
+-- take_fenced(room, id) -> occupant JID and record of the join after which that ping was sent; or nil
+function admission.take_fenced(room, id)
 	for occupant_jid, record in pairs(room and room.fmuc.waiting or {}) do
-		if record.fence == id then return occupant_jid, record; end
+		if record.fence == id then
+			record.fence = nil;
+			return occupant_jid, record;
+		end
 	end
-end
-
--- handle_pong(event): an IQ to the room has come
-function admission.handle_pong(event)
-	local stanza = event.stanza;
-	local id, type = stanza.attr.id, stanza.attr.type;
-	if type ~= "result" and type ~= "error" or id:sub(1, #fence_prefix) ~= fence_prefix then return; end
-	local room = parts.mirrored.get(stanza.attr.to);
-	local occupant_jid, record = find_fenced(room, id);
-	if not record or stanza.attr.from ~= room.fmuc.master or whose_error.is_undeliverable(event) then return true; end
-	record.fence = nil;
-	if record.candidate then parts.from_master.accepted(room, occupant_jid, record); end
-	return true;
 end
 
 -- tell(room, occupant_jid, copy): what the master has to say to that user alone, as the user gets it (M8, G27); one who has not been let in
@@ -172,9 +224,9 @@ function admission.tell(room, occupant_jid, copy)
 	local record = room.fmuc.waiting[occupant_jid];
 	if record then
 		record.held = record.held or {};
-		if #record.held < max_held and bounds.has_room_for(record.held, copy, room.fmuc.master) then table.insert(record.held, copy); end
+		if #record.held < max_held and bounds.has_room_for(record.held, copy, room.fmuc.authority.peer) then table.insert(record.held, copy); end
 	end
-	if parts.mirrored.is_local(room, occupant_jid) then room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy); end
+	if mirrored.is_local(room, occupant_jid) then room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy); end
 end
 
 local function deliver(room, stanza, user)
@@ -198,7 +250,7 @@ local function let_session_in(room, occupant_jid, record, user)
 	if not record.joins[user] then -- has gone while a handler waited
 		return room:handle_normal_presence(origin, st.presence({ type = "unavailable"; from = user; to = occupant_jid }));
 	end
-	parts.changes.joined(room, occupant_jid, join);
+	changes.joined(room, occupant_jid, join);
 	for _, held in ipairs(record.held or {}) do
 		if held.name == "message" then deliver(room, held, user); end
 	end
@@ -224,7 +276,7 @@ end
 function admission.handle_pre_join(event)
 	local room, stanza, record = event.room, event.stanza, event.origin.fmuc_record;
 	if not record then return; end
-	local state = parts.mirrored.get(room.jid) == room and room.fmuc;
+	local state = mirrored.get(room.jid) == room and room.fmuc;
 	if not state or state.waiting[stanza.attr.to] ~= record or not record.joins[stanza.attr.from] then return true; end
 end
 
@@ -232,16 +284,17 @@ local function settle(room, occupant_jid, record)
 	local state = room.fmuc;
 	if not state or state.waiting[occupant_jid] ~= record then return; end -- the room has ended, or the user was refused
 	state.waiting[occupant_jid] = nil;
-	state.line.passwords[occupant_jid] = record.password; -- which was the right one (G22)
-	if record.removed then parts.mirrored.remove_occupant(room, occupant_jid, record.removed); end
-	if parts.mirrored.is_local(room, occupant_jid) then
-		parts.changes.settle(room, occupant_jid);
+	changes.accepted(room, occupant_jid, record.password); -- which was the right one (G22)
+	if record.removed then mirrored.remove_occupant(room, occupant_jid, record.removed); end
+	if mirrored.is_local(room, occupant_jid) then
+		changes.settle(room, occupant_jid);
 		for user, update in pairs(record.updates or {}) do
-			if room:get_occupant_jid(user) == occupant_jid then parts.update(update); end
+			if room:get_occupant_jid(user) == occupant_jid then changes.update(room, update); end
 		end
 	elseif state.copies[occupant_jid] then -- another module here kept the user out
-		state.copies[occupant_jid], state.line.presences[occupant_jid] = nil, nil;
-		parts.send_part(room.jid, jid_resource(occupant_jid));
+		mirrored.forget(room, occupant_jid);
+		changes.refused(room, occupant_jid);
+		changes.part(room.jid, jid_resource(occupant_jid));
 	end
 end
 
@@ -251,14 +304,14 @@ local function admit(room)
 		local occupant_jid, record = entry[1], entry[2];
 		if is_to_enter(record) and room.fmuc and room.fmuc.waiting[occupant_jid] == record then
 			record.entered = {};
-			parts.stop_waiting(occupant_jid);
-			parts.mirrored.make_way(room, occupant_jid);
+			admission.stop_waiting(occupant_jid);
+			mirrored.make_way(room, occupant_jid);
 			local ok, err = xpcall(let_in, debug.traceback, room, occupant_jid, record);
 			settle(room, occupant_jid, record);
 			if not ok then error(err, 0); end
 		end
 	end
-	parts.mirrored.forget_if_unused(room.jid);
+	mirrored.forget_if_unused(room.jid);
 end
 
 -- Timers have no coroutine in which a handler could wait
@@ -270,21 +323,43 @@ end
 -- accept(room, record): the master has let that user in
 function admission.accept(room, record)
 	record.accepted, record.accepted_at = true, record.accepted_at or now();
-	if room.fmuc.synced then return admit_in_a_coroutine(room); end
+	if room.fmuc.authority.state ~= "joining" then return admit_in_a_coroutine(room); end
 end
 
--- finish_sync(room): what a joining room is sent is here
-function admission.finish_sync(room)
-	local state = room.fmuc;
-	if state.synced then return; end
-	state.synced, state.asker = true, nil;
-	if state.reflects_ids == nil then state.reflects_ids = false; end
+-- handle_synced(event): what a joining room is sent is here
+function admission.handle_synced(event)
+	local room = mirrored.get(event.room_jid);
+	if room.fmuc.reflects_ids == nil then room.fmuc.reflects_ids = false; end
 	admission.send_joins(room);
 	admit_in_a_coroutine(room);
 end
 
--- shared: the mirror's parts by name, filled before anything happens
-return function (shared)
-	parts = shared;
-	return admission;
-end;
+-- end_room(room, destroy): the room has been destroyed; users are told with that element (G17)
+function admission.end_room(room, destroy)
+	room_info.forget(room.jid);
+	for occupant_jid, record in pairs(room.fmuc.waiting) do
+		admission.take(room, occupant_jid, true);
+		for _, join in pairs(record.joins) do refusal.pass_on(join, unavailable.gone(destroy)); end
+	end
+	mirrored.evict_all(room, nil, destroy);
+	mirrored.forget_if_unused(room.jid);
+end
+
+bounds.count_with(function (add)
+	for _, state in mirrored.each() do
+		for _, record in pairs(state.waiting) do add(state.authority.peer, record.held and record.held.bytes or 0); end
+	end
+end);
+
+-- start(on_timeout, saved): on_timeout(occupant_jid, record) is called when the master has not answered; saved: of save() of an earlier
+-- instance, or nil
+function admission.start(on_timeout, saved)
+	timers = pending.new(module, on_timeout, saved);
+end
+
+-- save() -> the joins that the master has not answered, for the next instance
+function admission.save()
+	return timers:save();
+end
+
+return admission;

@@ -12,7 +12,8 @@ local unavailable = lib "mirror/unavailable";
 -- seconds for which an answer may follow the description, on a fast link; on a slow one twice as long as the description took
 local patience = 2;
 
-local room_info, refuse_join;
+local refuse_join = lib "mirror/users".refuse_join;
+local room_info = lib "mirror/info";
 
 local listed = {};
 
@@ -20,7 +21,7 @@ local listed = {};
 function listed.check(room_jid, state, time)
 	local info = policy.lists_masters() and room_info.of(room_jid, state);
 	if not info or info.failed == false or info.is_undeliverable then return; end
-	local err = unavailable.error_for(state.master, info);
+	local err = unavailable.error_for(state.authority.peer, info);
 	if not err then return; end
 	local ignored, limit = {}, math.max(patience, 2 * info.took);
 	for occupant_jid, record in pairs(state.waiting) do
@@ -30,8 +31,4 @@ function listed.check(room_jid, state, time)
 	for occupant_jid, record in pairs(ignored) do refuse_join(occupant_jid, record, st.clone(err)); end
 end
 
--- shared: room_info; refuse_join(occupant_jid, record, err): ends a join with that <error/>
-return function (shared)
-	room_info, refuse_join = shared.room_info, shared.refuse_join;
-	return listed;
-end;
+return listed;

@@ -7,18 +7,27 @@ local jid_resource = require "util.jid".resource;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
+local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
 local history = lib "room/history";
 local hygiene = lib "link/hygiene";
+local bounds = lib "link/limits";
+local first_sync = lib "mirror/first_sync";
+local from_master = lib "mirror/from_master";
+local ids = lib "mirror/ids";
+local joins = lib "mirror/joins";
+local mirrored = lib "mirror/room";
+local outage = lib "mirror/outage";
+local outbox = lib "mirror/outbox";
+local resync = lib "mirror/resync";
+local room_info = lib "mirror/info";
+local seen = lib "mirror/shown";
 
 -- of heap, of the history of a room
 local max_history_bytes = 1024 * 1024;
 
 local xmlns_delay = "urn:xmpp:delay";
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
-
-local admission, backfill, mirrored, outbox, from_master, ids, room_info, outage, resync, seen;
 
 local messages = {};
 
@@ -74,13 +83,6 @@ function messages.limit_history(event)
 	event.maxstanzas = math.min(event.maxstanzas or kept, kept);
 end
 
-local function is_anybody_accepted(state)
-	for _, record in pairs(state.waiting) do
-		if record.accepted then return true; end
-	end
-	return false;
-end
-
 -- The codes for a change of the room's configuration (XEP-0045 section 10.2.1)
 local changes = { ["104"] = true; ["170"] = true; ["171"] = true; ["172"] = true; ["173"] = true; ["174"] = true };
 
@@ -107,7 +109,7 @@ local function for_users(room, stanza, id)
 	local nick = jid_resource(stanza.attr.from);
 	copy.attr.from, copy.attr.to = nick and room.jid .. "/" .. nick or room.jid, nil;
 	copy.attr.id = id or copy.attr.id;
-	return copy, master_delay(copy, room.fmuc.master);
+	return copy, master_delay(copy, room.fmuc.authority.peer);
 end
 
 local function is_subject(stanza)
@@ -126,44 +128,44 @@ local function take_echo(room_jid, room, stanza, known)
 	if not nick then return nil; end
 	local keeps_ids = room and stanza.attr.id and not is_subject(stanza) and room_info.has(room, "http://jabber.org/protocol/muc#stable_id");
 	local how = known == "id" and "by-stanza-id" or (known or keeps_ids) and "by-id" or nil;
-	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and seen.id(room.fmuc, stanza));
+	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and seen.id(room, stanza));
 end
 
 -- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
 -- had its own.
 local function archive_shown(room, echo, stanza, copy, delay)
-	seen.confirm(room.fmuc, stanza);
-	if echo.stanza:get_child("nomirror", xmlns_fmuc) then return; end
+	seen.confirm(room, stanza);
+	if generation1.is_nomirror(echo.stanza) then return; end
 	ids.mark_history(copy, room, delay and datetime.parse(delay.attr.stamp) or os.time());
 end
 
 local function handle_groupchat(room, stanza)
-	local state = room.fmuc;
-	local echo = take_echo(room.jid, room, stanza);
+	local echo, is_joining = take_echo(room.jid, room, stanza), room.fmuc.authority.state == "joining";
 	if echo and echo.shown then return archive_shown(room, echo, stanza, for_users(room, stanza)); end
-	if not state.synced and not is_anybody_accepted(state) then return; end -- meant for users who have left
+	if is_joining and not first_sync.is_anybody_accepted(room.fmuc) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	if is_subject(copy) then
-		if delay and state.synced and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
+		if delay and not is_joining and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
 		set_subject(room, copy, delay);
-		if not state.synced then return admission.finish_sync(room); end
+		if is_joining then return first_sync.finish(room); end
 	elseif delay then
 		-- a dump that broke off is followed by another
-		if not state.synced and not seen.has(state, stanza, delay.attr.stamp) then
-			seen.add(state, stanza);
+		if is_joining and not seen.has(room, stanza, delay.attr.stamp) then
+			seen.add(room, stanza);
 			add_history(room, copy, date(room, copy, delay));
 		end
 		return;
 	end
-	admission.finish_sync(room); -- live messages come after the subject
-	if seen.is_same(state, stanza) then return; end -- sent again by a stream that broke
+	first_sync.finish(room); -- live messages come after the subject
+	if seen.is_same(room, stanza) then return; end -- sent again by a stream that broke
 	take_change(room, copy);
-	seen.add(state, stanza);
+	seen.add(room, stanza);
 	room:broadcast_message(copy);
 end
 
--- missed(room, stanza): of what the master repeats in a resync, or said during it; shown if it is new to local users
-function messages.missed(room, stanza)
+-- handle_repeated(event): what the master repeats in a resync, or said during it; shown if it is new to local users
+function messages.handle_repeated(event)
+	local room, stanza = event.room, event.stanza;
 	local copy, delay = for_users(room, stanza);
 	if is_subject(copy) then
 		if copy:get_child_text("subject") == (room._data.subject or "") then return; end
@@ -172,11 +174,11 @@ function messages.missed(room, stanza)
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
-	local known = seen.has(room.fmuc, stanza, delay and delay.attr.stamp);
+	local known = seen.has(room, stanza, delay and delay.attr.stamp);
 	local echo = take_echo(room.jid, room, stanza, known);
 	if echo and echo.shown then return archive_shown(room, echo, stanza, copy, delay); end
-	if known then return seen.confirm(room.fmuc, stanza); end
-	seen.add(room.fmuc, stanza);
+	if known then return seen.confirm(room, stanza); end
+	seen.add(room, stanza);
 	take_change(room, copy);
 	if not delay then return room:broadcast_message(copy); end
 	local when = date(room, copy, delay);
@@ -184,8 +186,10 @@ function messages.missed(room, stanza)
 	room:broadcast(st.clone(copy));
 end
 
--- handle_held(room, stanza): a groupchat message that has been counted and held (mirror/outage)
-messages.handle_held = handle_groupchat;
+-- handle_held(event): a groupchat message that has been counted and held (mirror/outage)
+function messages.handle_held(event)
+	if event.stanza.name == "message" then handle_groupchat(event.room, event.stanza); end
+end
 
 -- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it. One whose message is not in the outbox has had
 -- the outcome of it; but a master may lose ids.
@@ -221,16 +225,16 @@ end
 local function handle_undeliverable(room_jid, room, event)
 	local stanza = event.stanza;
 	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
-	if room and outage.is_out(room) then return; end
+	if room and room.fmuc.authority:is_out() then return; end
 	local echo = outbox.take_echo(stanza.attr.to, stanza, "by-id");
 	if echo and not echo.shown then tell_sender(room_jid, room, whose_error.explained(event), echo); end
 end
 
 local function handle_in_room(room, stanza)
-	local phase = room.fmuc.line.phase;
-	if phase == "lost" then
+	local state = room.fmuc.authority.state;
+	if state == "lost" then
 		outage.hold(room, stanza);
-	elseif phase == "joining" then
+	elseif state == "syncing" then
 		resync.message(room, stanza);
 	else
 		handle_groupchat(room, stanza);
@@ -246,7 +250,7 @@ function messages.handle(room_jid, event)
 		handle_undeliverable(room_jid, room, event);
 		return true;
 	end
-	if room and backfill.take(room, stanza) then return true; end
+	if room and resync.take_archived(room, stanza) then return true; end
 	if room then outage.heard(room, stanza); end
 	if type == "error" then
 		handle_message_error(room_jid, room, stanza);
@@ -254,7 +258,7 @@ function messages.handle(room_jid, event)
 		if type == "groupchat" then take_echo(room_jid, nil, stanza); end
 		from_master.deny(room_jid, stanza);
 	elseif jid_resource(stanza.attr.to) then
-		admission.tell(room, stanza.attr.to, (for_users(room, stanza)));
+		joins.tell(room, stanza.attr.to, (for_users(room, stanza)));
 	elseif type == "groupchat" then
 		handle_in_room(room, stanza);
 	else -- about the room, and not said in it
@@ -263,10 +267,8 @@ function messages.handle(room_jid, event)
 	return true;
 end
 
--- shared: admission, backfill, mirrored (mirror/room), outbox, from_master, ids, room_info, outage, resync, seen (libs of these names)
-return function (shared)
-	admission, backfill, mirrored, outbox, from_master = shared.admission, shared.backfill, shared.mirrored, shared.outbox, shared.from_master;
-	ids, room_info = shared.ids, shared.room_info;
-	outage, resync, seen = shared.outage, shared.resync, shared.seen;
-	return messages;
-end;
+bounds.count_with(function (add)
+	for _, state in mirrored.each() do add(state.authority.peer, state.history_bytes or 0); end
+end);
+
+return messages;

@@ -5,8 +5,8 @@
 local commands = require "prosody_relay.commands";
 local compat = require "prosody_relay.compat";
 local configmanager = require "core.configmanager";
-local relay_jid = require "prosody_relay.jid";
 
+local archive = lib "room/archive";
 local policy = lib "mirror/policy";
 
 -- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
@@ -18,62 +18,37 @@ local muc = module:depends "muc";
 lib "mirror/own_rooms".refuse(muc); -- before anything here can fail
 
 
-local saved = module.saved_state or {};
-local users = lib "mirror/users";
-local parts = { send_part = users.send_part; send_join = users.send_join; stop_waiting = users.stop_waiting; update = users.update;
-	seen = lib "mirror/shown"; saved = saved };
-parts.outage = lib "mirror/outage" (parts);
-parts.changes = lib "mirror/changes" (parts);
-parts.admission = lib "mirror/joins" (parts);
-parts.probe, parts.resync = lib "mirror/liveness" (parts), lib "mirror/resync" (parts);
-parts.backfill = lib "mirror/backfill" (parts);
-parts.greeting = lib "mirror/first_sync" (parts);
-local admission, changes, outage = parts.admission, parts.changes, parts.outage;
-local mirrored = lib "mirror/room" {
-	muc = muc; send_part = users.send_part; saved = saved.rooms; parts = parts;
-};
-local requests, archive = lib "link/requests", lib "room/archive";
-parts.archive = archive;
 archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
-local room_info = lib "mirror/info" { admission = admission; mirrored = mirrored; archive = archive; requests = requests };
-local ids = lib "mirror/ids" { archive = archive; room_info = room_info };
-local former = lib "mirror/restart" { mirrored = mirrored; grace_period = outage.grace_period; saved = saved.former };
-parts.mirrored, parts.former, parts.ids, parts.room_info = mirrored, former, ids, room_info;
-local outbox = lib "mirror/outbox" { parts = parts; saved = saved.outbox };
-parts.outbox = outbox;
-local presences = lib "mirror/subjects" { ids = ids };
-local avatar = lib "mirror/avatar" { mirrored = mirrored; requests = requests; room_info = room_info };
-local from_master = lib "mirror/presences" {
-	mirrored = mirrored; presences = presences; avatar = avatar; ids = ids; room_info = room_info;
-	take_join = users.take_join; send_part = users.send_part;
-	admission = admission; outage = outage; greeting = parts.greeting; probe = parts.probe; resync = parts.resync; former = former;
-};
-local messages = lib "mirror/messages" {
-	admission = admission; mirrored = mirrored; outbox = outbox; from_master = from_master; ids = ids; room_info = room_info;
-	outage = outage; resync = parts.resync; seen = parts.seen; backfill = parts.backfill;
-};
-parts.from_master, parts.messages = from_master, messages;
-users.start(parts);
-local private = lib "mirror/private" {
-	mirrored = mirrored; messages = messages; ids = ids; requests = requests; room_info = room_info;
-};
-parts.listed = lib "mirror/listed" { room_info = room_info; refuse_join = users.refuse_join };
-local gate = lib "mirror/held_joins" { mirrored = mirrored; room_info = room_info; saved = saved.gate };
-lib "mirror/operation" { mirrored = mirrored; outage = outage };
-local bandwidth = lib "mirror/bandwidth" {
-	admission = admission; changes = changes; mirrored = mirrored; ids = ids; level = policy.bandwidth;
-};
-parts.bandwidth = bandwidth;
-local requests_to_room = lib "mirror/requests_to_room" { admission = admission; mirrored = mirrored; outage = outage; room_info = room_info };
-local uninvited = lib "link/uninvited" { muc = muc; is_link = function (jid, room_jid) return jid == relay_jid.unmirror(room_jid); end };
-local early_queries = lib "mirror/early_queries" {
-	is_joining = function (room_jid, user) return gate.holds(room_jid, user) or users.waits_elsewhere(mirrored.get(room_jid), nil, user); end;
-};
-local room_iq = lib "mirror/room_iq" {
-	archive = archive; avatar = avatar; early_queries = early_queries; mirrored = mirrored; room_info = room_info;
-};
-local administration, drop_repeated = lib "mirror/administration", lib "link/repeats".drop_repeated;
-local metrics, traffic = lib "link/metrics", lib "link/traffic";
+
+local administration = lib "mirror/administration";
+local avatar = lib "mirror/avatar";
+local bandwidth = lib "mirror/bandwidth";
+local changes = lib "mirror/changes";
+local drop_repeated = lib "link/repeats".drop_repeated;
+local early_queries = lib "mirror/early_queries";
+local from_master = lib "mirror/from_master";
+local held_joins = lib "mirror/held_joins";
+local ids = lib "mirror/ids";
+local joins = lib "mirror/joins";
+local links = lib "link/link";
+local liveness = lib "mirror/liveness";
+local messages = lib "mirror/messages";
+local metrics = lib "link/metrics";
+local mirrored = lib "mirror/room";
+local outage = lib "mirror/outage";
+local outbox = lib "mirror/outbox";
+local private = lib "mirror/private";
+local requests = lib "link/requests";
+local requests_to_room = lib "mirror/requests_to_room";
+local restart = lib "mirror/restart";
+local resync = lib "mirror/resync";
+local room_info = lib "mirror/info";
+local room_iq = lib "mirror/room_iq";
+local traffic = lib "link/traffic";
+local uninvited = lib "link/uninvited";
+local users = lib "mirror/users";
+lib "mirror/operation";
+lib "mirror/timer";
 
 -- What a narrow link changes
 local is_narrow, has_messages_only = policy.bandwidth ~= "full", policy.bandwidth == "messages";
@@ -83,7 +58,7 @@ lib "link/events".hook {
 	["presence/full"] = {
 		{ 100, traffic.count_received }; -- whatever becomes of it
 		{ 10, uninvited.handle };
-		{ 3, gate.handle_presence }; -- holds joins back, which then come again
+		{ 3, held_joins.handle_presence }; -- holds joins back, which then come again
 		{ 2, is_narrow and bandwidth.handle_presence };
 		{ 1, users.handle_presence_to_occupant };
 	};
@@ -118,12 +93,12 @@ lib "link/events".hook {
 	};
 	["iq/bare"] = {
 		{ 100, traffic.count_received };
-		{ 12, parts.probe.handle_answer };
-		{ 11, admission.handle_pong };
+		{ 12, liveness.handle_answer };
+		{ 11, from_master.handle_pong };
 		{ 10, requests.handle_answer };
 	};
 	-- mod_muc_mam has handlers at 0
-	["iq-get/bare/urn:xmpp:ping:ping"] = { { 10, parts.probe.handle_ping } };
+	["iq-get/bare/urn:xmpp:ping:ping"] = { { 10, liveness.handle_ping } };
 	["iq-set/bare/urn:xmpp:mam:2:query"] = { { 1, room_iq.check_query } };
 	["iq/bare/http://jabber.org/protocol/disco#info:query"] = { { 1, room_iq.discover } };
 	["iq/bare/http://jabber.org/protocol/disco#items:query"] = { { 1, room_iq.discover } };
@@ -141,7 +116,7 @@ lib "link/events".hook {
 
 	["muc-occupant-pre-join"] = {
 		{ 0, mirrored.set_role };
-		{ -1000, admission.handle_pre_join }; -- the last of all: handlers of other modules may have waited
+		{ -1000, joins.handle_pre_join }; -- the last of all: handlers of other modules may have waited
 		{ -1001, mirrored.check_session };
 	};
 	["muc-occupant-session-new"] = {
@@ -151,12 +126,13 @@ lib "link/events".hook {
 	};
 	["muc-occupant-joined"] = {
 		{ 0, mirrored.count_visitor };
-		{ -3, former.handle_change }; -- after mod_muc and the rest of this module
+		{ -3, restart.handle_change }; -- after mod_muc and the rest of this module
 	};
 	["muc-occupant-left"] = {
 		{ 0, mirrored.handle_left };
+		{ -0.25, changes.handle_left };
 		{ -0.5, mirrored.keep_while_joining }; -- mod_muc's -1 destroys a room without occupants
-		{ -1.5, former.handle_change };
+		{ -1.5, restart.handle_change };
 		{ -2, function (event) mirrored.forget_if_unused(event.room.jid); end };
 	};
 	["muc-room-restored"] = {
@@ -165,7 +141,7 @@ lib "link/events".hook {
 	};
 	["muc-room-destroyed"] = {
 		{ 0, mirrored.handle_destroyed };
-		{ -1, former.handle_destroyed };
+		{ -1, restart.handle_destroyed };
 	};
 	["muc-broadcast-message"] = {
 		{ 0.5, ids.handle_broadcast }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0, which keeps the history
@@ -176,7 +152,22 @@ lib "link/events".hook {
 	["item-added/adhoc-provider"] = { { -1, administration.hide } }; -- after mod_adhoc's 0, which then has the command to be taken away
 
 	-- of this module
-	["fmuc-room-info"] = { { 0, gate.handle_info } };
+	["fmuc-link/synced"] = { { 0, joins.handle_synced } };
+	["fmuc-link/broken"] = { { 0, resync.handle_broken } };
+	["fmuc-link/incomplete"] = { { 0, resync.begin } };
+	["fmuc-link/complete"] = { { 0, resync.handle_over } };
+	["fmuc-link/dumped"] = { { 0, resync.handle_over } };
+	["fmuc-join-due"] = { { 0, users.send_join } };
+	["fmuc-message-repeated"] = { { 0, messages.handle_repeated } };
+	["fmuc-stanza-held"] = {
+		{ 0, from_master.handle_held };
+		{ -1, messages.handle_held };
+	};
+	["fmuc-session-left"] = { { 0, changes.handle_session_left } };
+	["fmuc-room-unused"] = { { 0, outage.abandon } };
+	["fmuc-room-info"] = { { 0, held_joins.handle_info } };
+	["fmuc-room-described"] = { { 0, joins.learn } };
+	["fmuc-room-changed"] = { { 0, avatar.handle_change } };
 	["fmuc-join-refused"] = {
 		{ 0, metrics.count_refusal };
 		{ -1, early_queries.handle_refusal };
@@ -184,14 +175,22 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
+local saved = module.saved_state or {};
+links.restore(saved.links);
+outbox.restore(saved.outbox);
+users.restore(saved.joins);
+held_joins.restore(saved.held_joins);
+mirrored.restore(saved.rooms);
+restart.restore(saved.restart);
+
 function module.save()
-	return { rooms = mirrored.save(); joins = users.save(); outbox = outbox.save(); former = former.save(); requests = requests.save();
-		private = private.save(); gate = gate.save(); early_queries = early_queries.save() };
+	return { links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
+		requests = requests.save(); private = private.save(); held_joins = held_joins.save(); early_queries = early_queries.save() };
 end
 
 local function close()
-	gate.close();
-	mirrored.close_all();
+	held_joins.close();
+	users.close();
 end
 
 function module.unload()

@@ -3,9 +3,18 @@
 
 local traffic = lib "link/traffic";
 
-local mirrored, outage;
+local mirrored = lib "mirror/room";
+local outage = lib "mirror/outage";
+local users = lib "mirror/users";
 
 local role = { title = "Mirrored rooms"; peer = "Master" };
+
+-- What admins see: a link whose first users wait is none yet that could be out of step
+local names = { joining = "live"; syncing = "joining" };
+
+local function name_of(link)
+	return names[link.state] or link.state;
+end
 
 local function count(room)
 	local here, all = 0, 0;
@@ -23,8 +32,8 @@ function role.links()
 		local room = mirrored.get(room_jid);
 		if room then
 			local here, there = count(room);
-			list[#list + 1] = { here = room_jid; there = state.master; state = state.line.phase; local_occupants = here; remote_occupants = there;
-				traffic = traffic.of(state.line) };
+			list[#list + 1] = { here = room_jid; there = state.authority.peer; state = name_of(state.authority); local_occupants = here;
+				remote_occupants = there; traffic = traffic.of(state.authority) };
 		end
 	end
 	return list;
@@ -33,7 +42,7 @@ end
 -- states() -> array of the states of all links
 function role.states()
 	local list = {};
-	for _, state in mirrored.each() do list[#list + 1] = state.line.phase; end
+	for _, state in mirrored.each() do list[#list + 1] = name_of(state.authority); end
 	return list;
 end
 
@@ -46,18 +55,14 @@ end
 -- drop(link): all local users leave the room; they are told that they were kicked, or their clients would come back at once
 function role.drop(link)
 	local room = mirrored.get(link.here);
-	if room then mirrored.leave(room, "307"); end
+	if room then users.leave(room, "307"); end
 end
 
 local function find(here, there)
 	local room = mirrored.get(here);
-	if room and room.fmuc.master == there then return room.fmuc.line, room.fmuc.recipients:count(); end
+	if room and room.fmuc.authority.peer == there then return room.fmuc.authority, room.fmuc.recipients:count(); end
 end
 
--- shared: mirrored (mirror/room), outage (mirror/outage)
-return function (shared)
-	mirrored, outage = shared.mirrored, shared.outage;
-	local metrics = lib "link/metrics";
-	traffic.start { metrics = metrics; find = find; down = "received" };
-	lib "link/commands" { role = role; metrics = metrics };
-end;
+local metrics = lib "link/metrics";
+traffic.start { metrics = metrics; find = find; down = "received" };
+lib "link/commands" { role = role; metrics = metrics };

@@ -11,6 +11,7 @@
 local datetime = require "util.datetime";
 local heap_size = require "prosody_relay.stanza".heap_size;
 local shares = require "prosody_relay.shares";
+local generation1 = lib "dialect/generation1";
 local bounds = lib "link/limits";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
@@ -21,7 +22,6 @@ local new_id = require "util.id".medium;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
 local xmlns_sid = "urn:xmpp:sid:0";
 
 -- seconds until a message whose copy has not come back, nor that of one before it, counts as lost, though the master is there
@@ -37,15 +37,18 @@ local worth_a_delay = 5;
 -- Bytes of heap for the messages of all rooms, and for those of one user
 local max_bytes, max_bytes_of_user = 64 * 1024 * 1024, 2 * 1024 * 1024;
 
-local boxes, memory;
-local mirrored, ids, outage, seen;
+local ids = lib "mirror/ids";
+local mirrored = lib "mirror/room";
+local seen = lib "mirror/shown";
+
+local boxes, memory = {}, shares.new(max_bytes, max_bytes_of_user);
 
 local outbox = {};
 
 -- The message as the master gets it (M17)
 local function for_master(stanza, room, occupant_jid)
 	local copy = hygiene.copy("to the master", stanza, ids.from_client(room));
-	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
+	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.authority.peer;
 	return copy;
 end
 
@@ -168,7 +171,7 @@ local function make_place(room_jid, occupant_jid, user, bytes)
 end
 
 local function add(room, entry)
-	if outage.is_out(room) and is_passing(entry.stanza) then return; end
+	if room.fmuc.authority:is_out() and is_passing(entry.stanza) then return; end
 	entry.at, entry.written = now(), now();
 	-- the second of two with the same id gets another, or nobody could tell their copies apart; but not when local users see it with its own
 	local copy = entry.stanza;
@@ -176,7 +179,7 @@ local function add(room, entry)
 		copy.attr.id = new_id();
 	end
 	insert(room.jid, entry);
-	if not outage.is_out(room) then send(room.jid, entry); end
+	if not room.fmuc.authority:is_out() then send(room.jid, entry); end
 end
 
 -- Local users see it at once: fire and forget (M21, M23), or because they are on their own (G1). With fire and forget its identifier is
@@ -186,12 +189,12 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	if occupant.role == "visitor" then return; end
 	local stanza_id = nomirror and ids.new_stanza_id(stanza, room);
 	local copy = for_master(stanza, room, occupant.nick);
-	if nomirror then copy:tag("nomirror", { xmlns = xmlns_fmuc }):up(); end
+	if nomirror then generation1.add_nomirror(copy); end
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
 	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
-	seen.add_own(room.fmuc, copy, room.fmuc.line.ids and stanza_id);
+	seen.add_own(room, copy, ids.prefix(room) ~= "" and stanza_id);
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room)); -- G21
-	ids.add_occupant_id(stanza, room, occupant.nick);
+	mirrored.add_occupant_id(stanza, room, occupant.nick);
 	if stanza_id then delivery.on_its_way(room, stanza).stanza_id = stanza_id; end
 	return room:handle_message_to_room(origin, stanza);
 end
@@ -202,13 +205,13 @@ function outbox.handle_groupchat(origin, stanza, room)
 	local occupant = room:get_occupant_by_real_jid(user);
 	if not occupant or not room.fmuc then return; end -- mod_muc refuses
 	stanza.attr.id = stanza.attr.id or new_id();
-	local nomirror = policy.is_nomirror(room.fmuc.master);
+	local nomirror = policy.is_nomirror(room.fmuc.authority.peer);
 	local bytes = heap_size(stanza);
 	if bytes > bounds.max_messages then
 		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large, or nested too deep, for a mirrored room"));
 	elseif not make_place(room.jid, occupant.nick, user, bytes) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
-	elseif not changes_subject(stanza) and (nomirror or outage.is_autonomous(room)) then
+	elseif not changes_subject(stanza) and (nomirror or room.fmuc.authority.alone) then
 		return show_at_once(origin, stanza, room, occupant, nomirror);
 	else
 		add(room, { stanza = for_master(stanza, room, occupant.nick); nick = occupant.nick; user = user; id = stanza.attr.id });
@@ -294,8 +297,8 @@ function outbox.show(room)
 			entry.shown = true;
 			local copy = st.clone(entry.stanza);
 			copy.attr.to = nil;
-			seen.add_own(room.fmuc, copy);
-			ids.add_occupant_id(copy, room, entry.nick);
+			seen.add_own(room, copy);
+			mirrored.add_occupant_id(copy, room, entry.nick);
 			room:broadcast_message(copy);
 		end
 	end
@@ -313,13 +316,12 @@ function outbox.save()
 	return boxes;
 end
 
--- shared: parts (the mirror's parts by name), saved (of save() of an earlier instance, or nil)
-return function (shared)
-	boxes, memory = shared.saved or {}, shares.new(max_bytes, max_bytes_of_user);
+-- restore(saved): of save() of an earlier instance, or nil
+function outbox.restore(saved)
+	boxes = saved or {};
 	for _, box in pairs(boxes) do
 		for _, entry in ipairs(box) do memory:hold(entry.user, entry.bytes); end
 	end
-	local parts = shared.parts;
-	mirrored, ids, outage, seen = parts.mirrored, parts.ids, parts.outage, parts.seen;
-	return outbox;
-end;
+end
+
+return outbox;

@@ -12,6 +12,7 @@ local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
 local allowpm = lib "room/restrict_pm";
+local generation1 = lib "dialect/generation1";
 local crossing = lib "link/private";
 local hygiene = lib "link/hygiene";
 
@@ -23,9 +24,13 @@ local answer_timeout = 60;
 local error_timeout = 60;
 local max_remembered, max_of_one_sender = 2000, 200;
 
-module:add_feature(crossing.xmlns);
+module:add_feature(generation1.xmlns_private);
 
-local mirrored, messages, ids, requests, room_info;
+local ids = lib "mirror/ids";
+local messages = lib "mirror/messages";
+local mirrored = lib "mirror/room";
+local requests = lib "link/requests";
+local room_info = lib "mirror/info";
 
 -- Private messages that may come back as an error, once. Key: JID of the sender's and of the addressee's occupant, id; record: { user = real
 -- JID of the sender, nil for one of the master's occupants; holder = whose share it is of: that user, or the master }
@@ -63,7 +68,7 @@ end
 -- The stanza's way to the master: the same nick there
 local function to_master(room, stanza, occupant_jid)
 	local copy = hygiene.copy("to the master", stanza, ids.from_client(room)); -- the other side adds the mark of a private message
-	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master .. "/" .. jid_resource(stanza.attr.to);
+	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.authority.peer .. "/" .. jid_resource(stanza.attr.to);
 	return copy;
 end
 
@@ -105,7 +110,7 @@ local function handle_outbound(room, stanza)
 	local type = stanza.attr.type;
 	local occupant_jid = room:get_occupant_jid(stanza.attr.from);
 	if type == "error" or type == "result" or not occupant_jid or type == "groupchat" then return; end -- mod_muc knows what is wrong, or who asked
-	if not room_info.has(room, crossing.xmlns) then
+	if not room_info.has(room, generation1.xmlns_private) then
 		return refuse(stanza, "service-unavailable", "Private stanzas do not cross this mirror");
 	end
 	if stanza.name == "iq" then return send_request(room, stanza, occupant_jid); end
@@ -117,7 +122,7 @@ local function deliver_message(room, stanza, origin)
 	copy:tag("x", { xmlns = xmlns_muc_user }):up();
 	copy.attr.from = room.jid .. "/" .. jid_resource(stanza.attr.from);
 	if not room:get_occupant_by_nick(copy.attr.from) then return true; end -- has left meanwhile
-	remember(copy.attr.from, copy.attr.to, copy.attr.id, nil, room.fmuc.master);
+	remember(copy.attr.from, copy.attr.to, copy.attr.id, nil, room.fmuc.authority.peer);
 	if module:fire_event("muc-private-message", { room = room, origin = origin, stanza = copy }) ~= false then
 		room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
 	end
@@ -184,13 +189,9 @@ function private.handle_local(event)
 		end
 	end
 	hygiene.filter("from a client", stanza, ids.from_client(room)); -- mod_muc's own copy
-	ids.add_occupant_id(stanza, room, from);
+	mirrored.add_occupant_id(stanza, room, from);
 end
 
--- shared: mirrored, messages, ids, requests, room_info
-return function (shared)
-	mirrored, messages = shared.mirrored, shared.messages;
-	ids, requests, room_info = shared.ids, shared.requests, shared.room_info;
-	requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
-	return private;
-end;
+requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
+
+return private;

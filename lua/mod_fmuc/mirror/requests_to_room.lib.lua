@@ -9,7 +9,7 @@ local jid_prep = require "util.jid".prep;
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
-local crossing = lib "link/private";
+local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
 local policy = lib "mirror/policy";
 
@@ -19,7 +19,9 @@ local xmlns_request = "http://jabber.org/protocol/muc#request";
 -- of a message that crosses
 local id_prefix = "fmuc-ask-";
 
-local admission, mirrored, outage, room_info;
+local joins = lib "mirror/joins";
+local mirrored = lib "mirror/room";
+local room_info = lib "mirror/info";
 
 local requests_to_room = {};
 
@@ -35,12 +37,12 @@ local function invites_somebody_else(stanza)
 end
 
 local function cross(room, stanza, occupant_jid)
-	if outage.is_out(room) then
+	if room.fmuc.authority:is_out() then
 		module:send(st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server cannot be reached"));
 		return;
 	end
 	local copy = hygiene.copy("from anybody", stanza);
-	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.master;
+	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.authority.peer;
 	copy.attr.id = id_prefix .. (stanza.attr.id or "");
 	mirrored.send(room.jid, copy);
 end
@@ -67,10 +69,10 @@ function requests_to_room.handle(event)
 	if not occupant_jid then return; end
 	local is_for_master = asks_for_voice(stanza);
 	if not is_for_master and not invites_somebody_else(stanza) then return; end
-	if room_info.has(room, crossing.xmlns) then
+	if room_info.has(room, generation1.xmlns_private) then
 		cross(room, stanza, occupant_jid);
 	elseif is_for_master then
-		module:send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. room.fmuc.master));
+		module:send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. room.fmuc.authority.peer));
 	else
 		return;
 	end
@@ -86,12 +88,8 @@ function requests_to_room.handle_reply(event)
 	if not room then return true; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from = room_jid;
-	admission.tell(room, stanza.attr.to, copy);
+	joins.tell(room, stanza.attr.to, copy);
 	return true;
 end
 
--- shared: admission, mirrored, outage, room_info
-return function (shared)
-	admission, mirrored, outage, room_info = shared.admission, shared.mirrored, shared.outage, shared.room_info;
-	return requests_to_room;
-end;
+return requests_to_room;

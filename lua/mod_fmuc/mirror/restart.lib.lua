@@ -22,7 +22,8 @@ local rooms = {};
 -- Set of the JIDs of rooms there is a record of in the store
 local stored = {};
 
-local mirrored, grace_period;
+local mirrored = lib "mirror/room";
+local grace_period = lib "settings".grace_period;
 
 local former = {};
 
@@ -76,7 +77,7 @@ local function remember(room)
 	for occupant_jid in room:each_occupant() do
 		if mirrored.is_local(room, occupant_jid) then nicks[jid_resource(occupant_jid)] = true; end
 	end
-	write(room.jid, next(nicks) and { room = room.jid; master = room.fmuc.master; generation = 1; nicks = nicks;
+	write(room.jid, next(nicks) and { room = room.jid; master = room.fmuc.authority.peer; generation = 1; nicks = nicks;
 		stamp = datetime.datetime() } or nil);
 end
 
@@ -111,16 +112,16 @@ function former.save()
 	return { rooms = rooms; stored = stored };
 end
 
--- shared: mirrored, grace_period (seconds), saved (of save(); nil after a start of the server)
-return function (shared)
-	mirrored, grace_period = shared.mirrored, shared.grace_period;
-	if shared.saved then
-		rooms, stored = shared.saved.rooms, shared.saved.stored;
+-- restore(saved): of save() of an earlier instance; nil after a start of the server
+function former.restore(saved)
+	if saved then
+		rooms, stored = saved.rooms, saved.stored;
 	else
 		rooms = read();
 	end
 	if next(rooms) then
 		module:add_timer(grace_period, take_out);
 	end
-	return former;
-end;
+end
+
+return former;

@@ -2,30 +2,39 @@
 -- The rooms of a mirror. A mirrored room is a room of mod_muc whose other occupants are the master's; its presences are the copies the
 -- master sent, re-addressed (M7, M10). It exists while it has local users or may get one (M2).
 --
--- room.fmuc: master (JID of the mirrored room), copies (occupant JID -> its state, as local users see it: the last available presence
--- without what belongs to an event), hidden (set of the occupant JIDs of local users whose presence only they themselves see), waiting
--- (occupant JID -> record of a join the master has not answered, see mirror/joins), synced (the first join's occupants, history and
--- subject are here), reflects_ids (the master returns the ids of presences; nil: not known yet), line (the way to the master, see
--- mirror/outage), visitors (occupant JID -> account, of local users), seen (messages shown, see mirror/shown). It outlives the room object,
--- which mod_muc may put aside and restore.
+-- room.fmuc outlives the room object, which mod_muc may put aside and restore. This file writes
+--   links, authority   [JID of the other room] = link; the link whose word counts
+--   copies     occupant JID -> its state, as local users see it: the last available presence without what belongs to an event
+--   hidden     set of the occupant JIDs of local users whose presence only they themselves see
+-- and others
+--   waiting, reflects_ids   mirror/joins
+--   info       mirror/info
+--   logged     mirror/presences
+--   visitors   mirror/visits
+--   avatar, vcard   mirror/avatar
+--   history_bytes   mirror/messages
 
 local jid_bare = require "util.jid".bare;
-local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_resource = require "util.jid".resource;
 local fanout = require "prosody_relay.fanout";
 local st = require "util.stanza";
 
 local bounds = lib "link/limits";
+local links = lib "link/link";
+local once = lib "link/log".once;
+local archive = lib "room/archive";
 local delivery = lib "room/delivery";
 local own_rooms = lib "mirror/own_rooms";
-local refusal = lib "mirror/refusal";
+local state_of = lib "link/lasting";
 local visits = lib "mirror/visits";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local administration = lib "mirror/administration";
 
-local muc, send_part, parts;
+local muc = module:depends "muc";
+
+local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
 
 local states = {};
 
@@ -34,7 +43,7 @@ local methods = {};
 
 local function attach(room, state)
 	function state.group_of(jid)
-		if jid_bare(jid) == state.master then return false; end -- the master's own occupants
+		if jid_bare(jid) == state.authority.peer then return false; end -- the master's own occupants
 	end
 	delivery.attach(room, state, methods);
 	for occupant_jid, occupant in room:each_occupant() do
@@ -47,9 +56,10 @@ function mirrored.open(room_jid, master)
 	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
 	if not room then return nil; end
 	if not room.fmuc then
-		states[room_jid] = { master = master; copies = {}; hidden = {}; waiting = {}; line = parts.outage.new_line() };
+		local authority = links.open(room_jid, master, "up");
+		states[room_jid] = { authority = authority; links = { [master] = authority }; copies = {}; hidden = {}; waiting = {} };
 		attach(room, states[room_jid]);
-		parts.archive.begin(room);
+		archive.begin(room);
 	end
 	return room;
 end
@@ -60,9 +70,7 @@ function mirrored.get(room_jid)
 end
 
 -- is_local(room, occupant_jid) -> whether that occupant is a user of this mirror
-function mirrored.is_local(room, occupant_jid)
-	return #room.fmuc.recipients:by_nick(occupant_jid) > 0;
-end
+mirrored.is_local = delivery.is_local;
 
 local function destroy(room)
 	room._occupants, room._jid_nick = {}, {};
@@ -72,15 +80,17 @@ end
 -- handle_destroyed(event): mod_muc has ended the room
 function mirrored.handle_destroyed(event)
 	local state = states[event.room.jid];
-	if state then visits.forget(state); end
 	states[event.room.jid] = nil;
+	if not state then return; end
+	visits.forget(state);
+	state.authority:close();
 end
 
 -- forget_if_unused(room_jid): when nobody here is in the room or waits for it
 function mirrored.forget_if_unused(room_jid)
 	local room = mirrored.get(room_jid);
 	if not room or room.fmuc.recipients:count() > 0 or next(room.fmuc.waiting) ~= nil then return; end
-	parts.outage.abandon(room);
+	module:fire_event("fmuc-room-unused", { room = room });
 	destroy(room);
 end
 
@@ -97,8 +107,7 @@ end
 -- send(room_jid, stanza): to the master of that room
 function mirrored.send(room_jid, stanza)
 	local state = states[room_jid];
-	if state then state.line.sent = state.line.sent + 1; end
-	module:send(stanza);
+	if state then state.authority:send(stanza); else module:send(stanza); end
 end
 
 -- The presence as its own subject sees it: with status 110, and the codes that only the subject gets
@@ -128,8 +137,8 @@ function mirrored.show_to_self(room, presence, sessions, id)
 	for _, jid in ipairs(sessions) do route_to_self(room, own, jid, id); end
 end
 
--- The <status/> with which a user has left, or nil
-local function last_words(occupant)
+-- last_words(occupant) -> the <status/> with which a user has left, or nil
+function mirrored.last_words(occupant)
 	local last = occupant:get_presence();
 	return last and last.attr.type == "unavailable" and last:get_child("status") or nil;
 end
@@ -138,6 +147,42 @@ end
 function mirrored.show(room, occupant_jid, presence, sessions, id)
 	if not room.fmuc.hidden[occupant_jid] then delivery.to_all(room, presence, occupant_jid); end
 	mirrored.show_to_self(room, presence, sessions, id);
+end
+
+-- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant, if the stanza does not say so
+function mirrored.add_occupant_id(stanza, room, occupant_jid)
+	local copy = room.fmuc.copies[occupant_jid];
+	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
+	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
+end
+
+-- admits(room, occupant_jid, presence, counter) -> the presence of that occupant of the master as it may be kept (bounds.trimmed), or nil
+-- when it has no place in the mirrored room. Local users have one. counter: what has the copies of the room, or of a resync
+function mirrored.admits(room, occupant_jid, presence, counter)
+	local state = room.fmuc;
+	local master = state.authority.peer;
+	presence = bounds.trimmed(presence);
+	if not presence then
+		once("large\0" .. master, "warn", "%s sends presences that are too long to be kept", master);
+		return nil;
+	end
+	if mirrored.is_local(room, occupant_jid) or state.waiting[occupant_jid] then return presence; end
+	if not bounds.has_memory_for(master, bounds.presence_size(presence)) then return nil; end
+	if counter.copies[occupant_jid] or bounds.has_place(counter, counter.copies) then return presence; end
+	once("full\0" .. master, "warn", "%s has more than %d occupants; the others are not shown (fmuc_max_occupants)", master, bounds.max_occupants);
+	return nil;
+end
+
+-- keep(room, occupant_jid, presence, [is_hidden]): what newcomers will see of the occupant (G28): what holds on of that presence. is_hidden: the
+-- room shows that user's presence to nobody else (M8, G27)
+function mirrored.keep(room, occupant_jid, presence, is_hidden)
+	room.fmuc.copies[occupant_jid] = fanout.view(state_of(presence));
+	room.fmuc.hidden[occupant_jid] = is_hidden or nil;
+end
+
+-- forget(room, occupant_jid): there is no such occupant
+function mirrored.forget(room, occupant_jid)
+	room.fmuc.copies[occupant_jid], room.fmuc.hidden[occupant_jid] = nil, nil;
 end
 
 -- hide_real_jids(copies): in presences (occupant JID -> stanza) that are kept
@@ -158,13 +203,13 @@ end
 local function unavailable_presence(room, occupant, base_x)
 	local state = room.fmuc;
 	local presence = st.presence({ type = "unavailable"; from = occupant.nick });
-	local status = last_words(occupant);
+	local status = mirrored.last_words(occupant);
 	if status then presence:add_child(status); end
 	local copy = state.copies[occupant.nick];
 	local affiliation = copy and copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation");
 	local x = st.clone(base_x);
 	x:tag("item", { affiliation = affiliation or "none"; role = "none" }):up();
-	parts.ids.add_occupant_id(presence, room, occupant.nick);
+	mirrored.add_occupant_id(presence, room, occupant.nick);
 	return presence:add_child(x);
 end
 
@@ -181,7 +226,8 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
 			-- one of several sessions leaves, which nobody else needs to know
 			route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
-			return parts.changes.left(room, occupant, jid);
+			module:fire_event("fmuc-session-left", { room = room; occupant = occupant; jid = jid });
+			return;
 		end
 		route_to_self(room, own, jid, presence.attr.type == own.attr.type and presence.attr.id or nil);
 	end
@@ -209,7 +255,7 @@ end
 -- set_occupant(room, occupant_jid, presence, sessions): the occupant as the master shows it. sessions: its local sessions, empty for
 -- an occupant of the master
 function mirrored.set_occupant(room, occupant_jid, presence, sessions)
-	local session = room.fmuc.master .. "/" .. jid_resource(occupant_jid);
+	local session = room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid);
 	local occupant = room:get_occupant_by_nick(occupant_jid) or room:new_occupant(session, occupant_jid);
 	occupant.role = presence:find("{" .. xmlns_muc_user .. "}x/item@role") or occupant.role;
 	for _, jid in ipairs(#sessions > 0 and sessions or { session }) do occupant:set_session(jid, presence); end
@@ -229,7 +275,7 @@ function mirrored.remove_occupant(room, occupant_jid, presence)
 	local state = room.fmuc;
 	local sessions = state.recipients:by_nick(occupant_jid);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
-	if presence then parts.ids.add_occupant_id(presence, room, occupant_jid); end -- not every presence is worded by the master
+	if presence then mirrored.add_occupant_id(presence, room, occupant_jid); end -- not every presence is worded by the master
 	state.copies[occupant_jid] = nil;
 	if not occupant then return; end
 	occupant.role = nil;
@@ -281,15 +327,9 @@ end
 function mirrored.handle_left(event)
 	local room = event.room;
 	local state = room.fmuc;
-	if not state or jid_bare(event.occupant.bare_jid) == state.master then return; end
+	if not state or jid_bare(event.occupant.bare_jid) == state.authority.peer then return; end
 	visits.enter(state, event.nick, nil);
-	state.copies[event.nick], state.hidden[event.nick] = nil, nil;
-	local line = state.line;
-	for _, of_occupant in ipairs { line.presences, line.changed, line.unconfirmed, line.known_as, line.passwords } do
-		of_occupant[event.nick] = nil;
-	end
-	for jid in event.occupant:each_session() do line.others[jid] = nil; end
-	if not event.is_known_to_master then send_part(room.jid, jid_resource(event.nick), last_words(event.occupant)); end
+	mirrored.forget(room, event.nick);
 end
 
 -- keep_while_joining(event): the room stays while somebody waits for it
@@ -308,36 +348,14 @@ function mirrored.handle_restored(event)
 	end
 end
 
--- leave(room, code): all local users leave, and are told with that status code
-function mirrored.leave(room, code)
-	for occupant_jid in room:each_occupant() do
-		if mirrored.is_local(room, occupant_jid) then send_part(room.jid, jid_resource(occupant_jid)); end
-	end
-	mirrored.evict_all(room, code);
-	mirrored.forget_if_unused(room.jid);
-end
-
--- close_all(): leaves all rooms; the local users are told
-function mirrored.close_all()
-	for room_jid, state in pairs(states) do
-		for occupant_jid, record in pairs(state.waiting) do
-			state.waiting[occupant_jid] = nil;
-			for _, join in pairs(record.joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
-			send_part(room_jid, jid_resource(occupant_jid));
-		end
-		local room = mirrored.get(room_jid);
-		if room then mirrored.leave(room, "332"); end
-	end
-end
+local saved_fields = { "copies", "hidden", "waiting", "reflects_ids", "info", "logged", "avatar" };
 
 -- save() -> the mirrored rooms, for the next instance of the module
 function mirrored.save()
 	local saved = {};
 	for room_jid, state in pairs(states) do
-		saved[room_jid] = { master = state.master; asker = state.asker; copies = state.copies; hidden = state.hidden;
-			waiting = state.waiting; synced = state.synced; reflects_ids = state.reflects_ids;
-			info = state.info; logged = state.logged; avatar = state.avatar; line = state.line;
-			seen = state.seen; used_ids = state.used_ids };
+		saved[room_jid] = { master = state.authority.peer };
+		for _, field in ipairs(saved_fields) do saved[room_jid][field] = state[field]; end
 	end
 	return saved;
 end
@@ -349,40 +367,32 @@ function mirrored.release()
 	end
 end
 
-local function copies_size(copies)
+-- copies_size(copies) -> bytes of memory that presences take (occupant JID -> stanza)
+function mirrored.copies_size(copies)
 	local bytes = 0;
 	for _, copy in pairs(copies) do bytes = bytes + bounds.presence_size(copy); end
 	return bytes;
 end
 
--- What masters make this mirror keep (bounds.count_with)
-local function count_kept(add)
-	for _, state in pairs(states) do
-		local line, bytes = state.line, copies_size(state.copies) + (state.history_bytes or 0);
-		bytes = bytes + (line.held and line.held.bytes or 0);
-		if line.resync then
-			local archive = line.resync.archive;
-			bytes = bytes + copies_size(line.resync.copies) + (line.resync.messages.bytes or 0) + (archive and archive.bytes or 0);
-		end
-		for _, record in pairs(state.waiting) do bytes = bytes + (record.held and record.held.bytes or 0); end
-		for _, kept in ipairs { state.vcard or false, state.avatar or false } do bytes = bytes + (kept and heap_size(kept) or 0); end
-		add(state.master, bytes);
-	end
-end
+bounds.count_with(function (add)
+	for _, state in pairs(states) do add(state.authority.peer, mirrored.copies_size(state.copies)); end
+end);
 
--- shared: muc (environment of mod_muc), send_part(room_jid, nick, [status]), saved (of save(), or nil), parts (the
--- mirror's parts by name, filled before anything happens)
-return function (shared)
-	muc, send_part, parts = shared.muc, shared.send_part, shared.parts;
-	administration.start { muc = muc; mirrored = mirrored };
-	for name, method in pairs(administration.methods) do methods[name] = method; end
-	bounds.count_with(count_kept);
-	for room_jid, state in pairs(shared.saved or {}) do states[room_jid] = state; end
+-- restore(saved): of save() of an earlier instance, or nil; when the links are here
+function mirrored.restore(saved)
+	for room_jid, state in pairs(saved or {}) do
+		local authority = links.open(room_jid, state.master, "up");
+		state.authority, state.links, state.master = authority, { [state.master] = authority }, nil;
+		states[room_jid] = state;
+	end
 	own_rooms.clear(muc, states);
 	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
 	for room in muc.live_rooms() do
 		if states[room.jid] then attach(room, states[room.jid]); end
 	end
 	for _, state in pairs(states) do visits.restore(state); end
-	return mirrored;
-end;
+end
+
+for name, method in pairs(administration.methods) do methods[name] = method; end
+
+return mirrored;

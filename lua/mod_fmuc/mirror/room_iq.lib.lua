@@ -7,7 +7,11 @@ local policy = lib "mirror/policy";
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
-local archive, avatar, early_queries, mirrored, room_info;
+local archive = lib "room/archive";
+local avatar = lib "mirror/avatar";
+local early_queries = lib "mirror/early_queries";
+local mirrored = lib "mirror/room";
+local room_info = lib "mirror/info";
 
 local room_iq = {};
 
@@ -94,9 +98,4 @@ function room_iq.check_query(event)
 	return room and refuse(stanza, "auth", "forbidden") or nil;
 end
 
--- shared: archive, avatar, early_queries, mirrored, room_info
-return function (shared)
-	archive, avatar, early_queries = shared.archive, shared.avatar, shared.early_queries;
-	mirrored, room_info = shared.mirrored, shared.room_info;
-	return room_iq;
-end;
+return room_iq;

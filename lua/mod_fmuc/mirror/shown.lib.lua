@@ -4,7 +4,7 @@
 -- Where the master gives a message a stanza-id, that id alone decides (F14): programs may say the same with the same id again and again.
 -- Without one, the author's nick, the id and the text decide.
 --
--- room.fmuc.seen = { first, last, [index] = key, at = { [key] = what is known of it } }, the oldest first. Keys and values:
+-- link:own("shown") = { first, last, [index] = key, at = { [key] = what is known of it } }, the oldest first. Keys and values:
 --   "s" .. stanza-id     the hash of what the message says
 --   "m" .. hash          when a message of that hash was shown, by os.time()
 --   "o" .. hash          how many messages of that hash local users have seen before the master gave them an id
@@ -20,18 +20,20 @@ local max_seen = 1200;
 -- A message without an id is the one of the same text that was shown about when the master says it was sent
 local same_time = 60;
 
+local room_info = lib "mirror/info";
+
 local seen = {};
 
-local function claimed_id(state, stanza)
+local function claimed_id(room, stanza)
 	for id in stanza:childtags("stanza-id", xmlns_sid) do
-		if id.attr.by == state.master and id.attr.id then return id.attr.id; end
+		if id.attr.by == room.fmuc.authority.peer and id.attr.id then return id.attr.id; end
 	end
 end
 
--- id(state, stanza) -> the stanza-id that the master of the room with that state has given the message, or nil: also where the master is
+-- id(room, stanza) -> the stanza-id that the master of the room has given the message, or nil: also where the master is
 -- not known to take care that nobody else does
-function seen.id(state, stanza)
-	return state.info and state.info.features[xmlns_sid] and claimed_id(state, stanza) or nil;
+function seen.id(room, stanza)
+	return room_info.has(room, xmlns_sid) and claimed_id(room, stanza) or nil;
 end
 
 local function key_of_id(id)
@@ -55,63 +57,68 @@ local function forget_oldest(memory)
 	memory.at[key] = count and count > 1 and count - 1 or nil;
 end
 
-local function put(state, key, value)
-	local memory = state.seen or { first = 1; last = 0; at = {} };
-	state.seen = memory;
+local function memory_of(room)
+	local memory = room.fmuc.authority:own("shown");
+	if not memory.at then memory.first, memory.last, memory.at = 1, 0, {}; end
+	return memory;
+end
+
+local function put(room, key, value)
+	local memory = memory_of(room);
 	memory.last = memory.last + 1;
 	memory[memory.last] = key;
 	memory.at[key] = value;
 	while memory.last - memory.first >= max_seen do forget_oldest(memory); end
 end
 
-local function get(state, kind, key)
-	return key and state.seen and state.seen.at[kind .. key] or nil;
+local function get(room, kind, key)
+	return key and memory_of(room).at[kind .. key] or nil;
 end
 
--- add(state, stanza): a groupchat message of the master is shown now
-function seen.add(state, stanza)
-	local id, hash = claimed_id(state, stanza), content(stanza);
-	if id then put(state, key_of_id(id), hash or true); end
-	if hash and not seen.id(state, stanza) then put(state, "m" .. hash, os.time()); end
+-- add(room, stanza): a groupchat message of the master is shown now
+function seen.add(room, stanza)
+	local id, hash = claimed_id(room, stanza), content(stanza);
+	if id then put(room, key_of_id(id), hash or true); end
+	if hash and not seen.id(room, stanza) then put(room, "m" .. hash, os.time()); end
 end
 
--- add_own(state, stanza, [id]): a message of a local user is shown, which the master has not yet. id: the one that the master will give it,
+-- add_own(room, stanza, [id]): a message of a local user is shown, which the master has not yet. id: the one that the master will give it,
 -- where that is known
-function seen.add_own(state, stanza, id)
+function seen.add_own(room, stanza, id)
 	local hash = content(stanza);
-	if hash then put(state, "m" .. hash, os.time()); end
+	if hash then put(room, "m" .. hash, os.time()); end
 	if id then
-		put(state, key_of_id(id), hash or true);
+		put(room, key_of_id(id), hash or true);
 	elseif hash then
-		put(state, "o" .. hash, (get(state, "o", hash) or 0) + 1);
+		put(room, "o" .. hash, (get(room, "o", hash) or 0) + 1);
 	end
 end
 
--- confirm(state, stanza): that message of add_own() has come back from the master
-function seen.confirm(state, stanza)
-	local id, hash = seen.id(state, stanza), content(stanza);
-	local count = get(state, "o", hash);
-	if not id or not count or get(state, "", key_of_id(id)) then return; end
-	state.seen.at["o" .. hash] = count > 1 and count - 1 or nil;
-	put(state, key_of_id(id), hash or true);
+-- confirm(room, stanza): that message of add_own() has come back from the master
+function seen.confirm(room, stanza)
+	local id, hash = seen.id(room, stanza), content(stanza);
+	local count = get(room, "o", hash);
+	if not id or not count or get(room, "", key_of_id(id)) then return; end
+	memory_of(room).at["o" .. hash] = count > 1 and count - 1 or nil;
+	put(room, key_of_id(id), hash or true);
 end
 
--- has(state, stanza, [stamp]) -> how it is known that the message has been shown: "id" (its stanza-id), "own" (a local user said it, see
+-- has(room, stanza, [stamp]) -> how it is known that the message has been shown: "id" (its stanza-id), "own" (a local user said it, see
 -- add_own), "text"; or nil. stamp: when the master says it was sent (XEP-0082)
-function seen.has(state, stanza, stamp)
-	local id, hash = seen.id(state, stanza), content(stanza);
-	if id then return get(state, "", key_of_id(id)) and "id" or get(state, "o", hash) and "own" or nil; end
-	local at = get(state, "m", hash);
+function seen.has(room, stanza, stamp)
+	local id, hash = seen.id(room, stanza), content(stanza);
+	if id then return get(room, "", key_of_id(id)) and "id" or get(room, "o", hash) and "own" or nil; end
+	local at = get(room, "m", hash);
 	if not at or stanza.attr.id then return at and "text"; end
 	local sent = stamp and datetime.parse(stamp);
 	return sent ~= nil and math.abs(at - sent) <= same_time and "text" or nil;
 end
 
--- is_same(state, stanza) -> whether the message has been shown, with that stanza-id and saying the same: it came twice. A master that gives
+-- is_same(room, stanza) -> whether the message has been shown, with that stanza-id and saying the same: it came twice. A master that gives
 -- an id to two different messages is wrong, but its users are to see both.
-function seen.is_same(state, stanza)
-	local id = seen.id(state, stanza);
-	local hash = id and get(state, "", key_of_id(id));
+function seen.is_same(room, stanza)
+	local id = seen.id(room, stanza);
+	local hash = id and get(room, "", key_of_id(id));
 	return hash ~= nil and hash == content(stanza);
 end
 

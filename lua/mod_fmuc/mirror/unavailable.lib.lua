@@ -5,7 +5,7 @@
 
 local st = require "util.stanza";
 
-local xmlns_fmuc = "http://isode.com/protocol/fmuc";
+local xmlns_fmuc = lib "dialect/generation1".xmlns;
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 local unavailable = {};

@@ -47,6 +47,11 @@ function delivery.to_all(room, stanza, except_nick)
 	delivery.count = delivery.count + copies;
 end
 
+-- is_local(room, occupant_jid) -> whether a session of that occupant is a recipient here
+function delivery.is_local(room, occupant_jid)
+	return #room.fmuc.recipients:by_nick(occupant_jid) > 0;
+end
+
 local methods = {};
 
 local function stock(room)

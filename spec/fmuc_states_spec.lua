@@ -1,0 +1,139 @@
+-- SPDX-License-Identifier: MIT
+-- The states of links, each row of the table and each event that means nothing, without a server (mod_fmuc, link/states and link/link).
+
+local fmuc_lib = require "fmuc_lib";
+
+local states = fmuc_lib {} "link/states";
+
+-- direction -> state -> event -> next state: what the module relies on
+local expected = {
+	up = {
+		joining = { synced = "live"; closed = "closed" };
+		live = { broken = "lost"; closed = "closed" };
+		lost = { complete = "rejoining"; incomplete = "syncing"; emptied = "joining"; closed = "closed" };
+		syncing = { dumped = "rejoining"; incomplete = "syncing"; broken = "lost"; emptied = "joining"; closed = "closed" };
+		rejoining = { returned = "live"; broken = "lost"; emptied = "joining"; closed = "closed" };
+		closed = {};
+	};
+	down = {
+		dumping = { dumped = "live"; broken = "lost"; closed = "closed" };
+		live = { dump = "dumping"; broken = "lost"; closed = "closed" };
+		lost = { dump = "dumping"; complete = "live"; closed = "closed" };
+		closed = {};
+	};
+};
+
+local events = { "synced", "broken", "complete", "incomplete", "emptied", "dumped", "returned", "dump", "closed", "nonsense" };
+
+describe("states of a link", function ()
+	for direction, of_direction in pairs(expected) do
+		it(direction .. ": are those, and no others", function ()
+			local found = {};
+			for state in pairs(states.all(direction)) do found[state] = true; end
+			for state in pairs(of_direction) do assert.is_true(found[state]); found[state] = nil; end
+			assert.same({}, found);
+		end);
+
+		for state, row in pairs(of_direction) do
+			for _, event in ipairs(events) do
+				it(("%s, %s: %s leads to %s"):format(direction, state, event, row[event] or "nothing"), function ()
+					assert.equal(row[event], states.next(direction, state, event));
+				end);
+			end
+		end
+	end
+
+	it("begin where nothing has been sent yet", function ()
+		assert.equal("joining", states.first("up"));
+		assert.equal("dumping", states.first("down"));
+	end);
+end);
+
+describe("a link", function ()
+	local sent, fired, link;
+
+	local function load_link()
+		return fmuc_lib {
+			send = function (_, stanza) sent[#sent + 1] = stanza; end;
+			fire_event = function (_, name, event) fired[#fired + 1] = name .. " " .. event.room_jid .. " " .. event.link.state; end;
+		} "link/link";
+	end
+
+	before_each(function ()
+		sent, fired = {}, {};
+		link = load_link();
+	end);
+
+	local function question(id)
+		return require "util.stanza".iq({ type = "get"; id = id; from = "a@here"; to = "b@there" });
+	end
+
+	it("is one for two rooms, until it is closed", function ()
+		local one = link.open("a@here", "b@there", "up");
+		assert.equal(one, link.open("a@here", "b@there", "up"));
+		assert.equal(one, link.get("a@here", "b@there"));
+		assert.not_equal(one, link.open("a@here", "c@there", "down"));
+		one:close();
+		assert.is_nil(link.get("a@here", "b@there"));
+		assert.not_equal(one, link.open("a@here", "b@there", "up"));
+		local new = link.get("a@here", "b@there");
+		one:close(); -- a second time, when there is another one
+		assert.equal(new, link.get("a@here", "b@there"));
+	end);
+
+	it("stays as it is at an event that means nothing, and tells of others when it has changed", function ()
+		local one = link.open("a@here", "b@there", "up");
+		assert.is_false(one:fire("dumped"));
+		assert.equal("joining", one.state);
+		assert.is_true(one:fire("synced"));
+		assert.equal("live", one.state);
+		one:close();
+		one:close();
+		assert.same({ "fmuc-link/synced a@here live", "fmuc-link/closed a@here closed" }, fired);
+	end);
+
+	it("has one open question, and can ask it again", function ()
+		local one = link.open("a@here", "b@there", "up");
+		one:ask("probe", question("1"));
+		one:ask("join", question("2"), { nick = "Kev" });
+		assert.equal("2", one.asked.id);
+		assert.equal("Kev", one.asked.nick);
+		one:doubt();
+		one:ask_again();
+		assert.same({ 2, nil }, { one.asked.patience, one.asked.in_doubt_since });
+		one:check(question("3"));
+		assert.equal("3", one.asked.check);
+		assert.equal("join", one:answered().kind);
+		assert.is_nil(one:answered());
+		local ids = {};
+		for i, stanza in ipairs(sent) do ids[i] = stanza.attr.id; end
+		assert.same({ "1", "2", "2", "3" }, ids);
+	end);
+
+	it("outlives a reload with what others keep of it", function ()
+		local one = link.open("a@here", "b@there", "down");
+		one:fire("dumped");
+		one:count_sent();
+		one:count_received(2);
+		one:own("ids").last = 7;
+		one.transient = true;
+		local saved = link.save();
+		local next_link = load_link();
+		next_link.restore(saved);
+		local restored = next_link.get("a@here", "b@there");
+		assert.same({ "live", 1, 2, 7, nil }, { restored.state, restored.sent, restored.received, restored:own("ids").last, restored.transient });
+		assert.is_true(restored:fire("broken"));
+	end);
+
+	it("begins anew when its last user has gone in an outage, and forgets what was kept of it", function ()
+		local one = link.open("a@here", "b@there", "up");
+		one:fire("synced");
+		one:begin_again();
+		assert.equal("live", one.state); -- not out
+		one:count_sent(5);
+		one:fire("broken");
+		one:own("resync").copies = {};
+		one:begin_again();
+		assert.same({ "joining", 0, {} }, { one.state, one.sent, one:own("resync") });
+	end);
+end);

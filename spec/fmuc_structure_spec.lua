@@ -100,7 +100,7 @@ describe("the files of mod_fmuc", function ()
 
 	it("have one that writes each field of room.fmuc", function ()
 		local owners = { copies = "mirror/room"; hidden = "mirror/room"; waiting = "mirror/joins"; reflects_ids = "mirror/joins";
-			info = "mirror/info"; logged = "mirror/presences"; avatar = "mirror/avatar"; vcard = "mirror/avatar"; history_bytes = "mirror/messages" };
+			info = "mirror/room_info"; logged = "mirror/presences"; avatar = "mirror/avatar"; vcard = "mirror/avatar"; history_bytes = "mirror/messages" };
 		for field, owner in pairs(owners) do
 			local found = writers("room%.fmuc%." .. field);
 			table.move(writers("state%." .. field), 1, 10, #found + 1, found);

@@ -4,6 +4,7 @@
 --
 -- The functions add_…() change the caller's own stanza; read_…() return nil for what is not that form.
 
+local new_id = require "util.id".short;
 local st = require "util.stanza";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -26,6 +27,18 @@ local generation1 = {
 	-- whose word counts about occupants
 	authority = "joined";
 };
+
+local join_prefix = "fj-"; -- short: it crosses the link twice for each user
+
+-- new_join_id() -> id for a join presence. A master that returns it is known by that.
+function generation1.new_join_id()
+	return join_prefix .. new_id();
+end
+
+-- is_join_id(id) -> whether new_join_id() has made it; id may be nil
+function generation1.is_join_id(id)
+	return id ~= nil and id:sub(1, #join_prefix) == join_prefix;
+end
 
 -- add_join(presence, join): the presence brings a user into the room at the other side (M4). join:
 --   real_jid    of the user

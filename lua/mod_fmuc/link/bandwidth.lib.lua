@@ -12,7 +12,7 @@ local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
 
 local equivalent = lib "link/equivalent";
-local state_of = lib "link/lasting";
+local hygiene = lib "link/hygiene";
 
 local xmlns_fmuc = lib "dialect/generation1".xmlns;
 
@@ -86,6 +86,24 @@ local function is_essential(child)
 	return child.name == "retract" or child.name == "moderate" or child.name == "moderated" or child.name == "apply-to" or child.name == "encrypted";
 end
 
+-- What is said for the moment only (XEP-0085), and what goes along with anything
+local passing = {
+	["http://jabber.org/protocol/chatstates"] = true;
+	[xmlns_fmuc] = true;
+	["urn:xmpp:hints"] = true;
+	["urn:xmpp:sid:0"] = true;
+	["urn:xmpp:occupant-id:0"] = true;
+};
+
+-- is_passing(stanza) -> whether a message says no more than that somebody is typing, or has stopped to. After an outage that is not true any
+-- more.
+function bandwidth.is_passing(stanza)
+	for _, child in ipairs(stanza.tags) do
+		if not passing[child.attr.xmlns] and child.name ~= "thread" then return false; end
+	end
+	return true;
+end
+
 -- judge(stanza) -> how level "messages" sees a message: "essential"; "transient", which does not cross and is no loss; or "other"
 function bandwidth.judge(stanza)
 	if stanza.attr.type == "error" then return "essential"; end
@@ -112,7 +130,7 @@ local max_shown_bytes = 16 * 1024;
 
 -- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
 local function is_news(link, stanza)
-	local nick, state, own = stanza.attr.from, state_of(stanza), link:own("bandwidth");
+	local nick, state, own = stanza.attr.from, hygiene.lasting_part(stanza), link:own("bandwidth");
 	own.shown = own.shown or {};
 	if stanza.attr.type ~= nil then
 		own.shown[nick] = nil;

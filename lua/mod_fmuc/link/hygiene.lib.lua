@@ -83,7 +83,7 @@ local ways = {
 	-- at both: from anybody, where nothing else holds
 	["from anybody"] = { [xmlns_fmuc] = between_services };
 
-	-- what holds on of an occupant (link/lasting)
+	-- what holds on of an occupant (lasting_part)
 	["presence to keep"] = { [xmlns_muc_user] = { x = { within = {
 		[""] = { item = { within = { [""] = { actor = goes; reason = goes } } } };
 		other = goes;
@@ -161,6 +161,31 @@ end
 
 function hygiene.filter(way, stanza, context)
 	return stanza_lib.filter(stanza, assert(ways[way], way), context);
+end
+
+local function is_state(child)
+	return child.name == "item";
+end
+
+local function is_event(child)
+	return child.name == "actor" or child.name == "reason";
+end
+
+local function find(element, matches)
+	for _, child in ipairs(element.tags) do
+		if matches(child) then return true; end
+	end
+	return false;
+end
+
+-- lasting_part(presence) -> the presence without what belongs to an event (G28): itself when there is nothing of the kind, or a copy. Who an
+-- occupant is, and in which role, holds on. Who changed it, why, and the status codes belong to the moment: newcomers do not get them.
+function hygiene.lasting_part(presence)
+	local x = presence:get_child("x", xmlns_muc_user);
+	if not x then return presence; end
+	local item = x:get_child("item");
+	local has_event = find(x, function (child) return not is_state(child); end) or item ~= nil and find(item, is_event);
+	return has_event and hygiene.copy("presence to keep", presence) or presence;
 end
 
 -- ways() -> iterator of the names of all ways

@@ -8,28 +8,28 @@ local now = require "util.time".monotonic;
 local bandwidth = lib "link/bandwidth";
 local once = lib "link/log".once;
 
-local bounds = {};
+local limits = {};
 
 -- Of a presence: who, in which role, a status, and what clients usually add, which is a third of this. Longer ones do without what their
 -- author has added.
-bounds.max_presence = 16 * 1024;
+limits.max_presence = 16 * 1024;
 
 -- Of messages that are kept for somebody who may want them again, for each room
-bounds.max_messages = 4 * 1024 * 1024;
+limits.max_messages = 4 * 1024 * 1024;
 
 -- Of all that peers make this service keep together. A domain may hold as much as it leaves free.
 local max_total = 256 * 1024 * 1024;
 
 -- A mirror brings no more than that into a room, and shows no more of the master's
-bounds.max_occupants = lib "settings".max_occupants;
+limits.max_occupants = lib "settings".max_occupants;
 
 -- has_place(counter, entries) -> whether one more fits into the table `entries`, which the caller then adds. counter: a table that lives
 -- as long; in it is an estimate, so that not each arrival costs a count
-function bounds.has_place(counter, entries)
-	if (counter.arrivals or bounds.max_occupants) >= bounds.max_occupants then
+function limits.has_place(counter, entries)
+	if (counter.arrivals or limits.max_occupants) >= limits.max_occupants then
 		counter.arrivals = 0;
 		for _ in pairs(entries) do counter.arrivals = counter.arrivals + 1; end
-		if counter.arrivals >= bounds.max_occupants then return false; end
+		if counter.arrivals >= limits.max_occupants then return false; end
 	end
 	counter.arrivals = counter.arrivals + 1;
 	return true;
@@ -38,7 +38,7 @@ end
 local memory = { walks = {} };
 
 -- count_with(walk): walk(add) calls add(jid, bytes) for all that a part keeps, by the peer that caused it
-function bounds.count_with(walk)
+function limits.count_with(walk)
 	table.insert(memory.walks, walk);
 	memory.used, memory.counted = nil, nil;
 end
@@ -50,7 +50,7 @@ local function count()
 end
 
 -- has_memory_for(jid, bytes) -> whether so much more may be kept for that peer (JID), and it counts
-function bounds.has_memory_for(jid, bytes)
+function limits.has_memory_for(jid, bytes)
 	if not memory.used then count(); end
 	if memory.used:take(jid, bytes) then return true; end
 	if now() - memory.counted >= 1 then count(); end
@@ -61,24 +61,24 @@ end
 
 -- has_room_for(list, stanza, jid) -> whether a message of that peer finds a place in the list, which counts what is put into it in its
 -- field `bytes`
-function bounds.has_room_for(list, stanza, jid)
+function limits.has_room_for(list, stanza, jid)
 	local size = heap_size(stanza);
 	local bytes = (list.bytes or 0) + size;
-	if bytes > bounds.max_messages or not bounds.has_memory_for(jid, size) then return false; end
+	if bytes > limits.max_messages or not limits.has_memory_for(jid, size) then return false; end
 	list.bytes = bytes;
 	return true;
 end
 
 -- trimmed(presence) -> the presence, or a copy without what its author has added, or nil when it is too long even so
-function bounds.trimmed(presence)
-	if heap_size(presence) <= bounds.max_presence then return presence; end
+function limits.trimmed(presence)
+	if heap_size(presence) <= limits.max_presence then return presence; end
 	presence = bandwidth.stripped_presence(presence);
-	return heap_size(presence) <= bounds.max_presence and presence or nil;
+	return heap_size(presence) <= limits.max_presence and presence or nil;
 end
 
 -- presence_size(presence) -> bytes that an occupant's presence takes, of which mod_muc has a copy, too
-function bounds.presence_size(presence)
+function limits.presence_size(presence)
 	return 2 * heap_size(presence);
 end
 
-return bounds;
+return limits;

@@ -19,7 +19,7 @@ local st = require "util.stanza";
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
-local adoption = {};
+local ids = {};
 
 local function is_possible(room)
 	return archive.may_choose_ids() and archive.is_on(room);
@@ -27,7 +27,7 @@ end
 
 -- offer(room, link, known) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over. known: the prefix that the
 -- mirror has, if any: one that has been restarted has lost its numbers, and begins with another prefix
-function adoption.offer(room, link, known)
+function ids.offer(room, link, known)
 	if not is_possible(room) then return nil; end
 	local own = link:own("ids");
 	if not own.prefix or own.prefix ~= known then own.prefix, own.last = new_id(), 0; end
@@ -42,7 +42,7 @@ local function number_of(id, link)
 end
 
 -- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil. The mirror cannot use it again.
-function adoption.read(room, stanza, link)
+function ids.read(room, stanza, link)
 	local id;
 	for child in stanza:childtags("stanza-id", xmlns_sid) do
 		if jid_prep(child.attr.by) == link.peer then id = child.attr.id; end
@@ -54,7 +54,7 @@ function adoption.read(room, stanza, link)
 end
 
 -- handle_broadcast(event): a message is about to be shown to the room
-function adoption.handle_broadcast(event)
+function ids.handle_broadcast(event)
 	local room, stanza = event.room, event.stanza;
 	local id = room.fmuc and delivery.way_of(room, stanza).stanza_id;
 	if not id or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then return; end
@@ -70,11 +70,11 @@ local function without_archive(room)
 end
 
 -- handle_history(event): mod_muc_mam would give the message another id
-function adoption.handle_history(event)
+function ids.handle_history(event)
 	local room, stanza = event.room, event.stanza;
 	if event.is_archived or not room.fmuc or not delivery.way_of(room, stanza).stanza_id then return; end
 	module:fire_event("muc-add-history", { room = without_archive(room); stanza = stanza; is_archived = true });
 	return true;
 end
 
-return adoption;
+return ids;

@@ -17,7 +17,7 @@ local entry_bytes = 250;
 -- Seconds between two looks for what is too old
 local expiry_period = 60;
 
-local is_passing = lib "link/passing";
+local is_passing = lib "link/bandwidth".is_passing;
 
 local xmlns_delay = "urn:xmpp:delay";
 

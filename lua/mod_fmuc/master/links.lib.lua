@@ -20,6 +20,7 @@ local room_data = lib "master/room_data";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
 local all_links = lib "link/link";
+local muc = module:depends "muc";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -234,6 +235,19 @@ function methods.route_stanza(room, stanza)
 	elseif join.dumping then -- history and subject
 		send_to_link(room, link.peer, stanza);
 	end
+end
+
+-- handle_stray(event): a stanza on its way out. A module may send to an occupant's real JID past the room: to a mirrored user that is a way
+-- around the mirror, to a client that knows nothing of this room. mod_muc of 13.0 does so with the picture of the room, at each join.
+function links.handle_stray(event)
+	local stanza = event.stanza;
+	if stanza.name ~= "presence" or stanza.attr.type ~= nil or jid_resource(stanza.attr.from) then return; end
+	local room = muc.get_room_from_jid(stanza.attr.from);
+	local link = room and room.fmuc and room.fmuc.link_of[stanza.attr.to];
+	if not link then return; end
+	local join = links.join_of(link, stanza.attr.to);
+	if join and join.dumping then links.send(room, link, stanza); end -- others of the mirror have it
+	return true;
 end
 
 -- A mirror may read the archive of a room that it is in, members only or not (G8)

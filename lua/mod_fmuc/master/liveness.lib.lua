@@ -41,7 +41,7 @@ local muc = module:depends "muc";
 --   suspected    when a connection with its server broke
 --   confirmed    how many stanzas it said to have got
 
-local watch = {};
+local liveness = {};
 
 -- Delivery to the mirror has failed for good: all its users leave in one pass (G2)
 local function drop(room, link, stanza)
@@ -77,7 +77,7 @@ end
 -- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
 -- whether it did: the mirror has the grace period to come back. Else it is the mirror's word, or that of its server (G2): the mirror does
 -- not know this room, or is not there. It has the grace period too if its server says that it is not there for the moment.
-function watch.failed(room, link, event)
+function liveness.failed(room, link, event)
 	local stanza = event.stanza;
 	local type, condition = stanza:get_error();
 	local is_undeliverable = origin.is_undeliverable(event);
@@ -91,13 +91,13 @@ function watch.failed(room, link, event)
 end
 
 -- heard(link): a stanza of the mirror has come
-function watch.heard(link)
+function liveness.heard(link)
 	link:hear();
 	link:own("liveness").suspected = nil;
 end
 
 -- nudge(room_jid, link_jid): tells a mirror that it has missed something and is to join again (G4)
-function watch.nudge(room_jid, link_jid)
+function liveness.nudge(room_jid, link_jid)
 	module:send(generation1.unknown(room_jid, link_jid));
 end
 
@@ -114,7 +114,7 @@ local function check_lost(link, time)
 	elseif time >= own.next_nudge then
 		own.nudges = own.nudges + 1;
 		own.next_nudge = time + 2 ^ own.nudges;
-		watch.nudge(link.room_jid, link.peer);
+		liveness.nudge(link.room_jid, link.peer);
 	end
 end
 
@@ -139,7 +139,7 @@ module:add_timer(1, function ()
 end);
 
 -- handle_answer(event): an IQ to the room, maybe the answer to ask(). Any answer of the mirror but one shows that it is there.
-function watch.handle_answer(event)
+function liveness.handle_answer(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
 	if type ~= "result" and type ~= "error" or id:sub(1, #id_prefix) ~= id_prefix then return; end
@@ -149,21 +149,21 @@ function watch.handle_answer(event)
 	link:answered();
 	local _, condition = stanza:get_error();
 	if origin.is_undeliverable(event) or type == "error" and condition == "item-not-found" then
-		watch.failed(room, link, event);
+		liveness.failed(room, link, event);
 	else
-		watch.heard(link);
+		liveness.heard(link);
 	end
 	return true;
 end
 
 -- handle_ping(event): the mirror asks whether it is in the room, and whether anything is missing (our extension): the answer says how many
 -- stanzas have crossed each way. A question takes the place of one for each of its users. After a connection broke it says how many it has got.
-function watch.handle_ping(event)
+function liveness.handle_ping(event)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(stanza.attr.to);
 	local link = links.get(room, stanza.attr.from);
 	if not link then return; end
-	watch.heard(link);
+	liveness.heard(link);
 	link:own("liveness").confirmed = generation1.read_ping(stanza);
 	if is_confirmed(link) and link:fire("complete") then link:answered(); end
 	module:send(generation1.pong(stanza, link.sent, link.received));
@@ -178,4 +178,4 @@ compat.on_stream_lost(module, function (host)
 	end
 end);
 
-return watch;
+return liveness;

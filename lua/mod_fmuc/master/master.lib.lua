@@ -17,7 +17,6 @@ local liveness = lib "master/liveness";
 local mirrors = lib "master/mirrors";
 local private = lib "master/private";
 local resync = lib "master/resync";
-local strays = lib "master/strays";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 lib "master/operation";
@@ -66,7 +65,7 @@ lib "link/events".hook {
 	};
 	["iq-get/bare/urn:xmpp:ping:ping"] = { { 1, liveness.handle_ping } }; -- before mod_ping's 0
 	["route/remote"] = { -- before mod_s2s sends it at -1
-		{ 20, strays.handle };
+		{ 20, links.handle_stray };
 		{ 5, traffic.count_sent };
 	};
 

@@ -13,16 +13,16 @@ local jid_resource = require "util.jid".resource;
 local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
 local trust = lib "master/trust";
-local adoption = lib "master/ids";
-local bounds = lib "link/limits";
+local stanza_ids = lib "master/ids";
+local limits = lib "link/limits";
 local hygiene = lib "link/hygiene";
 local kicked = lib "master/kicked";
 local dumps = lib "master/dumps";
 local links = lib "master/links";
 local once = lib "link/log".once;
 local turns = lib "master/turns";
-local rejoin = lib "master/resync";
-local watch = lib "master/liveness";
+local resync = lib "master/resync";
+local liveness = lib "master/liveness";
 local muc = module:depends "muc";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -60,7 +60,7 @@ end
 
 -- A presence as it is kept: without what its author has added, or with nothing, when it is too long
 local function trimmed(presence)
-	return bounds.trimmed(presence) or st.clone(presence, true);
+	return limits.trimmed(presence) or st.clone(presence, true);
 end
 
 -- The join as if the user had come directly (M5). join: of generation1.read_join()
@@ -101,8 +101,8 @@ local function join_room(origin, stanza, wanted, real_jid)
 		return refuse(origin, stanza, user_on_mirror, "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror");
 	elseif (present_as and not held) or (held and jid_bare(held) ~= jid_bare(real_jid)) then
 		return refuse(origin, stanza, user_on_mirror, "cancel", "conflict");
-	elseif link and not held and not bounds.has_place(link, link.nicks) then
-		once("full\0" .. peer, "info", "Refused %s in %s: %s brings %d others (fmuc_max_occupants)", real_jid, room_jid, link_jid, bounds.max_occupants);
+	elseif link and not held and not limits.has_place(link, link.nicks) then
+		once("full\0" .. peer, "info", "Refused %s in %s: %s brings %d others (fmuc_max_occupants)", real_jid, room_jid, link_jid, limits.max_occupants);
 		return refuse(origin, stanza, user_on_mirror, "wait", "service-unavailable", "This mirror brings too many users");
 	end
 
@@ -110,7 +110,7 @@ local function join_room(origin, stanza, wanted, real_jid)
 	local history = wanted.history;
 	local wants_all = history and history.maxstanzas ~= "0";
 	if link and link.state == "lost" and not wants_all and not held then
-		watch.nudge(room_jid, link_jid); -- it has missed something, and is to resync before anything else
+		liveness.nudge(room_jid, link_jid); -- it has missed something, and is to resync before anything else
 		return true;
 	end
 
@@ -130,16 +130,16 @@ local function join_room(origin, stanza, wanted, real_jid)
 	end
 	if wants_all then module:fire_event("fmuc-resync"); end
 	if wants_all then link:restart_count(nil, 0); elseif newcomer then link:restart_count(nil, 1); end
-	local ids = wanted.ids and adoption.offer(room, link, wanted.ids);
+	local ids = wanted.ids and stanza_ids.offer(room, link, wanted.ids);
 	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
 	local stanza_in_room = direct_join(stanza, wanted, real_jid);
 	local join = {
 		occupant_jid = occupant_jid; dumping = dumping;
-		resyncing = wants_all and { nick = nick; is_complete = rejoin.is_remembered(room, stanza_in_room) };
+		resyncing = wants_all and { nick = nick; is_complete = resync.is_remembered(room, stanza_in_room) };
 	};
 	local for_user = origin_for(origin, room_jid, user_on_mirror, join);
 	links.while_joining(room, link, real_jid, join, function ()
-		if held == real_jid and present_as then return rejoin.handle(room, for_user, stanza_in_room, dumping); end
+		if held == real_jid and present_as then return resync.handle(room, for_user, stanza_in_room, dumping); end
 		return room:handle_normal_presence(for_user, stanza_in_room);
 	end);
 	if dumping then
@@ -211,10 +211,10 @@ end
 -- hear(room, link, event) -> whether a stanza from the mirror's address is what it says, and no error
 local function hear(room, link, event)
 	if event.stanza.attr.type == "error" then
-		watch.failed(room, link, event);
+		liveness.failed(room, link, event);
 		return false;
 	end
-	watch.heard(link);
+	liveness.heard(link);
 	link:count_received();
 	return true;
 end
@@ -237,7 +237,7 @@ local function handle_update(event, room, link)
 	if not hear(room, link, event) then return true; end
 	if link.state == "lost" and stanza.attr.type ~= "unavailable" then
 		link:count_received(-1); -- nobody hears it, which the mirror learns by the count
-		watch.nudge(room.jid, link.peer);
+		liveness.nudge(room.jid, link.peer);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then
 			return refuse(origin, stanza, link.peer .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
@@ -298,7 +298,7 @@ function mirrors.handle_message(event)
 		return refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
 	end
 	local except_link = generation1.is_nomirror(stanza) and link.peer; -- M22
-	local stanza_id = adoption.read(room, stanza, link);
+	local stanza_id = stanza_ids.read(room, stanza, link);
 	stanza = hygiene.cleaned("message from a mirror", stanza, { by = { [link.peer] = true } });
 	stanza.attr.from = real_jid;
 	if except_link then

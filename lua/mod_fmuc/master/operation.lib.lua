@@ -4,7 +4,7 @@
 local traffic = lib "link/traffic";
 
 local all_links = lib "link/link";
-local links, watch = lib "master/links", lib "master/liveness";
+local links, liveness = lib "master/links", lib "master/liveness";
 local muc = module:depends "muc";
 
 local role = { title = "Mirrors of rooms"; peer = "Mirror" };
@@ -46,7 +46,7 @@ end
 function role.resync(link)
 	local current = all_links.get(link.here, link.there);
 	if current then current:count_sent(); end -- the mirror believes the count
-	watch.nudge(link.here, link.there);
+	liveness.nudge(link.here, link.there);
 end
 
 -- drop(link): the users of that mirror are kicked from the room

@@ -13,7 +13,7 @@ local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
 local generation1 = lib "dialect/generation1";
-local crossing = lib "link/private";
+local occupant_requests = lib "link/occupant_requests";
 local hygiene = lib "link/hygiene";
 local muc = module:depends "muc";
 
@@ -24,7 +24,7 @@ local max_age, max_age_failure = 3600, 60;
 -- Of stanzas that wait for what a mirror can do: bytes of heap for all, and for each user
 local max_waiting, max_waiting_of_user = 16 * 1024 * 1024, 1024 * 1024;
 
-local links, requests, watch = lib "master/links", lib "link/requests", lib "master/liveness";
+local links, requests, liveness = lib "master/links", lib "link/requests", lib "master/liveness";
 
 local private = {};
 
@@ -136,7 +136,7 @@ end
 
 -- From anybody in the room to somebody behind a link
 local function to_link(room, link, stanza, real_jid, reply_to)
-	if stanza.name == "iq" and not crossing.may_cross(stanza) then
+	if stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
 		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
 	end
 	local waiting = { stanza = st.clone(stanza); real_jid = real_jid; reply_to = reply_to; link_jid = link.peer };
@@ -166,13 +166,13 @@ local function from_link(room, link, event)
 	if type == "error" and stanza.name == "message" then
 		if nick then return_error(room, link, whose_error.explained(event)); end
 		-- of a copy for the whole mirror; or nothing at all reaches the mirror (G2)
-		if not nick or whose_error.is_undeliverable(event) then watch.failed(room, link, event); end
+		if not nick or whose_error.is_undeliverable(event) then liveness.failed(room, link, event); end
 		return true;
 	elseif type == "error" or type == "result" then
 		return true; -- to a request that nobody has sent, or not any more
 	elseif not real_jid then
 		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
-	elseif stanza.name == "iq" and not crossing.may_cross(stanza) then
+	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
 		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
 	end
 	stanza = hygiene.cleaned("from anybody", stanza);
@@ -199,7 +199,7 @@ function private.handle(event)
 	return to_link(room, target, stanza, from, from);
 end
 
-requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
+requests.on("private-iq", function (record, answer) module:send(occupant_requests.answer(record, answer)); end);
 requests.on("peer-features", handle_features);
 for _, record in requests.each() do
 	for _, waiting in ipairs(record.waiting or {}) do memory:hold(waiting.real_jid, waiting.bytes); end

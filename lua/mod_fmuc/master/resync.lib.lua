@@ -14,7 +14,7 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local journal, links = lib "master/journal", lib "master/links";
 
-local rejoin = {};
+local resync = {};
 
 local function without_muc(join)
 	return hygiene.copy("presence without the mark of a join", join);
@@ -22,7 +22,7 @@ end
 
 -- handle(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
 -- history and subject, not only the user's own presence
-function rejoin.handle(room, origin, join, wants_all)
+function resync.handle(room, origin, join, wants_all)
 	local real_jid = join.attr.from;
 	local occupant = room:get_occupant_by_real_jid(real_jid);
 	-- as for any presence of an occupant: other modules may add to it, or refuse it
@@ -56,7 +56,7 @@ local function wanted_since(join)
 end
 
 -- is_remembered(room, join) -> whether the journal has everything that the mirror asks for
-function rejoin.is_remembered(room, join)
+function resync.is_remembered(room, join)
 	local since, _, complete_from = wanted_since(join), journal.since(room.jid, 0);
 	return since ~= nil and since >= complete_from;
 end
@@ -80,7 +80,7 @@ local function history_between(event, since, time)
 end
 
 -- tell_history(event): a mirror that resyncs gets what it missed, however much that is
-function rejoin.tell_history(event)
+function resync.tell_history(event)
 	local room = event.room;
 	local link = room.fmuc and room.fmuc.link_of[event.to];
 	local join = link and links.join_of(link, event.to);
@@ -97,4 +97,4 @@ function rejoin.tell_history(event)
 	return true;
 end
 
-return rejoin;
+return resync;

@@ -10,13 +10,12 @@ local st = require "util.stanza";
 local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
-local state_of = lib "link/lasting";
 
 local requests = lib "link/requests";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local mirrored = lib "mirror/room";
 
 local avatar = {};
@@ -28,10 +27,10 @@ end
 
 -- announce(room, stanza): to the users here, and to those who come
 function avatar.announce(room, stanza)
-	if heap_size(stanza) > bounds.max_presence or not bounds.has_memory_for(room.fmuc.authority.peer, heap_size(stanza)) then return; end
+	if heap_size(stanza) > limits.max_presence or not limits.has_memory_for(room.fmuc.authority.peer, heap_size(stanza)) then return; end
 	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to, copy.attr.id = room.jid, nil, nil;
-	room.fmuc.vcard, room.fmuc.avatar = nil, state_of(copy);
+	room.fmuc.vcard, room.fmuc.avatar = nil, hygiene.lasting_part(copy);
 	delivery.to_all(room, copy);
 end
 
@@ -60,7 +59,7 @@ local function handle_answer(record, answer)
 	local room = mirrored.get(record.own);
 	if room then
 		local size = answer and answer.attr.type == "result" and heap_size(answer);
-		if size and size <= max_vcard_bytes and bounds.has_memory_for(record.peer, size) then room.fmuc.vcard = answer; end
+		if size and size <= max_vcard_bytes and limits.has_memory_for(record.peer, size) then room.fmuc.vcard = answer; end
 	end
 	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
 end
@@ -90,7 +89,7 @@ end
 
 requests.on("room-vcard", handle_answer);
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in mirrored.each() do
 		add(state.authority.peer, (state.vcard and heap_size(state.vcard) or 0) + (state.avatar and heap_size(state.avatar) or 0));
 	end

@@ -11,10 +11,10 @@ local jid_bare = require "util.jid".bare;
 local rsm = require "util.rsm";
 local st = require "util.stanza";
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local hygiene = lib "link/hygiene";
 local liveness = lib "mirror/liveness";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 local xmlns_client = "jabber:client";
 local xmlns_delay = "urn:xmpp:delay";
@@ -76,7 +76,7 @@ function backfill.take(room, current, stanza)
 	authority:hear();
 	if not archive or not authority.asked or authority.asked.id ~= result.attr.queryid then return true; end
 	local message = as_history(result, authority.peer);
-	if message and archive.count < max_messages and bounds.has_room_for(archive, message, authority.peer) then
+	if message and archive.count < max_messages and limits.has_room_for(archive, message, authority.peer) then
 		table.insert(archive.page, message);
 		archive.count = archive.count + 1;
 	end

@@ -21,13 +21,12 @@ local st = require "util.stanza";
 
 local generation1 = lib "dialect/generation1";
 local bandwidth = lib "link/bandwidth";
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local hygiene = lib "link/hygiene";
 local ids = lib "mirror/ids";
 local mirrored = lib "mirror/room";
 local policy = lib "mirror/policy";
-local room_info = lib "mirror/info";
-local join_ids = lib "mirror/join_ids";
+local room_info = lib "mirror/room_info";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -85,7 +84,7 @@ end
 function changes.for_master(room, occupant_jid, stanza)
 	local presence = hygiene.copy("presence to the master", stanza);
 	presence.attr.from, presence.attr.to = room.jid, room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid);
-	return bounds.trimmed(presence);
+	return limits.trimmed(presence);
 end
 
 -- announce(room, stanza) -> the presence in which that presence of a local user goes to the master; it is the nick's from now on
@@ -106,7 +105,7 @@ function changes.join_presence(room, occupant_jid, history)
 	local presence = st.clone(own.presences[occupant_jid] or st.presence());
 	own.changed[occupant_jid], own.known_as[occupant_jid] = nil, session;
 	presence.attr.from, presence.attr.to = room.jid, authority.peer .. "/" .. jid_resource(occupant_jid);
-	presence.attr.id = join_ids.new();
+	presence.attr.id = generation1.new_join_id();
 	local ids_wanted = history.since and policy.is_nomirror(authority.peer) and ids.prefix(room) or nil; -- the master may know it no more
 	generation1.add_join(presence, { real_jid = session; again = true; ids = ids_wanted; history = history; password = password });
 	return presence;
@@ -221,7 +220,7 @@ end
 -- may_be_there(room, nick): a local user has left, as the master is to be told later
 function changes.may_be_there(room, nick)
 	local own = of(room);
-	if own.parted[nick] or bounds.has_place(own, own.parted) then
+	if own.parted[nick] or limits.has_place(own, own.parted) then
 		own.parted[nick] = true;
 	else
 		room.fmuc.authority:miss(); -- the master says then who of this mirror it has

@@ -17,7 +17,6 @@ local avatar = lib "mirror/avatar";
 local changes = lib "mirror/changes";
 local first_sync = lib "mirror/first_sync";
 local ids = lib "mirror/ids";
-local join_ids = lib "mirror/join_ids";
 local joins = lib "mirror/joins";
 local liveness = lib "mirror/liveness";
 local mirrored = lib "mirror/room";
@@ -26,7 +25,7 @@ local presences = lib "mirror/presences";
 local refusal = lib "mirror/refusal";
 local restart = lib "mirror/restart";
 local resync = lib "mirror/resync";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local unavailable = lib "mirror/unavailable";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -109,7 +108,7 @@ local function handle_available(room, occupant_jid, presence, id)
 	if record and record.accepted and not mirrored.is_local(room, occupant_jid) then
 		mirrored.keep(room, occupant_jid, presence.copy, presence.is_hidden); -- is shown when the user enters
 	else
-		presence.id = not join_ids.is_one(id) and id or nil;
+		presence.id = not generation1.is_join_id(id) and id or nil;
 		show(room, occupant_jid, presence);
 	end
 	if rejoined then resync.continue(room); end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Is the room one that can be mirrored at all? A plain room does not know what to make of a mirror: some servers are silent, some answer
 -- with an error, some take the mirror for an occupant and its second user for a new nick of the first (section 2b of the requirements).
--- So before the first user enters, the master is asked for its features (mirror/info, which asks once and remembers), and users
+-- So before the first user enters, the master is asked for its features (mirror/room_info, which asks once and remembers), and users
 -- wait here meanwhile. Masters listed in fmuc_allow_masters are taken for what the admin says they are.
 
 local jid_bare = require "util.jid".bare;
@@ -11,7 +11,7 @@ local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
 local generation1 = lib "dialect/generation1";
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local policy = lib "mirror/policy";
 local refusal = lib "mirror/refusal";
 local unavailable = lib "mirror/unavailable";
@@ -22,12 +22,12 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
 local mirrored = lib "mirror/room";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 -- [room JID] = list of join presences, in the order in which they came
 local held = {};
 
-local gate = {};
+local held_joins = {};
 
 local places = shares.new(max_held, max_held_of_user);
 
@@ -49,7 +49,7 @@ local function release(room_jid, info)
 end
 
 -- handle_info(event): what the master says of a room is known
-function gate.handle_info(event)
+function held_joins.handle_info(event)
 	release(event.room_jid, event.info);
 end
 
@@ -73,7 +73,7 @@ end
 local function renew(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
-	local join = bounds.trimmed(st.clone(stanza)) or st.clone(stanza, true);
+	local join = limits.trimmed(st.clone(stanza)) or st.clone(stanza, true);
 	join:add_child(joins[i]:get_child("x", xmlns_muc));
 	join.attr.id = joins[i].attr.id;
 	joins[i] = join;
@@ -81,7 +81,7 @@ local function renew(stanza)
 end
 
 local function hold(room_jid, master, stanza)
-	local kept = bounds.trimmed(st.clone(stanza));
+	local kept = limits.trimmed(st.clone(stanza));
 	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
 	local joins = held[room_jid] or {};
 	if #joins >= max_held_for_room or not places:take(stanza.attr.from) then
@@ -113,7 +113,7 @@ local function is_from_mirror(stanza)
 end
 
 -- handle_presence(event): of somebody who wants to join, or does not any more
-function gate.handle_presence(event)
+function held_joins.handle_presence(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
 	if stanza.attr.type == "unavailable" then return take_back(stanza); end
@@ -132,7 +132,7 @@ function gate.handle_presence(event)
 end
 
 -- holds(room_jid, user) -> whether that session waits here
-function gate.holds(room_jid, user)
+function held_joins.holds(room_jid, user)
 	for _, join in ipairs(held[room_jid] or {}) do
 		if join.attr.from == user then return true; end
 	end
@@ -140,7 +140,7 @@ function gate.holds(room_jid, user)
 end
 
 -- close(): nobody waits any longer
-function gate.close()
+function held_joins.close()
 	local everybody = held;
 	held, places = {}, shares.new(max_held, max_held_of_user);
 	for _, joins in pairs(everybody) do
@@ -149,16 +149,16 @@ function gate.close()
 end
 
 -- save() -> those who wait, for the next instance of the module
-function gate.save()
+function held_joins.save()
 	return held;
 end
 
 -- restore(saved): of save() of an earlier instance, or nil
-function gate.restore(saved)
+function held_joins.restore(saved)
 	held = saved or {};
 	for _, joins in pairs(held) do
 		for _, join in ipairs(joins) do places:hold(join.attr.from); end
 	end
 end
 
-return gate;
+return held_joins;

@@ -25,7 +25,7 @@ local max_id_bytes = 256;
 local min_compared = 1000;
 
 local archive = lib "room/archive";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 local ids = {};
 

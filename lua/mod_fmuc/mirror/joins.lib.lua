@@ -27,16 +27,15 @@ local new_id = require "util.id".short;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
 local changes = lib "mirror/changes";
 local ids = lib "mirror/ids";
-local join_ids = lib "mirror/join_ids";
 local mirrored = lib "mirror/room";
 local refusal = lib "mirror/refusal";
 local restart = lib "mirror/restart";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local unavailable = lib "mirror/unavailable";
 local visits = lib "mirror/visits";
 local join_timeout = lib "settings".join_timeout;
@@ -49,26 +48,26 @@ local fence_prefix = "fmuc-fence-";
 -- What the master says to a user alone before the user is in the room
 local max_held = 50;
 
-local admission = {};
+local joins = {};
 
 -- Joins that the master has not answered, until it is too late. Key: occupant JID
 local timers;
 
 -- new_record(room_jid, user) -> record of a user's (bare JID) join without any session
-function admission.new_record(room_jid, user)
-	return { room_jid = room_jid; user = user; id = join_ids.new(); since = now(); order = {}; joins = {} };
+function joins.new_record(room_jid, user)
+	return { room_jid = room_jid; user = user; id = generation1.new_join_id(); since = now(); order = {}; joins = {} };
 end
 
 -- add_session(record, user, join): another session of the user wants to be let in, or the same again
-function admission.add_session(record, user, join)
-	admission.remove_session(record, user);
+function joins.add_session(record, user, join)
+	joins.remove_session(record, user);
 	record.order[#record.order + 1] = user;
 	if record.entered then record.entered[user] = nil; end
 	record.joins[user] = st.clone(join);
 end
 
 -- remove_session(record, user): that session does not want to be let in any more
-function admission.remove_session(record, user)
+function joins.remove_session(record, user)
 	record.joins[user] = nil;
 	for i, other in ipairs(record.order) do
 		if other == user then return table.remove(record.order, i); end
@@ -76,21 +75,21 @@ function admission.remove_session(record, user)
 end
 
 -- wait(room, occupant_jid, record): for the master's answer, or until it is too late
-function admission.wait(room, occupant_jid, record)
+function joins.wait(room, occupant_jid, record)
 	visits.wait(record, record.user);
 	room.fmuc.waiting[occupant_jid] = record;
 	timers:add(occupant_jid, record, join_timeout);
 end
 
 -- stop_waiting(occupant_jid): the join of that user has no deadline any more
-function admission.stop_waiting(occupant_jid)
+function joins.stop_waiting(occupant_jid)
 	local record = timers:remove(occupant_jid);
 	if record then visits.stop(record); end
 end
 
 -- take(room, occupant_jid, [is_refused]): a join is over. room: nil when an admin has destroyed it; is_refused: the user does not come in
-function admission.take(room, occupant_jid, is_refused)
-	admission.stop_waiting(occupant_jid);
+function joins.take(room, occupant_jid, is_refused)
+	joins.stop_waiting(occupant_jid);
 	if not room then return; end
 	room.fmuc.waiting[occupant_jid] = nil;
 	if not is_refused then return; end
@@ -99,22 +98,22 @@ function admission.take(room, occupant_jid, is_refused)
 end
 
 -- waiting_for(occupant_jid) -> the record of a join with that nick, whether the master has answered it or not; or nil
-function admission.waiting_for(occupant_jid)
+function joins.waiting_for(occupant_jid)
 	local room = mirrored.get(occupant_jid:match("^[^/]*"));
 	return timers:get(occupant_jid) or room and room.fmuc.waiting[occupant_jid];
 end
 
 -- put_off(record, stanza) -> whether that is a new presence of a session which waits; it counts when the session is in the room
-function admission.put_off(record, stanza)
+function joins.put_off(record, stanza)
 	local user = stanza.attr.from;
 	if not record or not record.joins[user] then return false; end
 	record.updates = record.updates or {};
-	record.updates[user] = bounds.trimmed(st.clone(stanza));
+	record.updates[user] = limits.trimmed(st.clone(stanza));
 	return true;
 end
 
 -- first_session(record) -> JID and join presence of the session whose join goes to the master
-function admission.first_session(record)
+function joins.first_session(record)
 	return record.order[1], record.joins[record.order[1]];
 end
 
@@ -133,7 +132,7 @@ local function is_unsent(record) return not record.sent; end
 local function is_to_enter(record) return record.accepted and not record.entered; end
 
 -- send_joins(room): sends to the master what may go now of the joins that wait
-function admission.send_joins(room)
+function joins.send_joins(room)
 	local state = room.fmuc;
 	if state.authority:is_out() then return; end -- mirror/resync sends them
 	local one_at_a_time = not state.reflects_ids and state.authority.state == "joining";
@@ -146,55 +145,55 @@ function admission.send_joins(room)
 end
 
 -- begin_again(record): what the master has said to that join does not count; it is sent once more
-function admission.begin_again(record)
+function joins.begin_again(record)
 	record.accepted, record.accepted_at, record.sent, record.candidate = nil, nil, nil, nil;
-	record.id = join_ids.new();
+	record.id = generation1.new_join_id();
 end
 
 -- doubt_all(room): those that were sent may have been lost
-function admission.doubt_all(room)
+function joins.doubt_all(room)
 	for _, record in pairs(room.fmuc.waiting) do record.sent = nil; end
 end
 
 -- sent(record): the join has left for the master
-function admission.sent(record, password)
+function joins.sent(record, password)
 	record.sent, record.sent_at, record.password = true, now(), password;
 end
 
 -- fence(room, record): after the join has been sent
-function admission.fence(room, record)
+function joins.fence(room, record)
 	record.fence, record.candidate = nil, nil;
 	local state = room.fmuc;
 	-- a mirror that was restarted may be in the room already, as the master knows
-	local is_new = state.authority.state == "joining" and not admission.is_repeated(room) and not restart.is_known(room.jid);
+	local is_new = state.authority.state == "joining" and not joins.is_repeated(room) and not restart.is_known(room.jid);
 	if state.reflects_ids or is_new then return; end
 	record.fence = fence_prefix .. new_id();
 	module:send(st.iq({ type = "get"; id = record.fence; from = room.jid; to = state.authority.peer }):tag("ping", { xmlns = xmlns_ping }));
 end
 
 -- repeat_all(room): everybody who waits joins once more, though the master may think that it has told this mirror everything
-function admission.repeat_all(room)
+function joins.repeat_all(room)
 	room.fmuc.authority:own("joins").is_repeated = true;
 end
 
 -- is_repeated(room) -> whether repeat_all() was called
-function admission.is_repeated(room)
+function joins.is_repeated(room)
 	return room.fmuc.authority:own("joins").is_repeated == true;
 end
 
 -- learn(event): the master of a room is one of this module, which returns ids
-function admission.learn(event)
+function joins.learn(event)
 	if not event.info.features[generation1.xmlns_private] then return; end
 	event.room.fmuc.reflects_ids = true;
-	admission.send_joins(event.room);
+	joins.send_joins(event.room);
 end
 
 -- answers(room, record, id) -> whether an available presence with that id, for the nick of that join, is the answer to it; nil: maybe
-function admission.answers(room, record, id)
+function joins.answers(room, record, id)
 	local state = room.fmuc;
-	if join_ids.is_one(id) and not state.reflects_ids then
+	if generation1.is_join_id(id) and not state.reflects_ids then
 		state.reflects_ids = true;
-		admission.send_joins(room);
+		joins.send_joins(room);
 	end
 	if not record or not record.sent or record.accepted then return false; end
 	if id == record.id then return true; end
@@ -204,12 +203,12 @@ function admission.answers(room, record, id)
 end
 
 -- is_pong(id) -> whether that is the id of a ping of fence()
-function admission.is_pong(id)
+function joins.is_pong(id)
 	return id:sub(1, #fence_prefix) == fence_prefix;
 end
 
 -- take_fenced(room, id) -> occupant JID and record of the join after which that ping was sent; or nil
-function admission.take_fenced(room, id)
+function joins.take_fenced(room, id)
 	for occupant_jid, record in pairs(room and room.fmuc.waiting or {}) do
 		if record.fence == id then
 			record.fence = nil;
@@ -220,11 +219,11 @@ end
 
 -- tell(room, occupant_jid, copy): what the master has to say to that user alone, as the user gets it (M8, G27); one who has not been let in
 -- yet gets it then
-function admission.tell(room, occupant_jid, copy)
+function joins.tell(room, occupant_jid, copy)
 	local record = room.fmuc.waiting[occupant_jid];
 	if record then
 		record.held = record.held or {};
-		if #record.held < max_held and bounds.has_room_for(record.held, copy, room.fmuc.authority.peer) then table.insert(record.held, copy); end
+		if #record.held < max_held and limits.has_room_for(record.held, copy, room.fmuc.authority.peer) then table.insert(record.held, copy); end
 	end
 	if mirrored.is_local(room, occupant_jid) then room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy); end
 end
@@ -273,7 +272,7 @@ local function let_in(room, occupant_jid, record)
 end
 
 -- handle_pre_join(event): after all handlers of other modules, which may have waited for long
-function admission.handle_pre_join(event)
+function joins.handle_pre_join(event)
 	local room, stanza, record = event.room, event.stanza, event.origin.fmuc_record;
 	if not record then return; end
 	local state = mirrored.get(room.jid) == room and room.fmuc;
@@ -304,7 +303,7 @@ local function admit(room)
 		local occupant_jid, record = entry[1], entry[2];
 		if is_to_enter(record) and room.fmuc and room.fmuc.waiting[occupant_jid] == record then
 			record.entered = {};
-			admission.stop_waiting(occupant_jid);
+			joins.stop_waiting(occupant_jid);
 			mirrored.make_way(room, occupant_jid);
 			local ok, err = xpcall(let_in, debug.traceback, room, occupant_jid, record);
 			settle(room, occupant_jid, record);
@@ -321,31 +320,31 @@ local function admit_in_a_coroutine(room)
 end
 
 -- accept(room, record): the master has let that user in
-function admission.accept(room, record)
+function joins.accept(room, record)
 	record.accepted, record.accepted_at = true, record.accepted_at or now();
 	if room.fmuc.authority.state ~= "joining" then return admit_in_a_coroutine(room); end
 end
 
 -- handle_synced(event): what a joining room is sent is here
-function admission.handle_synced(event)
+function joins.handle_synced(event)
 	local room = mirrored.get(event.room_jid);
 	if room.fmuc.reflects_ids == nil then room.fmuc.reflects_ids = false; end
-	admission.send_joins(room);
+	joins.send_joins(room);
 	admit_in_a_coroutine(room);
 end
 
 -- end_room(room, destroy): the room has been destroyed; users are told with that element (G17)
-function admission.end_room(room, destroy)
+function joins.end_room(room, destroy)
 	room_info.forget(room.jid);
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
-		admission.take(room, occupant_jid, true);
+		joins.take(room, occupant_jid, true);
 		for _, join in pairs(record.joins) do refusal.pass_on(join, unavailable.gone(destroy)); end
 	end
 	mirrored.evict_all(room, nil, destroy);
 	mirrored.forget_if_unused(room.jid);
 end
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in mirrored.each() do
 		for _, record in pairs(state.waiting) do add(state.authority.peer, record.held and record.held.bytes or 0); end
 	end
@@ -353,13 +352,13 @@ end);
 
 -- start(on_timeout, saved): on_timeout(occupant_jid, record) is called when the master has not answered; saved: of save() of an earlier
 -- instance, or nil
-function admission.start(on_timeout, saved)
+function joins.start(on_timeout, saved)
 	timers = pending.new(module, on_timeout, saved);
 end
 
 -- save() -> the joins that the master has not answered, for the next instance
-function admission.save()
+function joins.save()
 	return timers:save();
 end
 
-return admission;
+return joins;

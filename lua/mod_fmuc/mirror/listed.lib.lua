@@ -13,7 +13,7 @@ local unavailable = lib "mirror/unavailable";
 local patience = 2;
 
 local refuse_join = lib "mirror/users".refuse_join;
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 local listed = {};
 

@@ -11,7 +11,7 @@ local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
 local history = lib "room/history";
 local hygiene = lib "link/hygiene";
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local first_sync = lib "mirror/first_sync";
 local from_master = lib "mirror/from_master";
 local ids = lib "mirror/ids";
@@ -20,8 +20,8 @@ local mirrored = lib "mirror/room";
 local outage = lib "mirror/outage";
 local outbox = lib "mirror/outbox";
 local resync = lib "mirror/resync";
-local room_info = lib "mirror/info";
-local seen = lib "mirror/shown";
+local room_info = lib "mirror/room_info";
+local shown = lib "mirror/shown";
 
 -- of heap, of the history of a room
 local max_history_bytes = 1024 * 1024;
@@ -128,13 +128,13 @@ local function take_echo(room_jid, room, stanza, known)
 	if not nick then return nil; end
 	local keeps_ids = room and stanza.attr.id and not is_subject(stanza) and room_info.has(room, "http://jabber.org/protocol/muc#stable_id");
 	local how = known == "id" and "by-stanza-id" or (known or keeps_ids) and "by-id" or nil;
-	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and seen.id(room, stanza));
+	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and shown.id(room, stanza));
 end
 
 -- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
 -- had its own.
 local function archive_shown(room, echo, stanza, copy, delay)
-	seen.confirm(room, stanza);
+	shown.confirm(room, stanza);
 	if generation1.is_nomirror(echo.stanza) then return; end
 	ids.mark_history(copy, room, delay and datetime.parse(delay.attr.stamp) or os.time());
 end
@@ -150,16 +150,16 @@ local function handle_groupchat(room, stanza)
 		if is_joining then return first_sync.finish(room); end
 	elseif delay then
 		-- a dump that broke off is followed by another
-		if is_joining and not seen.has(room, stanza, delay.attr.stamp) then
-			seen.add(room, stanza);
+		if is_joining and not shown.has(room, stanza, delay.attr.stamp) then
+			shown.add(room, stanza);
 			add_history(room, copy, date(room, copy, delay));
 		end
 		return;
 	end
 	first_sync.finish(room); -- live messages come after the subject
-	if seen.is_same(room, stanza) then return; end -- sent again by a stream that broke
+	if shown.is_same(room, stanza) then return; end -- sent again by a stream that broke
 	take_change(room, copy);
-	seen.add(room, stanza);
+	shown.add(room, stanza);
 	room:broadcast_message(copy);
 end
 
@@ -174,11 +174,11 @@ function messages.handle_repeated(event)
 		set_subject(room, copy, delay);
 		return room:broadcast_message(copy);
 	end
-	local known = seen.has(room, stanza, delay and delay.attr.stamp);
+	local known = shown.has(room, stanza, delay and delay.attr.stamp);
 	local echo = take_echo(room.jid, room, stanza, known);
 	if echo and echo.shown then return archive_shown(room, echo, stanza, copy, delay); end
-	if known then return seen.confirm(room, stanza); end
-	seen.add(room, stanza);
+	if known then return shown.confirm(room, stanza); end
+	shown.add(room, stanza);
 	take_change(room, copy);
 	if not delay then return room:broadcast_message(copy); end
 	local when = date(room, copy, delay);
@@ -267,7 +267,7 @@ function messages.handle(room_jid, event)
 	return true;
 end
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in mirrored.each() do add(state.authority.peer, state.history_bytes or 0); end
 end);
 

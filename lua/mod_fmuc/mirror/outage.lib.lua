@@ -11,7 +11,7 @@
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local paced = lib "link/log".paced;
 local archive = lib "room/archive";
 local changes = lib "mirror/changes";
@@ -20,7 +20,7 @@ local joins = lib "mirror/joins";
 local liveness = lib "mirror/liveness";
 local mirrored = lib "mirror/room";
 local outbox = lib "mirror/outbox";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local settings = lib "settings";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -107,7 +107,7 @@ end
 -- hold(room, stanza): of the master, while the link is lost
 function outage.hold(room, stanza)
 	local held = of(room).held;
-	if #held < max_held and bounds.has_room_for(held, stanza, room.fmuc.authority.peer) then
+	if #held < max_held and limits.has_room_for(held, stanza, room.fmuc.authority.peer) then
 		table.insert(held, st.clone(stanza));
 	else
 		room.fmuc.authority:miss();
@@ -313,7 +313,7 @@ liveness.on("probe", {
 	failed = outage.retry;
 });
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in mirrored.each() do
 		local held = state.authority:own("outage").held;
 		add(state.authority.peer, held and held.bytes or 0);

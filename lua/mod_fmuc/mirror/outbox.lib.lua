@@ -12,10 +12,10 @@ local datetime = require "util.datetime";
 local heap_size = require "prosody_relay.stanza".heap_size;
 local shares = require "prosody_relay.shares";
 local generation1 = lib "dialect/generation1";
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
-local is_passing = lib "link/passing";
+local is_passing = lib "link/bandwidth".is_passing;
 local policy = lib "mirror/policy";
 local jid_bare = require "util.jid".bare;
 local new_id = require "util.id".medium;
@@ -39,7 +39,7 @@ local max_bytes, max_bytes_of_user = 64 * 1024 * 1024, 2 * 1024 * 1024;
 
 local ids = lib "mirror/ids";
 local mirrored = lib "mirror/room";
-local seen = lib "mirror/shown";
+local shown = lib "mirror/shown";
 
 local boxes, memory = {}, shares.new(max_bytes, max_bytes_of_user);
 
@@ -161,7 +161,7 @@ local function make_place(room_jid, occupant_jid, user, bytes)
 	if of_occupant >= max_of_occupant then return false; end
 	if memory:refusal(user, bytes) then return false; end
 	local box = boxes[room_jid] or { bytes = 0 };
-	while #box >= max_messages or box.bytes + bytes > bounds.max_messages do
+	while #box >= max_messages or box.bytes + bytes > limits.max_messages do
 		local index, entry = find(room_jid, function (other) return other.shown; end);
 		if not index then return false; end
 		remove(room_jid, index);
@@ -192,7 +192,7 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	if nomirror then generation1.add_nomirror(copy); end
 	if stanza_id then copy:tag("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = stanza_id }):up(); end
 	add(room, { stanza = copy; nick = occupant.nick; user = stanza.attr.from; id = stanza.attr.id; shown = true });
-	seen.add_own(room, copy, ids.prefix(room) ~= "" and stanza_id);
+	shown.add_own(room, copy, ids.prefix(room) ~= "" and stanza_id);
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room)); -- G21
 	mirrored.add_occupant_id(stanza, room, occupant.nick);
 	if stanza_id then delivery.on_its_way(room, stanza).stanza_id = stanza_id; end
@@ -207,7 +207,7 @@ function outbox.handle_groupchat(origin, stanza, room)
 	stanza.attr.id = stanza.attr.id or new_id();
 	local nomirror = policy.is_nomirror(room.fmuc.authority.peer);
 	local bytes = heap_size(stanza);
-	if bytes > bounds.max_messages then
+	if bytes > limits.max_messages then
 		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large, or nested too deep, for a mirrored room"));
 	elseif not make_place(room.jid, occupant.nick, user, bytes) then
 		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
@@ -297,7 +297,7 @@ function outbox.show(room)
 			entry.shown = true;
 			local copy = st.clone(entry.stanza);
 			copy.attr.to = nil;
-			seen.add_own(room, copy);
+			shown.add_own(room, copy);
 			mirrored.add_occupant_id(copy, room, entry.nick);
 			room:broadcast_message(copy);
 		end

@@ -11,9 +11,9 @@ local relay_jid = require "prosody_relay.jid";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
-local allowpm = lib "room/restrict_pm";
+local restrict_pm = lib "room/restrict_pm";
 local generation1 = lib "dialect/generation1";
-local crossing = lib "link/private";
+local occupant_requests = lib "link/occupant_requests";
 local hygiene = lib "link/hygiene";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -30,7 +30,7 @@ local ids = lib "mirror/ids";
 local messages = lib "mirror/messages";
 local mirrored = lib "mirror/room";
 local requests = lib "link/requests";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 -- Private messages that may come back as an error, once. Key: JID of the sender's and of the addressee's occupant, id; record: { user = real
 -- JID of the sender, nil for one of the master's occupants; holder = whose share it is of: that user, or the master }
@@ -49,7 +49,7 @@ local function sent_key(occupant_jid, to, id)
 end
 
 local function remember(occupant_jid, to, id, user, holder)
-	if not id or #id > crossing.max_id then return; end
+	if not id or #id > occupant_requests.max_id then return; end
 	local key = sent_key(occupant_jid, to, id);
 	if not sent:get(key) and shares_of_sent:take(holder) then sent:add(key, { user = user; holder = holder }, error_timeout); end
 end
@@ -95,7 +95,7 @@ local function handle_error(room, stanza)
 end
 
 local function send_request(room, stanza, occupant_jid)
-	if not crossing.may_cross(stanza) then
+	if not occupant_requests.may_cross(stanza) then
 		return refuse(stanza, "service-unavailable", "This kind of request does not cross a mirror");
 	end
 	local record = { asker = stanza.attr.from; asked = stanza.attr.to; id = stanza.attr.id };
@@ -140,7 +140,7 @@ local function handle_inbound(room, event)
 		return true; -- to a request that nobody has sent, or not any more
 	elseif not room or not mirrored.is_local(room, stanza.attr.to) then
 		return refuse(stanza, "item-not-found", "Recipient not in room");
-	elseif stanza.name == "iq" and not crossing.may_cross(stanza) then
+	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
 		return refuse(stanza, "service-unavailable", "This kind of request does not cross a mirror");
 	end
 	if stanza.name == "message" then return deliver_message(room, stanza, event.origin); end
@@ -182,7 +182,7 @@ function private.handle_local(event)
 	if not mirrored.is_local(room, stanza.attr.to) then
 		if not forget(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
 	elseif stanza.attr.type ~= "error" then
-		local refusal = allowpm.refusal(room, from, stanza.attr.to);
+		local refusal = restrict_pm.refusal(room, from, stanza.attr.to);
 		if refusal then
 			room:route_to_occupant(room:get_occupant_by_nick(from), st.error_reply(stanza, "cancel", "policy-violation", refusal, room.jid));
 			return false;
@@ -192,6 +192,6 @@ function private.handle_local(event)
 	mirrored.add_occupant_id(stanza, room, from);
 end
 
-requests.on("private-iq", function (record, answer) module:send(crossing.answer(record, answer)); end);
+requests.on("private-iq", function (record, answer) module:send(occupant_requests.answer(record, answer)); end);
 
 return private;

@@ -21,7 +21,7 @@ local id_prefix = "fmuc-ask-";
 
 local joins = lib "mirror/joins";
 local mirrored = lib "mirror/room";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 local requests_to_room = {};
 

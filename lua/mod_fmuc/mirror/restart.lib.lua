@@ -25,15 +25,15 @@ local stored = {};
 local mirrored = lib "mirror/room";
 local grace_period = lib "settings".grace_period;
 
-local former = {};
+local restart = {};
 
 -- is_known(room_jid) -> whether the room's master may still take users to be there who have not come back yet
-function former.is_known(room_jid)
+function restart.is_known(room_jid)
 	return rooms[room_jid] ~= nil;
 end
 
 -- had(room_jid, nick) -> whether that user was in the room
-function former.had(room_jid, nick)
+function restart.had(room_jid, nick)
 	return rooms[room_jid] ~= nil and rooms[room_jid].nicks[nick] == true;
 end
 
@@ -82,12 +82,12 @@ local function remember(room)
 end
 
 -- handle_change(event): somebody has come or gone
-function former.handle_change(event)
+function restart.handle_change(event)
 	if event.room.fmuc then remember(event.room); end
 end
 
 -- handle_destroyed(event): the room has ended
-function former.handle_destroyed(event)
+function restart.handle_destroyed(event)
 	if not rooms[event.room.jid] then write(event.room.jid, nil); end
 end
 
@@ -108,12 +108,12 @@ local function take_out()
 end
 
 -- save() -> for the next instance of the module
-function former.save()
+function restart.save()
 	return { rooms = rooms; stored = stored };
 end
 
 -- restore(saved): of save() of an earlier instance; nil after a start of the server
-function former.restore(saved)
+function restart.restore(saved)
 	if saved then
 		rooms, stored = saved.rooms, saved.stored;
 	else
@@ -124,4 +124,4 @@ function former.restore(saved)
 	end
 end
 
-return former;
+return restart;

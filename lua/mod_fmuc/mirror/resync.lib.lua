@@ -22,10 +22,10 @@ local jid_resource = require "util.jid".resource;
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local paced = lib "link/log".paced;
 local equivalent = lib "link/equivalent";
-local state_of = lib "link/lasting";
+local hygiene = lib "link/hygiene";
 local backfill = lib "mirror/backfill";
 local changes = lib "mirror/changes";
 local joins = lib "mirror/joins";
@@ -34,7 +34,7 @@ local mirrored = lib "mirror/room";
 local outage = lib "mirror/outage";
 local outbox = lib "mirror/outbox";
 local presences = lib "mirror/presences";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local unavailable = lib "mirror/unavailable";
 local grace_period = lib "settings".grace_period;
 
@@ -114,7 +114,7 @@ function resync.presence(room, occupant_jid, presence, id)
 	local is_answer = not current.answered and authority.asked and
 		(id == authority.asked.id or not state.reflects_ids and occupant_jid == current.nick);
 	if is_answer then presences.take_own_codes(room, copy, true); end
-	current.copies[occupant_jid], current.hidden[occupant_jid] = fanout.view(state_of(copy)), presence.is_hidden;
+	current.copies[occupant_jid], current.hidden[occupant_jid] = fanout.view(hygiene.lasting_part(copy)), presence.is_hidden;
 	current.own[occupant_jid] = mark and mark.real_jid;
 	if not is_answer then return; end
 	current.answered = true;
@@ -128,7 +128,7 @@ end
 -- message(room, stanza): of the master, in state "syncing"
 function resync.message(room, stanza)
 	local current = of(room).current;
-	if bounds.has_room_for(current.messages, stanza, room.fmuc.authority.peer) then table.insert(current.messages, st.clone(stanza)); end
+	if limits.has_room_for(current.messages, stanza, room.fmuc.authority.peer) then table.insert(current.messages, st.clone(stanza)); end
 	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.dumped(room); end
 end
 
@@ -370,7 +370,7 @@ outage.after_silence_of("rejoin", function (room)
 	outage.retry(room);
 end);
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in mirrored.each() do
 		local current = state.authority:own("resync").current;
 		local archive = current and current.archive;

@@ -8,7 +8,7 @@
 --   hidden     set of the occupant JIDs of local users whose presence only they themselves see
 -- and others
 --   waiting, reflects_ids   mirror/joins
---   info       mirror/info
+--   info       mirror/room_info
 --   logged     mirror/presences
 --   visitors   mirror/visits
 --   avatar, vcard   mirror/avatar
@@ -19,13 +19,13 @@ local jid_resource = require "util.jid".resource;
 local fanout = require "prosody_relay.fanout";
 local st = require "util.stanza";
 
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local links = lib "link/link";
 local once = lib "link/log".once;
 local archive = lib "room/archive";
 local delivery = lib "room/delivery";
 local own_rooms = lib "mirror/own_rooms";
-local state_of = lib "link/lasting";
+local hygiene = lib "link/hygiene";
 local visits = lib "mirror/visits";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -161,22 +161,22 @@ end
 function mirrored.admits(room, occupant_jid, presence, counter)
 	local state = room.fmuc;
 	local master = state.authority.peer;
-	presence = bounds.trimmed(presence);
+	presence = limits.trimmed(presence);
 	if not presence then
 		once("large\0" .. master, "warn", "%s sends presences that are too long to be kept", master);
 		return nil;
 	end
 	if mirrored.is_local(room, occupant_jid) or state.waiting[occupant_jid] then return presence; end
-	if not bounds.has_memory_for(master, bounds.presence_size(presence)) then return nil; end
-	if counter.copies[occupant_jid] or bounds.has_place(counter, counter.copies) then return presence; end
-	once("full\0" .. master, "warn", "%s has more than %d occupants; the others are not shown (fmuc_max_occupants)", master, bounds.max_occupants);
+	if not limits.has_memory_for(master, limits.presence_size(presence)) then return nil; end
+	if counter.copies[occupant_jid] or limits.has_place(counter, counter.copies) then return presence; end
+	once("full\0" .. master, "warn", "%s has more than %d occupants; the others are not shown (fmuc_max_occupants)", master, limits.max_occupants);
 	return nil;
 end
 
 -- keep(room, occupant_jid, presence, [is_hidden]): what newcomers will see of the occupant (G28): what holds on of that presence. is_hidden: the
 -- room shows that user's presence to nobody else (M8, G27)
 function mirrored.keep(room, occupant_jid, presence, is_hidden)
-	room.fmuc.copies[occupant_jid] = fanout.view(state_of(presence));
+	room.fmuc.copies[occupant_jid] = fanout.view(hygiene.lasting_part(presence));
 	room.fmuc.hidden[occupant_jid] = is_hidden or nil;
 end
 
@@ -370,11 +370,11 @@ end
 -- copies_size(copies) -> bytes of memory that presences take (occupant JID -> stanza)
 function mirrored.copies_size(copies)
 	local bytes = 0;
-	for _, copy in pairs(copies) do bytes = bytes + bounds.presence_size(copy); end
+	for _, copy in pairs(copies) do bytes = bytes + limits.presence_size(copy); end
 	return bytes;
 end
 
-bounds.count_with(function (add)
+limits.count_with(function (add)
 	for _, state in pairs(states) do add(state.authority.peer, mirrored.copies_size(state.copies)); end
 end);
 

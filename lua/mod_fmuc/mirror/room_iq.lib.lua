@@ -2,7 +2,7 @@
 -- IQ of users to a mirrored room itself: discovery and ping are answered here (G13), the room's vCard comes from the master once, and
 -- administration is refused (M25).
 
-local crossing = lib "link/private";
+local occupant_requests = lib "link/occupant_requests";
 local policy = lib "mirror/policy";
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
@@ -11,7 +11,7 @@ local archive = lib "room/archive";
 local avatar = lib "mirror/avatar";
 local early_queries = lib "mirror/early_queries";
 local mirrored = lib "mirror/room";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
 local room_iq = {};
 
@@ -30,7 +30,7 @@ local function answer_with(handler)
 			return;
 		elseif stanza.attr.from ~= master and not policy.may_use(stanza.attr.from) then
 			return refuse(stanza, "auth", "forbidden", "This mirror does not serve you");
-		elseif #stanza.attr.id > crossing.max_id then
+		elseif #stanza.attr.id > occupant_requests.max_id then
 			return refuse(stanza, "modify", "policy-violation", "The id of this request is too long");
 		elseif not policy.may_be_mirrored(master) then
 			return refuse(stanza, "cancel", "not-allowed", "This room is not mirrored here");

@@ -20,9 +20,9 @@ local max_seen = 1200;
 -- A message without an id is the one of the same text that was shown about when the master says it was sent
 local same_time = 60;
 
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 
-local seen = {};
+local shown = {};
 
 local function claimed_id(room, stanza)
 	for id in stanza:childtags("stanza-id", xmlns_sid) do
@@ -32,7 +32,7 @@ end
 
 -- id(room, stanza) -> the stanza-id that the master of the room has given the message, or nil: also where the master is
 -- not known to take care that nobody else does
-function seen.id(room, stanza)
+function shown.id(room, stanza)
 	return room_info.has(room, xmlns_sid) and claimed_id(room, stanza) or nil;
 end
 
@@ -76,15 +76,15 @@ local function get(room, kind, key)
 end
 
 -- add(room, stanza): a groupchat message of the master is shown now
-function seen.add(room, stanza)
+function shown.add(room, stanza)
 	local id, hash = claimed_id(room, stanza), content(stanza);
 	if id then put(room, key_of_id(id), hash or true); end
-	if hash and not seen.id(room, stanza) then put(room, "m" .. hash, os.time()); end
+	if hash and not shown.id(room, stanza) then put(room, "m" .. hash, os.time()); end
 end
 
 -- add_own(room, stanza, [id]): a message of a local user is shown, which the master has not yet. id: the one that the master will give it,
 -- where that is known
-function seen.add_own(room, stanza, id)
+function shown.add_own(room, stanza, id)
 	local hash = content(stanza);
 	if hash then put(room, "m" .. hash, os.time()); end
 	if id then
@@ -95,8 +95,8 @@ function seen.add_own(room, stanza, id)
 end
 
 -- confirm(room, stanza): that message of add_own() has come back from the master
-function seen.confirm(room, stanza)
-	local id, hash = seen.id(room, stanza), content(stanza);
+function shown.confirm(room, stanza)
+	local id, hash = shown.id(room, stanza), content(stanza);
 	local count = get(room, "o", hash);
 	if not id or not count or get(room, "", key_of_id(id)) then return; end
 	memory_of(room).at["o" .. hash] = count > 1 and count - 1 or nil;
@@ -105,8 +105,8 @@ end
 
 -- has(room, stanza, [stamp]) -> how it is known that the message has been shown: "id" (its stanza-id), "own" (a local user said it, see
 -- add_own), "text"; or nil. stamp: when the master says it was sent (XEP-0082)
-function seen.has(room, stanza, stamp)
-	local id, hash = seen.id(room, stanza), content(stanza);
+function shown.has(room, stanza, stamp)
+	local id, hash = shown.id(room, stanza), content(stanza);
 	if id then return get(room, "", key_of_id(id)) and "id" or get(room, "o", hash) and "own" or nil; end
 	local at = get(room, "m", hash);
 	if not at or stanza.attr.id then return at and "text"; end
@@ -116,10 +116,10 @@ end
 
 -- is_same(room, stanza) -> whether the message has been shown, with that stanza-id and saying the same: it came twice. A master that gives
 -- an id to two different messages is wrong, but its users are to see both.
-function seen.is_same(room, stanza)
-	local id = seen.id(room, stanza);
+function shown.is_same(room, stanza)
+	local id = shown.id(room, stanza);
 	local hash = id and get(room, "", key_of_id(id));
 	return hash ~= nil and hash == content(stanza);
 end
 
-return seen;
+return shown;

@@ -41,7 +41,7 @@ function unavailable.no_address(reason)
 end
 
 -- error_for(master, info) -> the <error/> for somebody who wants to join a room that cannot be mirrored; or nil when it can. info: of
--- mirror/info
+-- mirror/room_info
 function unavailable.error_for(master, info)
 	if info.features[xmlns_fmuc] then return nil; end
 	local type, condition, text;

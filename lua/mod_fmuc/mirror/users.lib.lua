@@ -4,7 +4,7 @@
 
 local relay_jid = require "prosody_relay.jid";
 local generation1 = lib "dialect/generation1";
-local bounds = lib "link/limits";
+local limits = lib "link/limits";
 local changes = lib "mirror/changes";
 local first_sync = lib "mirror/first_sync";
 local from_master = lib "mirror/from_master";
@@ -16,7 +16,7 @@ local outbox = lib "mirror/outbox";
 local policy = lib "mirror/policy";
 local refusal = lib "mirror/refusal";
 local restart = lib "mirror/restart";
-local room_info = lib "mirror/info";
+local room_info = lib "mirror/room_info";
 local unavailable = lib "mirror/unavailable";
 local visits = lib "mirror/visits";
 local jid_bare = require "util.jid".bare;
@@ -103,7 +103,7 @@ local function handle_join(stanza, room, info)
 	elseif not policy.may_be_mirrored(master) then
 		return refusal.join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
 	end
-	local kept = bounds.trimmed(st.clone(stanza));
+	local kept = limits.trimmed(st.clone(stanza));
 	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
 	local record = joins.waiting_for(occupant_jid);
 	local owner = nick_owner(room, record, occupant_jid);

@@ -17,10 +17,10 @@ local who_may = { participants = "participants"; moderators = "moderators"; memb
 local ranks = { visitor = 1; participant = 2; moderator = 3 };
 local needed = { participants = 2; moderators = 3; none = math.huge };
 
-local allowpm = {};
+local restrict_pm = {};
 
 -- describe(event): at the master, in the description of a room
-function allowpm.describe(event)
+function restrict_pm.describe(event)
 	local room, form, formdata = event.room, event.form, event.formdata;
 	local rule = names[room._data.allow_pm];
 	if not rule then return; end
@@ -32,7 +32,7 @@ function allowpm.describe(event)
 end
 
 -- read(form) -> { who, moderators }, from the description of a room; nil when everybody may, or nobody says. form: stanza or nil
-function allowpm.read(form)
+function restrict_pm.read(form)
 	local rule = {};
 	for field in (form and form:childtags("field") or function () end) do
 		local value = field:get_child_text("value");
@@ -49,7 +49,7 @@ local function item_of(room, occupant_jid)
 end
 
 -- refusal(room, from, to) -> text, when that occupant of a mirrored room (occupant JID) may not write to that other one; or nil
-function allowpm.refusal(room, from, to)
+function restrict_pm.refusal(room, from, to)
 	local rule = room.fmuc.info and room.fmuc.info.allowpm;
 	if not rule then return nil; end
 	if room:get_occupant_by_nick(from).bare_jid == room:get_occupant_by_nick(to).bare_jid then return nil; end
@@ -63,4 +63,4 @@ function allowpm.refusal(room, from, to)
 	return ("In this room %s may send private messages"):format(who_may[rule.who]);
 end
 
-return allowpm;
+return restrict_pm;

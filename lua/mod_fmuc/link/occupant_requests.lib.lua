@@ -5,14 +5,14 @@
 local st = require "util.stanza";
 
 -- max_id: bytes of a stanza's id that are kept until its answer may come; clients use a few dozen
-local crossing = { max_id = 256 };
+local occupant_requests = { max_id = 256 };
 
 local avatar_nodes = { ["urn:xmpp:avatar:data"] = true; ["urn:xmpp:avatar:metadata"] = true };
 
 -- may_cross(iq) -> whether that request may cross a link: what clients ask occupants for of their own accord, and cheap
-function crossing.may_cross(iq)
+function occupant_requests.may_cross(iq)
 	local payload = iq.tags[1];
-	if iq.attr.type ~= "get" or #iq.tags ~= 1 or #(iq.attr.id or "") > crossing.max_id then return false; end
+	if iq.attr.type ~= "get" or #iq.tags ~= 1 or #(iq.attr.id or "") > occupant_requests.max_id then return false; end
 	local xmlns = payload.attr.xmlns;
 	if xmlns == "vcard-temp" then return payload.name == "vCard"; end
 	if xmlns == "urn:xmpp:ping" then return payload.name == "ping"; end
@@ -21,7 +21,7 @@ function crossing.may_cross(iq)
 end
 
 -- answer(record, answer) -> the stanza for who asked. record: asker, asked (addresses), id; answer: stanza, or nil when there was none
-function crossing.answer(record, answer)
+function occupant_requests.answer(record, answer)
 	if not answer then
 		local question = st.iq({ type = "get"; from = record.asker; to = record.asked; id = record.id });
 		return st.error_reply(question, "wait", "remote-server-timeout", "The occupant does not answer");
@@ -31,4 +31,4 @@ function crossing.answer(record, answer)
 	return copy;
 end
 
-return crossing;
+return occupant_requests;

@@ -5,7 +5,7 @@ local fmuc_lib = require "fmuc_lib";
 local st = require "util.stanza";
 local parse = require "prosody_relay.stanza".parse;
 
-local lib = fmuc_lib {};
+local lib = fmuc_lib.new {};
 local generation1, generation2 = lib "dialect/generation1", lib "dialect/generation2";
 
 local xmlns, xmlns_muc = "http://isode.com/protocol/fmuc", "http://jabber.org/protocol/muc";

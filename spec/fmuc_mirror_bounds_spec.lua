@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The bounds of a mirror that take no server (README of mod_fmuc, "Trust: bounds"). Others: fmuc_bounds_spec.lua, e2e/fmuc_bounds_spec.lua.
 
-local lib = require "fmuc_lib";
+local fmuc_lib = require "fmuc_lib";
+local fanout = require "prosody_relay.fanout";
 local st = require "util.stanza";
 
 local settings = { grace_period = 60; join_timeout = 30; max_occupants = 10; outage_policy = "replica"; bandwidth = "full"; nomirror = false };
@@ -10,13 +11,19 @@ local master, mirror = "r@rooms.example", "r\\40rooms.example@here.example";
 local function nothing() end
 local function always(value) return function () return value; end end
 
--- new(given, globals) -> lib.new() of a mirror that keeps nothing yet
-local function new(given, globals)
-	given = given or {};
-	given.settings = settings;
-	local module = lib.new(given, globals);
-	module:require "bounds".count_with(nothing);
-	return module;
+-- new([known], [globals]) -> lib, module of a mirror that keeps nothing yet, and has none of the files that need all of mod_muc or a store
+local function new(known, globals)
+	local files = { settings = settings; ["room/archive"] = {}; ["mirror/administration"] = { methods = {} };
+		["mirror/restart"] = { is_known = always(false) } };
+	for name, file in pairs(known or {}) do files[name] = file; end
+	local module = fmuc_lib.module { muc = {} };
+	return fmuc_lib.new(module, files, globals), module;
+end
+
+-- new_room(lib, [room_jid]) -> a mirrored room, nobody is in it, and its link
+local function new_room(lib, room_jid)
+	local authority = lib "link/link".open(room_jid or mirror, master, "up");
+	return { jid = room_jid or mirror; fmuc = { authority = authority; copies = {}; waiting = {}; recipients = fanout.new() } }, authority;
 end
 
 local function message(id, bytes)
@@ -40,52 +47,59 @@ end
 
 describe("what a master says", function ()
 	it("is, in a resync, as many occupants as a room may have, besides those that are known (G29 G19)", function ()
-		local bounds = new():require "bounds";
-		local resync = { copies = {} };
-		local room = { fmuc = { master = master; waiting = {}; copies = {}; line = { phase = "live" } } };
+		local lib = new();
+		local mirrored, resync = lib "mirror/room", lib "mirror/resync";
+		local room, authority = new_room(lib);
+		authority:own("resync").current = { copies = {} };
+		local function admits(jid) return mirrored.admits(room, jid, st.presence(), resync.counter(room)); end
 		local function admit(first)
-			local copies = room.fmuc.line.phase == "joining" and resync.copies or room.fmuc.copies;
-			for i = first, first + 99 do
-				copies[i] = copies[i] or bounds.admits(room, i, st.presence({ from = master .. "/" .. i }));
-			end
+			local copies = resync.counter(room).copies;
+			for i = first, first + 99 do copies["n" .. i] = copies["n" .. i] or admits("n" .. i); end
 			return count(copies);
 		end
 		assert.equal(10, admit(1));
-		room.fmuc.line = { phase = "joining"; resync = resync };
+		for _, event in ipairs { "synced", "broken", "incomplete" } do authority:fire(event); end
 		assert.equal(10, admit(101));
-		assert.truthy(bounds.admits(room, 101, st.presence())); -- one of them, again
-		assert.truthy(bounds.admits(room, "own", st.presence(), true));
+		assert.truthy(admits("n101")); -- one of them, again
+		room.fmuc.recipients:add("kev@here.example/x", "own");
+		assert.truthy(admits("own"));
 	end);
 
 	it("waits for the end of an outage as 300 stanzas, and 4 MB, at most (G29 G1)", function ()
-		local outage = new():require "outage" {};
-		local room = { jid = mirror; fmuc = { master = master; line = { held = {} } } };
+		local lib = new();
+		local outage = lib "mirror/outage";
+		local room, authority = new_room(lib);
+		authority:own("outage").held = {};
 		for i = 1, 300 do outage.hold(room, message("m" .. i)); end
-		assert.is_nil(room.fmuc.line.must_join);
+		assert.is_nil(authority.must_join);
 		outage.hold(room, message("m301"));
-		assert.equal(300, #room.fmuc.line.held);
-		assert.is_true(room.fmuc.line.must_join);
-		room.fmuc.line = { held = {} };
+		assert.equal(300, #outage.take_held(room));
+		assert.is_true(authority.must_join);
+		authority:caught_up();
+		authority:own("outage").held = {};
 		for i = 1, 60 do outage.hold(room, message("m" .. i, 100000)); end
-		is_four_megabytes(#room.fmuc.line.held);
-		assert.is_true(room.fmuc.line.must_join);
+		is_four_megabytes(#outage.take_held(room));
+		assert.is_true(authority.must_join);
 	end);
 
 	it("is 4 MB of a resync (G29 G3)", function ()
-		local resync = new():require "resync" {};
-		local current = { messages = {} };
-		local room = { jid = mirror; fmuc = { master = master; line = { resync = current } } };
-		for i = 1, 60 do resync.message(room, message("m" .. i, 100000)); end
+		local lib = new();
+		local room, authority = new_room(lib);
+		local current = { messages = {}; copies = {} };
+		authority:own("resync").current = current;
+		for i = 1, 60 do lib "mirror/resync".message(room, message("m" .. i, 100000)); end
 		is_four_megabytes(#current.messages);
 	end);
 
 	it("is 500 messages, and 4 MB, of its archive (G29 G8)", function ()
-		local backfill = new():require "backfill" {};
+		local lib = new();
+		local room, authority = new_room(lib);
+		authority:ask("archive", st.iq({ type = "set"; id = "q" }));
 		local function fill(number, bytes)
 			local archive = { pages = {}; page = {}; count = 0 };
-			local room = { jid = mirror; fmuc = { master = master; line = { asked = { id = "q" }; resync = { archive = archive } } } };
 			for i = 1, number do
-				backfill.take(room, st.message({ from = master; to = mirror }):tag("result", { xmlns = "urn:xmpp:mam:2"; queryid = "q"; id = "a" .. i })
+				lib "mirror/backfill".take(room, { archive = archive }, st.message({ from = master; to = mirror })
+					:tag("result", { xmlns = "urn:xmpp:mam:2"; queryid = "q"; id = "a" .. i })
 					:tag("forwarded", { xmlns = "urn:xmpp:forward:0" })
 						:tag("delay", { xmlns = "urn:xmpp:delay"; stamp = "2030-01-01T00:00:00Z" }):up()
 						:tag("message", { xmlns = "jabber:client"; type = "groupchat"; from = master .. "/Nick" })
@@ -98,24 +112,27 @@ describe("what a master says", function ()
 	end);
 
 	it("is remembered of the latest 1200 messages (G29 G3)", function ()
-		local seen = new():require "seen";
-		local state = { master = master; info = { features = { ["urn:xmpp:sid:0"] = true } } };
+		local lib = new();
+		local shown, room, authority = lib "mirror/shown", new_room(lib);
+		room.fmuc.info = { features = { ["urn:xmpp:sid:0"] = true } };
 		local function say(i)
 			return message("m" .. i):tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = master; id = ("x"):rep(1000) .. i }):up();
 		end
-		for i = 1, 3000 do seen.add(state, say(i)); end
-		assert.equal(1200, count(state.seen.at));
-		assert.equal("id", seen.has(state, say(1801)));
-		assert.is_nil(seen.has(state, say(1800)));
-		for key in pairs(state.seen.at) do assert.is_true(#key < 70); end
+		for i = 1, 3000 do shown.add(room, say(i)); end
+		local memory = authority:own("shown");
+		assert.equal(1200, count(memory.at));
+		assert.equal("id", shown.has(room, say(1801)));
+		assert.is_nil(shown.has(room, say(1800)));
+		for key in pairs(memory.at) do assert.is_true(#key < 70); end
 	end);
 
 	it("is, to a user who is not in the room yet, 50 stanzas, and 4 MB, at most (G29 M8)", function ()
-		local admission = new():require "admission" { mirrored = { is_local = always(false) } };
+		local lib = new();
+		local room = new_room(lib);
 		local function tell(bytes)
 			local record = {};
-			local room = { fmuc = { master = master; waiting = { ["x/Kev"] = record } } };
-			for i = 1, 60 do admission.tell(room, "x/Kev", message("m" .. i, bytes)); end
+			room.fmuc.waiting["x/Kev"] = record;
+			for i = 1, 60 do lib "mirror/joins".tell(room, "x/Kev", message("m" .. i, bytes)); end
 			return #record.held;
 		end
 		assert.equal(50, tell(1));
@@ -124,20 +141,14 @@ describe("what a master says", function ()
 end);
 
 it("descriptions of rooms are those of 512, and no master pushes out those of another (G29 G13)", function ()
-	local answered, asked;
-	local requests = { find = nothing; on = function (_, handler) answered = handler; end;
-		get = function (from, to) return st.iq({ type = "get"; from = from; to = to; id = "q" }); end;
-		send = function (_, iq, record)
-			asked, record.own, record.peer = record, iq.attr.from, iq.attr.to;
-			return true;
-		end };
-	local room_info = new():require "room_info" { admission = {}; mirrored = { get = nothing }; archive = {}; requests = requests };
+	local lib, module = new();
+	local room_info = lib "mirror/room_info";
 	local function describe_room(room_jid, master_jid)
 		room_info.fetch(room_jid, master_jid);
-		local answer = st.iq({ type = "result"; id = "q" }):tag("query", { xmlns = "http://jabber.org/protocol/disco#info" });
+		local answer = st.reply(module.sent[#module.sent]):tag("query", { xmlns = "http://jabber.org/protocol/disco#info" });
 		answer:tag("feature", { var = ("x"):rep(257) }):up();
 		for i = 1, 200 do answer:tag("feature", { var = "f" .. i }):up(); end
-		answered(asked, answer:reset());
+		lib "link/requests".handle_answer { stanza = answer:reset(); origin = {} };
 	end
 	describe_room("good", "r@good.example");
 	for i = 1, 1000 do describe_room("bad" .. i, "r" .. i .. "@bad.example"); end
@@ -152,18 +163,17 @@ it("descriptions of rooms are those of 512, and no master pushes out those of an
 end);
 
 describe("what users say to masters", function ()
-	local module, outbox, last;
+	local lib, module, outbox, last;
 
 	before_each(function ()
-		module = new { policy = { is_nomirror = always(false) } };
-		outbox = module:require "outbox" { parts = { seen = {}; mirrored = { send = nothing }; ids = { from_client = always { by = {} } };
-			outage = { is_out = always(false); is_autonomous = always(false) } } };
+		lib, module = new { ["mirror/policy"] = { is_nomirror = always(false) } };
+		outbox = lib "mirror/outbox";
 		last = 0;
 	end);
 
 	-- Whether the mirror takes such a message of that user
 	local function say(user, room_jid, bytes)
-		local room = { jid = room_jid; fmuc = { master = master } };
+		local room = new_room(lib, room_jid);
 		function room.get_occupant_by_real_jid() return { nick = room_jid .. "/" .. user; role = "participant" }; end
 		last, module.sent = last + 1, {};
 		outbox.handle_groupchat({}, st.message({ type = "groupchat"; from = user; to = room_jid; id = "m" .. last })
@@ -206,11 +216,12 @@ end);
 
 it("joins that wait for a description are 2000, of one domain as many as it leaves free, 200 for a room (G29 G20)", function ()
 	local refused = 0;
-	local module = new { policy = { lists_masters = always(false); may_use = always(true); may_be_mirrored = always(true) };
-		refusal = { join = function () refused = refused + 1; end; pass_on = nothing } };
-	module:require "gate" { mirrored = { get = nothing }; room_info = { get = nothing; fetch = always(true) } };
+	local held_joins = new {
+		["mirror/policy"] = { lists_masters = always(false); may_use = always(true); may_be_mirrored = always(true) };
+		["mirror/refusal"] = { join = function () refused = refused + 1; end; pass_on = nothing };
+		["mirror/room_info"] = { get = nothing; fetch = always(true) } } "mirror/held_joins";
 	local function join(user, room)
-		module.hooks["presence/full"] { stanza = st.presence({ from = user .. "/x"; to = room .. "\\40rooms.example@here.example/Nick" })
+		held_joins.handle_presence { stanza = st.presence({ from = user .. "/x"; to = room .. "\\40rooms.example@here.example/Nick" })
 			:tag("x", { xmlns = "http://jabber.org/protocol/muc" }):reset() };
 	end
 	for i = 1, 250 do join("u" .. i .. "@bad.example", "full"); end
@@ -219,7 +230,7 @@ it("joins that wait for a description are 2000, of one domain as many as it leav
 	assert.equal(250, refused); -- a thousand of them wait
 	for i = 1, 300 do join("u" .. i .. "@good.example", "s" .. i); end
 	assert.equal(250, refused);
-	module.hooks["fmuc-room-info"] { room_jid = "full\\40rooms.example@here.example"; info = { failed = false; features = {} } };
+	held_joins.handle_info { room_jid = "full\\40rooms.example@here.example"; info = { failed = false; features = {} } };
 	for i = 1, 50 do join("w" .. i .. "@bad.example", "full"); end
 	assert.equal(250, refused);
 end);
@@ -228,7 +239,7 @@ describe("questions on their way", function ()
 	local requests;
 
 	before_each(function ()
-		requests = new():require "requests";
+		requests = new() "link/requests";
 		requests.on("test", nothing);
 	end);
 
@@ -260,15 +271,14 @@ end);
 
 it("questions for a room have ids of 256 bytes at most (G29 G13)", function ()
 	local fetched = 0;
-	local module = new { policy = { may_use = always(true); may_be_mirrored = always(true) } };
-	module:require "room_iq" { archive = {}; avatar = {}; early_queries = {}; mirrored = { get = nothing }; room_info = { get = nothing;
-		fetch = function ()
+	local lib, module = new { ["mirror/policy"] = { may_use = always(true); may_be_mirrored = always(true) };
+		["mirror/avatar"] = {}; ["mirror/early_queries"] = {}; ["mirror/room_info"] = { get = nothing; fetch = function ()
 			fetched = fetched + 1;
 			return true;
 		end } };
 	local function look(id)
-		module.hooks["iq/bare/http://jabber.org/protocol/disco#info:query"] { stanza = st.iq({ type = "get"; from = "kev@here.example/x";
-			to = mirror; id = id }):tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }):up() };
+		lib "mirror/room_iq".discover { stanza = st.iq({ type = "get"; from = "kev@here.example/x"; to = mirror; id = id })
+			:tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }):up() };
 	end
 	look(("x"):rep(256));
 	assert.same({ 1, 0 }, { fetched, #module.sent });
@@ -278,7 +288,7 @@ it("questions for a room have ids of 256 bytes at most (G29 G13)", function ()
 end);
 
 it("queries of an archive before the end of a join are 200, five of a user, and one domain leaves place for others (G29 G8)", function ()
-	local hold = new():require "early_queries" { is_joining = always(true) }.hold;
+	local hold = new { ["mirror/held_joins"] = { holds = always(true) }; ["mirror/users"] = {} } "mirror/early_queries".hold;
 	local function ask(user, id, bytes)
 		return hold(st.iq({ type = "set"; from = user; to = mirror; id = id })
 			:tag("query", { xmlns = "urn:xmpp:mam:2"; queryid = ("x"):rep(bytes or 1) }):up());
@@ -294,15 +304,13 @@ it("queries of an archive before the end of a join are 200, five of a user, and 
 end);
 
 it("private messages that may come back as errors are 2000, 200 of a sender, and one domain leaves place for others (G29 G12)", function ()
-	local module = new { ids = {} };
-	local private = module:require "private" { room_info = {}; messages = {}; requests = { on = nothing };
-		ids = { from_master = always { by = {} } };
-		mirrored = { is_local = always(true); get = function (room_jid)
-			local name, host = room_jid:match("^(.-)\\40(.*)@");
-			return { jid = room_jid; fmuc = { master = name .. "@" .. host }; get_occupant_by_nick = always {}; route_to_occupant = nothing };
-		end } };
+	local private = new { ["mirror/messages"] = {}; ["mirror/room"] = { is_local = always(true); get = function (room_jid)
+		local name, host = room_jid:match("^(.-)\\40(.*)@");
+		return { jid = room_jid; fmuc = { authority = { peer = name .. "@" .. host } }; get_occupant_by_nick = always {};
+			route_to_occupant = nothing };
+	end } } "mirror/private";
 	local function whisper(name, host, id)
-		module.hooks["message/full"] { stanza = st.message({ type = "chat"; from = name .. "@" .. host .. "/Eve"; id = id;
+		private.handle { stanza = st.message({ type = "chat"; from = name .. "@" .. host .. "/Eve"; id = id;
 			to = name .. "\\40" .. host .. "@here.example/Kev" }):text_tag("body", "x") };
 		return count(private.save().records);
 	end
@@ -317,20 +325,20 @@ it("private messages that may come back as errors are 2000, 200 of a sender, and
 end);
 
 it("nicks that have left in an outage are as many as a room may have; then the master is asked whom it has (G29 G3)", function ()
-	local outage = new():require "outage" {};
-	local line = outage.new_line();
-	for i = 1, 10 do outage.left({ fmuc = { line = line } }, "n" .. i); end
-	outage.left({ fmuc = { line = line } }, "n1");
-	assert.is_nil(line.must_join);
-	for i = 11, 100 do outage.left({ fmuc = { line = line } }, "n" .. i); end
-	assert.equal(10, count(line.parted));
-	assert.is_true(line.must_join);
+	local lib = new();
+	local changes, room, authority = lib "mirror/changes", new_room(lib);
+	for i = 1, 10 do changes.may_be_there(room, "n" .. i); end
+	changes.may_be_there(room, "n1");
+	assert.is_nil(authority.must_join);
+	for i = 11, 100 do changes.may_be_there(room, "n" .. i); end
+	assert.equal(10, count(changes.take_parted(room)));
+	assert.is_true(authority.must_join);
 end);
 
 it("masters that believe in a mirror that is not there are told once in a second, 256 of them, whoever else is (G29 G4)", function ()
 	local time = 1000;
-	local module = new(nil, { os = setmetatable({ time = function () return time; end }, { __index = os }) });
-	local from_master = module:require "from_master" { former = { is_known = always(false) } };
+	local lib, module = new(nil, { os = setmetatable({ time = function () return time; end }, { __index = os }) });
+	local from_master = lib "mirror/from_master";
 	local function deny(name, domain)
 		local before = #module.sent;
 		from_master.deny(name .. "\\40" .. domain .. "@here.example", st.presence({ from = name .. "@" .. domain .. "/Nick"; to = mirror }));

@@ -3,7 +3,7 @@
 
 local fmuc_lib = require "fmuc_lib";
 
-local states = fmuc_lib {} "link/states";
+local states = fmuc_lib.new {} "link/states";
 
 -- direction -> state -> event -> next state: what the module relies on
 local expected = {
@@ -53,7 +53,7 @@ describe("a link", function ()
 	local sent, fired, link;
 
 	local function load_link()
-		return fmuc_lib {
+		return fmuc_lib.new {
 			send = function (_, stanza) sent[#sent + 1] = stanza; end;
 			fire_event = function (_, name, event) fired[#fired + 1] = name .. " " .. event.room_jid .. " " .. event.link.state; end;
 		} "link/link";

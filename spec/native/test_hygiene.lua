@@ -9,7 +9,7 @@ local fmuc_lib = require "fmuc_lib";
 
 -- util.stanza and whatever builds on it, loaded with functions that count
 local st, stanza_lib, hygiene, equivalent = steps.fresh({ "util.stanza", "prosody.util.stanza", "prosody_relay.stanza" }, function ()
-	return require "util.stanza", require "prosody_relay.stanza", fmuc_lib {} "link/hygiene", fmuc_lib {} "link/equivalent";
+	return require "util.stanza", require "prosody_relay.stanza", fmuc_lib.new {} "link/hygiene", fmuc_lib.new {} "link/equivalent";
 end);
 
 local TestHygiene = {};

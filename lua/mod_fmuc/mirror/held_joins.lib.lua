@@ -18,7 +18,7 @@ local unavailable = lib "mirror/unavailable";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
--- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (bounds.trimmed).
+-- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (limits.trimmed).
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
 local mirrored = lib "mirror/room";

@@ -156,7 +156,7 @@ function mirrored.add_occupant_id(stanza, room, occupant_jid)
 	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
 end
 
--- admits(room, occupant_jid, presence, counter) -> the presence of that occupant of the master as it may be kept (bounds.trimmed), or nil
+-- admits(room, occupant_jid, presence, counter) -> the presence of that occupant of the master as it may be kept (limits.trimmed), or nil
 -- when it has no place in the mirrored room. Local users have one. counter: what has the copies of the room, or of a resync
 function mirrored.admits(room, occupant_jid, presence, counter)
 	local state = room.fmuc;

@@ -12,6 +12,7 @@ local traffic = lib "link/traffic";
 local history = lib "room/history";
 local restrict_pm = lib "room/restrict_pm";
 local ids = lib "master/ids";
+local joins = lib "master/joins";
 local links = lib "master/links";
 local liveness = lib "master/liveness";
 local mirrors = lib "master/mirrors";
@@ -75,8 +76,8 @@ lib "link/events".hook {
 		{ -0.2, history.describe };
 	};
 	["muc-occupant-pre-join"] = {
-		{ -1000, mirrors.check_nick }; -- after every other handler has had its chance to change the nick
-		{ -1001, mirrors.check_join }; -- the last of all: handlers of other modules may have waited
+		{ -1000, joins.check_nick }; -- after every other handler has had its chance to change the nick
+		{ -1001, joins.check_join }; -- the last of all: handlers of other modules may have waited
 	};
 	["muc-occupant-left"] = { { 0, mirrors.handle_left } };
 	["muc-broadcast-message"] = { { 0.5, ids.handle_broadcast } }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0

@@ -270,5 +270,15 @@ describe(("fmuc private stanzas, %s mirror and %s master"):format(versions.mirro
 		plain:sync();
 		plain:expect_none({ "message", type = "chat" }, 0);
 	end));
+
+	it("lets an error for somebody who is not there go, without a traceback (G12)", bed.scenario(function (s)
+		local f = federation.meet(s, versions);
+		for client, room in pairs { [f.kev] = mirror_room; [f.curtis] = master_room } do
+			client:send(st.message({ type = "error"; id = "stray"; to = room .. "/Nobody" }):tag("error", { type = "wait" })
+				:tag("resource-constraint", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+			client:sync();
+			client:expect_none({ "message", type = "error" }, 0);
+		end
+	end));
 end);
 end

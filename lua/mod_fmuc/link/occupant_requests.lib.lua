@@ -20,6 +20,12 @@ function occupant_requests.may_cross(iq)
 	return items ~= nil and items ~= false and avatar_nodes[items.attr.node] == true;
 end
 
+-- is_stray_error(room, stanza) -> whether that is an error for an occupant who is not there, of a private message that nobody has sent. It is for
+-- nobody; mod_muc of 0.12 would raise an error of its own.
+function occupant_requests.is_stray_error(room, stanza)
+	return stanza.attr.type == "error" and stanza.name == "message" and room:get_occupant_by_nick(stanza.attr.to) == nil;
+end
+
 -- answer(record, answer) -> the stanza for who asked. record: asker, asked (addresses), id; answer: stanza, or nil when there was none
 function occupant_requests.answer(record, answer)
 	if not answer then

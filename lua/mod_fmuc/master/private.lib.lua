@@ -193,6 +193,7 @@ function private.handle(event)
 		event.stanza = stanza;
 	end
 	if not room or not room.fmuc then return; end
+	if occupant_requests.is_stray_error(room, stanza) then return true; end
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
 	if not target or type == "error" or type == "result" or type == "groupchat" then return; end
 	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses

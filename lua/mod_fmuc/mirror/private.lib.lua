@@ -169,6 +169,8 @@ function private.handle(event)
 		return handle_inbound(room, event);
 	elseif not room then
 		return handle_stranger(stanza);
+	elseif occupant_requests.is_stray_error(room, stanza) then
+		return true;
 	elseif not mirrored.is_local(room, stanza.attr.to) and room:get_occupant_by_nick(stanza.attr.to) then
 		return handle_outbound(room, stanza);
 	end

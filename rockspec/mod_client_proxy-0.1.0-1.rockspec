@@ -31,6 +31,7 @@ build = {
 			["mod_client_proxy.overdue"] = "lua/mod_client_proxy/overdue.lib.lua",
 			["mod_client_proxy.pool"] = "lua/mod_client_proxy/pool.lib.lua",
 			["mod_client_proxy.presence"] = "lua/mod_client_proxy/presence.lib.lua",
+			["mod_client_proxy.proxy"] = "lua/mod_client_proxy/proxy.lib.lua",
 			["mod_client_proxy.refusals"] = "lua/mod_client_proxy/refusals.lib.lua",
 			["mod_client_proxy.relay"] = "lua/mod_client_proxy/relay.lib.lua",
 			["mod_client_proxy.requests"] = "lua/mod_client_proxy/requests.lib.lua",

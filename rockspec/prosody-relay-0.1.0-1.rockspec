@@ -35,6 +35,7 @@ build = {
 			["prosody_relay.fanout"] = "lua/prosody_relay/fanout.lua",
 			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",
 			["prosody_relay.jid"] = "lua/prosody_relay/jid.lua",
+			["prosody_relay.loading"] = "lua/prosody_relay/loading.lua",
 			["prosody_relay.metrics"] = "lua/prosody_relay/metrics.lua",
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
 			["prosody_relay.origin"] = "lua/prosody_relay/origin.lua",

@@ -41,31 +41,32 @@ local function read_sticky_by()
 	return value;
 end
 
--- read() -> settings; raises like the getters of prosody_relay.options
-local function read()
-	local targets = options.list(module, "target_address", nil, check_target);
-	if not targets or #targets == 0 then
-		options.refuse("target_address", "the address of the account that implements the service", nil);
-	end
-	return {
-		targets = targets;
-		jat = options.enum(module, "client_proxy_jat", { "auto", "token" }, "auto");
-		timeout = options.number(module, "client_proxy_timeout", 60, 1);
-		timeouts = read_timeouts();
-		max_pending = options.integer(module, "client_proxy_max_pending", 10000, 1);
-		max_pending_per_user = options.integer(module, "client_proxy_max_pending_per_user", 100, 1);
-		max_pending_per_resource = options.integer(module, "client_proxy_max_pending_per_resource", nil, 1);
-		sticky_by = read_sticky_by();
-		strategy = options.enum(module, "client_proxy_strategy", strategies, "random");
-		admission = read_rules();
-		eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);
-		eject_time = options.number(module, "client_proxy_eject_time", 30, 1);
-		messages = options.boolean(module, "client_proxy_messages", false);
-		outbound = options.boolean(module, "client_proxy_outbound_iq", false);
-		presence = options.boolean(module, "client_proxy_presence", false);
-		disco = read_disco();
-		user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
-	};
+local targets = options.list(module, "target_address", nil, check_target);
+if not targets or #targets == 0 then
+	options.refuse("target_address", "the address of the account that implements the service", nil);
 end
+local settings = {
+	targets = targets;
+	jat = options.enum(module, "client_proxy_jat", { "auto", "token" }, "auto");
+	timeout = options.number(module, "client_proxy_timeout", 60, 1);
+	timeouts = read_timeouts();
+	max_pending = options.integer(module, "client_proxy_max_pending", 10000, 1);
+	max_pending_per_user = options.integer(module, "client_proxy_max_pending_per_user", 100, 1);
+	max_pending_per_resource = options.integer(module, "client_proxy_max_pending_per_resource", nil, 1);
+	sticky_by = read_sticky_by();
+	strategy = options.enum(module, "client_proxy_strategy", strategies, "random");
+	admission = read_rules();
+	eject_after = options.integer(module, "client_proxy_eject_after", 5, 0);
+	eject_time = options.number(module, "client_proxy_eject_time", 30, 1);
+	messages = options.boolean(module, "client_proxy_messages", false);
+	outbound = options.boolean(module, "client_proxy_outbound_iq", false);
+	presence = options.boolean(module, "client_proxy_presence", false);
+	disco = read_disco();
+	user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
+};
 
-return { read = read };
+-- Prosody's own modules may fail to load as well
+module:depends("adhoc");
+if settings.disco.mode ~= "forward" then module:depends("disco"); end
+
+return settings;

@@ -11,8 +11,7 @@ local ids = {};
 -- answered) }
 local entities = module:shared("/*/delegation/ids");
 
--- Ids that this host makes cannot be guessed, and are not used again after a reload or restart. Shared by all files that require this one,
--- each of which gets an instance of its own.
+-- Ids that this host makes cannot be guessed, and are not used again after a reload or restart
 local made = module:shared("ids");
 made.prefix, made.last = made.prefix or new_id(), made.last or 0;
 

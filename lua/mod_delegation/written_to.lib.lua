@@ -27,10 +27,10 @@ local function each_session(callback)
 	end
 end
 
-each_session(watch);
 module:hook("resource-bind", function (event) watch(event.session); end);
 -- a resumed session takes the filters of the new connection
 module:hook("smacks-hibernation-end", function (event) watch(event.resumed); end);
+each_session(watch);
 
 -- of(event) -> the address as the user wrote it (normalised), nil if she wrote none
 local function of(event)

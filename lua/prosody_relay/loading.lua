@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: MIT
+-- Loads a module of several files as a whole or not at all (case F23): when it fails while it loads, nothing of it stays. A reload gives up
+-- the running instance only if the options are right and all files compile.
+--
+-- The module has a file settings.lib.lua, which returns the options, and raises whatever is wrong with them.
+
+local modulemanager = require "core.modulemanager";
+local commands = require "prosody_relay.commands";
+
+local loading = {};
+
+-- Prosody forgets a module that failed to load, but not its hooks, timers and items. It may have failed before it defined module.unload.
+local function undo(module)
+	module.reloading = false; -- no instance follows
+	if module.unload then
+		local ok, err = pcall(module.unload);
+		if not ok then module:log("warn", "What had been loaded could not be unloaded: %s", err); end
+	end
+	commands.stop(module);
+	module.loaded = false; -- which ends timers
+	for object, event, handler in module.event_handlers:iter(nil, nil, nil) do object.remove_handler(event, handler); end
+	for key, items in pairs(module.items or {}) do
+		for i = #items, 1, -1 do module:remove_item(key, items[i]); end
+	end
+end
+
+-- start(module, name, [is_forced]): runs the file settings.lib.lua, then name.lib.lua, which loads the others and defines module.save.
+-- From then on module:require runs each file once, so that its state and its hooks are there once.
+--   is_forced() -> whether a reload must happen, right or wrong: a wrong option then leaves those that the module had
+function loading.start(module, name, is_forced)
+	local require, files = module.require, {};
+	function module.require(self, file)
+		if files[file] == nil then files[file] = require(self, file) or true; end
+		return files[file];
+	end
+
+	local function load()
+		local readable, err = pcall(module.require, module, "settings");
+		if not readable then
+			files.settings = module.saved_state and module.saved_state.settings;
+			if not files.settings then error(err, 0); end
+			module:log("error", "%s; the module goes on with the options that it had", tostring(err));
+		end
+		module:require(name);
+	end
+
+	local loads, err = xpcall(load, debug.traceback);
+	if not loads then
+		undo(module);
+		error(err, 0);
+	end
+
+	local save = module.save;
+	-- Raises where the next instance would fail to load: then Prosody keeps this one.
+	function module.save()
+		local forced = is_forced and is_forced();
+		if not forced then
+			require(module, "settings");
+			for file in pairs(files) do assert(modulemanager.loader:load_code_ext(module.name, file, "lib.lua", {})); end
+		end
+		local saved = save();
+		saved.settings = forced and files.settings;
+		return saved;
+	end
+end
+
+return loading;

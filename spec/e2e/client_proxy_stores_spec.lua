@@ -3,6 +3,7 @@
 -- stopping.
 
 local bed = require "bed";
+local broken_loading = require "broken_loading";
 local proxy = require "e2e.client_proxy";
 local st = require "util.stanza";
 
@@ -64,19 +65,49 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		assert.has_error(function ()
 			capulet:eval [[assert(require "core.modulemanager".load("proxy.capulet.lit", "client_proxy"))]];
 		end);
-		assert.equal(0, capulet:eval [[
-			local count = 0;
-			for _, recipient in ipairs { "host", "bare", "full" } do
-				for _, kind in ipairs { "iq/", "presence/", "message/" } do
-					for _ in pairs(prosody.hosts["proxy.capulet.lit"].events.get_handlers and {} or {}) do count = count + 1; end
-					local function info(handler) return debug.getinfo(handler, "S").source; end
-					for _, handler in ipairs(prosody.hosts["proxy.capulet.lit"].events._handlers[kind .. recipient] or {}) do
-						if info(handler):find("mod_client_proxy") then count = count + 1; end
-					end
-				end
+		assert.same({}, broken_loading.left(capulet, "client_proxy", proxy.host));
+	end));
+
+	it("and a file that does not load leave the running instance as it is (F23)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(proxy.request("flight"));
+		local request = impl:expect { "iq", type = "get", id = "flight" };
+		for _, file in ipairs { "proxy", "relay", "trials" } do
+			broken_loading.break_file(capulet, "client_proxy", file);
+			assert.has_error(function () proxy.reload(capulet); end);
+			capulet:expect_log("deliberate failure of " .. file);
+		end
+		proxy.answer(impl, request);
+		proxy.expect_answer(juliet, "flight");
+		works(juliet, impl);
+	end));
+
+	it("and whatever else fails while it loads leave nothing of it behind (F23)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, "client_proxy_presence = true; client_proxy_disco = 'merge'");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		broken_loading.check(capulet, "client_proxy", proxy.host);
+		proxy.available(impl);
+		works(juliet, impl);
+	end));
+
+	it("that fail at the end of a reload leave no request without an answer (F23, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(proxy.request("flight"));
+		impl:expect { "iq", type = "get", id = "flight" };
+		capulet:allow_log("deliberate failure");
+		-- one of the last steps
+		capulet:eval [[
+			local api = require "core.moduleapi";
+			local add_item = api.add_item;
+			function api.add_item(self, key, ...)
+				if self.name == "client_proxy" and key == "adhoc-provider" then error("deliberate failure", 0); end
+				return add_item(self, key, ...);
 			end
-			return count;
-		]]);
+		]];
+		assert.has_error(function () proxy.reload(capulet); end);
+		proxy.expect_error(juliet, "flight", "service-unavailable");
 	end));
 
 	local contents = {

@@ -2,6 +2,7 @@
 -- mod_delegation: mistakes in the configuration, and files that are not what the module has written.
 
 local bed = require "bed";
+local broken_loading = require "broken_loading";
 local delegation = require "delegation_bed";
 local client_mode = require "delegation_client_bed";
 
@@ -34,19 +35,6 @@ describe("mistakes with delegation on Prosody "..version, function ()
 		]]):format(mistake);
 	end
 
-	-- How many of the module's handlers there are: those of events of this host, and of the server, that its files have given
-	local handlers = [[
-		local count = 0;
-		for _, events in ipairs { hosts["capulet.lit"].events, prosody.events } do
-			for _, map in pairs(events._event_map) do
-				for handler in pairs(map) do
-					if debug.getinfo(handler, "S").source:find("mod_delegation/", 1, true) then count = count + 1; end
-				end
-			end
-		end
-		return count;
-	]];
-
 	it("in an option leave the running module as it is, and a new one away as a whole (F23, B7)", bed.scenario(function (s)
 		local capulet = s:node { version = version; config = config "" };
 		capulet:allow_log("Error saving module 'capulet.lit:delegation' state");
@@ -59,7 +47,8 @@ describe("mistakes with delegation on Prosody "..version, function ()
 		]];
 		local entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
 		client_mode.grant(entity, juliet, { "urn:x:one" });
-		local before = capulet:eval(handlers);
+		local function left() return broken_loading.left(capulet, "delegation", "capulet.lit"); end
+		local before = #left();
 		assert.is_true(before > 10);
 		for mistake, complaint in pairs(mistakes) do
 			capulet:allow_log(complaint);
@@ -72,20 +61,45 @@ describe("mistakes with delegation on Prosody "..version, function ()
 			juliet:expect { "iq", type = "result", id = id };
 			client_mode.forwards(juliet, entity, "urn:x:delegated");
 			client_mode.forwards(juliet, entity, "urn:x:one");
-			assert.equal(before, capulet:eval(handlers), mistake);
+			assert.equal(before, #left(), mistake);
 		end
 		-- loading it anew
 		capulet:reload_config(config "");
 		capulet:eval [[ assert(require "core.modulemanager".unload("capulet.lit", "delegation")) ]];
-		assert.equal(0, capulet:eval(handlers));
+		assert.same({}, left());
 		capulet:allow_log("Error initializing module 'delegation'");
 		for mistake in pairs(mistakes) do
 			capulet:reload_config(config(mistake));
 			capulet:eval [[ require "core.modulemanager".load("capulet.lit", "delegation") ]];
-			assert.equal(0, capulet:eval(handlers), mistake);
+			assert.same({}, left(), mistake);
 			local id = delegation.request(juliet, "urn:x:delegated");
 			juliet:expect { "iq", type = "error", id = id, has = unavailable };
 		end
+	end));
+
+	it("in a file that does not load leave the running module as it is (F23)", bed.scenario(function (s)
+		local capulet = s:node { version = version; config = config "" };
+		local entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.grant(entity, juliet, { "urn:x:one" });
+		local id = delegation.request(juliet, "urn:x:delegated");
+		local outer, inner = delegation.forwarded(entity);
+		for _, file in ipairs { "delegation", "entity", "configure" } do
+			broken_loading.break_file(capulet, "delegation", file);
+			capulet:eval [[ assert(not require "core.modulemanager".reload("capulet.lit", "delegation")) ]];
+			capulet:expect_log("deliberate failure of " .. file);
+		end
+		delegation.answer(entity, outer, inner);
+		juliet:expect { "iq", type = "result", id = id };
+		client_mode.forwards(juliet, entity, "urn:x:delegated");
+		client_mode.forwards(juliet, entity, "urn:x:one");
+	end));
+
+	it("that show while the module loads leave nothing of it behind (F23)", bed.scenario(function (s)
+		local capulet = s:node { version = version; config = config "" };
+		local entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		client_mode.grant(entity, juliet, { "urn:x:one" });
+		broken_loading.check(capulet, "delegation", "capulet.lit");
+		client_mode.forwards(juliet, entity, "urn:x:delegated");
 	end));
 
 	it("in the file of what a user delegates keep nobody else's away, nor the server from starting and stopping (F23, C21)",

@@ -61,6 +61,51 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		assert_in_step(f);
 	end));
 
+	it("tells who looks at a room, and who wants to join, what the master says to the first question (M8 G13 G26, F2)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, federation.mirror_config); -- which asks whether a room can be mirrored
+		f.bob = f.remote:client("bob@remote.example.com/Gajim");
+		local function refuse_question(refusal, text)
+			local question = f.fake:expect { "iq", type = "get", to = room, has = "{http://jabber.org/protocol/disco#info}query" };
+			f.fake:send(st.error_reply(question, refusal[1], refusal[2], text));
+		end
+		local function expect_refused_joins(...)
+			for client, nick in pairs { [f.kev] = "Kev"; [f.bob] = "Bob" } do
+				assert.same({ ... }, { client:expect({ "presence", type = "error", from = mirror .. "/" .. nick, id = "join-" .. nick }):get_error() });
+			end
+		end
+		local function send_joins()
+			f.kev:send(join(mirror, "Kev"));
+			f.bob:send(join(mirror, "Bob"));
+			f.bob:sync();
+		end
+		for i, refusal in ipairs(refusals) do
+			local is_passing = i <= 3; -- the others say that this is no room to mirror
+			send_joins();
+			refuse_question(refusal);
+			if is_passing then
+				expect_refused_joins(refusal[1], refusal[2], "The server of " .. room .. " cannot reach it now");
+			else
+				expect_refused_joins("cancel", "feature-not-implemented",
+					"The server of " .. room .. " does not support mirrors. Join " .. room .. " itself.");
+			end
+			f.kev:send(("<iq type='get' id='d1' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(mirror));
+			assert.same(refusal, { f.kev:expect({ "iq", type = "error", id = "d1", from = mirror }):get_error() });
+			send_joins(); -- what failed may succeed now
+			refuse_question(refusal, "Too fast");
+			if is_passing then
+				expect_refused_joins(refusal[1], refusal[2], "Too fast");
+			else
+				expect_refused_joins("cancel", "feature-not-implemented",
+					"The server of " .. room .. " does not support mirrors. Join " .. room .. " itself.");
+			end
+		end
+		for _, client in ipairs { f.kev, f.bob } do
+			client:sync();
+			assert.same({}, client:drain());
+		end
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+	end));
+
 	it("joins again once for a message whose author the master does not know (G4 G15 G26)", bed.scenario(function (s)
 		local f = meet_fake(s, versions);
 		say(f.kev, mirror, "who?", "m1");
@@ -198,6 +243,38 @@ describe(("fmuc errors, master %s, mirror %s"):format(versions.master, versions.
 		say(f.curtis, federation.master_room, "gone?");
 		fake:send(st.error_reply(fake:expect { "message", body = "gone?" }, "cancel", "remote-server-not-found"));
 		f.curtis:expect { "presence", type = "unavailable", from = federation.master_room .. "/Kev" };
+	end));
+
+	it("gives the author of a private message the mirror's refusal, whatever the condition (G2 G12 G26, F2)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = [[
+			VirtualHost "remote.example.com"
+			Component "mirror.remote.example.com"
+				component_secret = "hush"
+		]] });
+		local fake, kev = f.remote:component("mirror.remote.example.com", "hush"), federation.master_room .. "/Kev";
+		fake:send(st.presence({ from = federation.mirror_room; to = kev })
+			:tag("fmuc", { xmlns = "http://isode.com/protocol/fmuc"; from = "kev@remote.example.com/Swift" }));
+		fake:expect { "message", has = "subject" };
+		f.curtis:expect { "presence", from = kev };
+		fake:drain();
+		f.curtis:drain();
+		for i, refusal in ipairs(refusals) do
+			f.curtis:send(("<message type='chat' id='c%d' to='%s'><body>psst</body></message>"):format(i, kev));
+			if i == 1 then
+				fake:send(st.reply(fake:expect { "iq", type = "get", to = "mirror.remote.example.com" })
+					:tag("query", { xmlns = "http://jabber.org/protocol/disco#info" }):tag("feature", { var = "urn:x-prosody-relay:fmuc:private:0" }));
+			end
+			fake:send(st.error_reply(fake:expect { "message", type = "chat" }, refusal[1], refusal[2]));
+			assert.same(refusal, { f.curtis:expect({ "message", type = "error", id = "c" .. i, from = kev }):get_error() });
+		end
+		-- nobody is taken for absent, nor the mirror
+		say(f.curtis, federation.master_room, "still there");
+		f.curtis:expect { "message", body = "still there" };
+		fake:expect { "message", body = "still there" };
+		fake:sync();
+		assert.same({}, fake:drain());
+		f.curtis:sync();
+		assert.same({}, f.curtis:drain());
 	end));
 
 	it("believes a master of the same server, which has no stream (G15 G26, F2)", bed.scenario(function (s)

@@ -66,6 +66,21 @@ local function expect_reject(peer, room)
 	assert.equal(1, #reject.tags);
 end
 
+-- Openfire takes an occupant that it is shown for a user who joins its own room. When its user has left, so that there is no join that
+-- could end, it answers each time.
+local function play_openfire(peer, most)
+	local sent = 0;
+	peer.on_stanza = function (stanza)
+		local occupant = stanza.attr.from;
+		if stanza.name ~= "presence" or stanza.attr.type or not occupant:find("/", 1, true) or sent >= most then return; end
+		sent = sent + 2;
+		peer:send(st.presence({ from = verona .. "/Romeo"; to = occupant }):tag("x", { xmlns = xmlns_muc_user })
+			:tag("item", { jid = occupant; affiliation = "none"; role = "participant" }):up()
+			:tag("status", { code = "110" }):up():tag("status", { code = "170" }):up());
+		peer:send(st.message({ from = verona; to = occupant; type = "groupchat"; id = "s" .. sent }):tag("subject"));
+	end;
+end
+
 -- the peer gets no more than what it asks for, and these clients nothing
 local function expect_silence(peer, ...)
 	peer:send(st.iq({ type = "get"; id = "over"; from = verona; to = "remote.example.com" }):tag("ping", { xmlns = "urn:xmpp:ping" }));
@@ -90,6 +105,35 @@ describe(("fmuc and uninvited nodes, %s peer and %s master"):format(versions.mir
 		peer:send(node_join(master_room .. "/Romeo"));
 		expect_reject(peer, master_room); -- all before it has been dealt with
 		expect_silence(peer, f.curtis, f.kev, f.bob);
+	end));
+
+	it("costs two stanzas for a user of a node who leaves within a round trip, however many are in the room (F13 G30)", bed.scenario(function (s)
+		local f = federation.new(s, versions, { mirror = with_peer; master = federation.master_config .. [[
+Component "crowd.example.com"
+	component_secret = "hush"
+]] });
+		local crowd, peer = f.talk:component("crowd.example.com", "hush"), f.remote:component("conference.remote.example.com", "hush");
+		f.talk:allow_log("Component not connected"); -- those in the room leave one by one while the scenario ends
+		for i = 1, 19 do
+			local join = federation.join(master_room, "Occupant" .. i);
+			join.attr.from = ("user%d@crowd.example.com/x"):format(i);
+			crowd:send(join);
+		end
+		f.curtis:expect { "presence", from = master_room .. "/Occupant19" };
+		peer:send(st.iq({ type = "get"; id = "first"; from = verona; to = "talk.example.com" }):tag("ping", { xmlns = "urn:xmpp:ping" }));
+		peer:expect { "iq", id = "first" }; -- the streams are there
+		f.link:settle();
+		f.link:forget();
+		f.link:delay(0.3);
+		play_openfire(peer, 400);
+		peer:send(node_join(master_room .. "/Romeo"));
+		expect_reject(peer, master_room);
+		f.link:settle();
+		local sent = { f.link:sent(f.remote), f.link:sent(f.talk) };
+		assert.same({ 1, 1 }, { #sent[1], #sent[2] });
+		assert.truthy(sent[2][1]:find(reject_text));
+		local bytes = f.link:bytes(f.remote) + f.link:bytes(f.talk);
+		assert.is_true(bytes <= 600, bytes); -- 525 with the names of the case
 	end));
 
 	it("makes no room for a node, not even an unlocked one (G30 F13)", bed.scenario(function (s)

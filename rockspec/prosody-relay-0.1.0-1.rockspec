@@ -31,6 +31,7 @@ build = {
 			["prosody_relay.init"] = "lua/prosody_relay/init.lua",
 			["prosody_relay.commands"] = "lua/prosody_relay/commands.lua",
 			["prosody_relay.compat"] = "lua/prosody_relay/compat.lua",
+			["prosody_relay.errors"] = "lua/prosody_relay/errors.lua",
 			["prosody_relay.fair_cache"] = "lua/prosody_relay/fair_cache.lua",
 			["prosody_relay.fanout"] = "lua/prosody_relay/fanout.lua",
 			["prosody_relay.jat"] = "lua/prosody_relay/jat.lua",

@@ -4,6 +4,8 @@
 
 local st = require "util.stanza";
 
+local errors = lib "errors";
+
 -- max_id: bytes of a stanza's id that are kept until its answer may come; clients use a few dozen
 local occupant_requests = { max_id = 256 };
 
@@ -30,7 +32,7 @@ end
 function occupant_requests.answer(record, answer)
 	if not answer then
 		local question = st.iq({ type = "get"; from = record.asker; to = record.asked; id = record.id });
-		return st.error_reply(question, "wait", "remote-server-timeout", "The occupant does not answer");
+		return errors.reply(question, "occupant-silent");
 	end
 	local copy = st.clone(answer);
 	copy.attr.from, copy.attr.to, copy.attr.id = record.asked, record.asker, record.id;

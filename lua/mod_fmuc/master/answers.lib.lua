@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- What a mirrored user is answered: by the room, or by this module. It goes to the user's address at the mirror (M8).
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local jid_bare = require "util.jid".bare;
-local st = require "util.stanza";
 
 local answers = {};
 
@@ -22,9 +22,9 @@ function answers.origin(origin, room_jid, user_on_mirror, join)
 	return setmetatable({ send = send; fmuc_join = join }, { __index = origin });
 end
 
--- refuse(origin, stanza, user_on_mirror, type, condition, [text]) -> true, when the user has been told
+-- refuse(origin, stanza, user_on_mirror, name, …) -> true, when the user has been told
 function answers.refuse(origin, stanza, user_on_mirror, ...)
-	return answers.origin(origin, jid_bare(stanza.attr.to), user_on_mirror).send(st.error_reply(stanza, ...));
+	return answers.origin(origin, jid_bare(stanza.attr.to), user_on_mirror).send(errors.reply(stanza, ...));
 end
 
 return answers;

@@ -13,6 +13,7 @@ local jid_resource = require "util.jid".resource;
 local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
@@ -39,17 +40,17 @@ local function is_mirror_of(link_jid, room_jid)
 	return relay_jid.unmirror(link_jid) == room_jid;
 end
 
--- What speaks against the mirror -> type, condition and text of an error; or nil
+-- What speaks against the mirror -> an error (errors.lib.lua), what its text needs; or nil
 local function objection_to_mirror(request)
 	local real_jid, peer, link_jid = request.real_jid, request.peer, request.link_jid;
 	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
-		return "modify", "jid-malformed", "The mirror did not name the user's full JID";
+		return "no-real-jid";
 	elseif not trust.may_federate(peer) or not trust.may_speak_for(peer, real_jid) then
 		once("trust\0" .. peer, "info", "Refused %s, which wanted to bring %s into %s", link_jid, real_jid, request.room_jid);
-		return "auth", "forbidden", peer .. " may not speak for this user here";
+		return "mirror-not-trusted", peer;
 	elseif not is_mirror_of(link_jid, request.room_jid) then
 		once("name\0" .. peer, "info", "Refused %s, which does not have the name of a mirror of %s", link_jid, request.room_jid);
-		return "cancel", "not-allowed", "This is not the address of a mirror of the room";
+		return "no-name-of-mirror";
 	end
 end
 
@@ -58,20 +59,20 @@ local function objection_to_user(request)
 	local room, link, held = request.room, request.link, request.held;
 	local is_elsewhere = request.present_as and request.present_as ~= request.occupant_jid;
 	if is_elsewhere and link and link == room.fmuc.link_of[request.real_jid] then
-		return "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror"; -- M27
+		return "nick-stays-at-master"; -- M27
 	elseif request.present_as and not held or held and jid_bare(held) ~= jid_bare(request.real_jid) then
-		return "cancel", "conflict";
+		return "nick-taken";
 	elseif link and not held and not limits.has_place(link, link.nicks) then
 		once("full\0" .. request.peer, "info", "Refused %s in %s: %s brings %d others (fmuc_max_occupants)",
 			request.real_jid, request.room_jid, request.link_jid, limits.max_occupants);
-		return "wait", "service-unavailable", "This mirror brings too many users";
+		return "too-many-mirrored";
 	end
 end
 
 -- The room is not there, or has been destroyed: then mod_muc remembers for a while where its occupants are to go
 local function refuse_absent(request)
 	local room = request.room;
-	if not room or room._data.locked < os.time() then return refuse(request, "cancel", "item-not-found", "There is no such room"); end
+	if not room or room._data.locked < os.time() then return refuse(request, "no-room"); end
 	local reply = st.error_reply(request.stanza, "cancel", "gone", room._data.reason);
 	if room._data.newjid then reply:get_child("error").tags[1]:text("xmpp:" .. room._data.newjid .. "?join"); end
 	return answers.origin(request.origin, room.jid, request.user_on_mirror).send(reply);
@@ -161,13 +162,13 @@ local function join_room(request)
 	if link then link:count_received(); end -- whatever becomes of it
 	if tell_kick(request) then return; end
 	request.link, request.held, request.present_as = link, link and link.nicks[request.nick], room:get_occupant_jid(request.real_jid);
-	local type, condition, text = objection_to_user(request);
-	if type then return refuse(request, type, condition, text); end
+	local objection = objection_to_user(request);
+	if objection then return refuse(request, objection); end
 	if link and link.state == "lost" and not wants_all(request) and not request.held then
 		return liveness.nudge(room.jid, link.peer); -- it has missed something, and is to resync before anything else
 	elseif is_to_be_dumped(request) and not dumps.may_have(request.link_jid) then
 		once("dumps\0" .. request.peer, "info", "Put off %s, which asks for %s too often", request.link_jid, room.jid);
-		return refuse(request, "wait", "resource-constraint", "This mirror has asked for the room too often");
+		return refuse(request, "too-many-dumps");
 	end
 	admit(request);
 end
@@ -180,18 +181,17 @@ function joins.handle(event, wanted)
 	local request = { origin = event.origin; stanza = stanza; wanted = wanted; real_jid = jid_prep(wanted.real_jid); link_jid = link_jid;
 		peer = jid_host(link_jid); room_jid = jid_bare(occupant_jid); occupant_jid = occupant_jid; nick = nick;
 		user_on_mirror = link_jid .. "/" .. nick };
-	local type, condition, text = objection_to_mirror(request);
-	if type then return refuse(request, type, condition, text); end
+	local objection, detail = objection_to_mirror(request);
+	if objection then return refuse(request, objection, detail); end
 	if turns.take(request.room_jid, request.real_jid, function () join_room(request); end) then return true; end
-	return refuse(request, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
+	return refuse(request, "earlier-presences");
 end
 
 -- check_nick(event): a nick is accepted as it is or not at all (M26), when every other handler has had its chance to change it
 function joins.check_nick(event)
 	local join = event.origin.fmuc_join;
 	if join and event.occupant.nick ~= join.occupant_jid then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "not-acceptable",
-			"You must join with your registered nickname, " .. jid_resource(event.occupant.nick)));
+		event.origin.send(errors.reply(event.stanza, "nick-registered", jid_resource(event.occupant.nick)));
 		return true;
 	end
 end
@@ -202,7 +202,7 @@ function joins.check_join(event)
 	local room, occupant = event.room, event.occupant;
 	local join = event.origin.fmuc_join;
 	if join and (join.is_over or muc.get_room_from_jid(room.jid) ~= room) then
-		event.origin.send(st.error_reply(event.stanza, "cancel", "item-not-found", "There is no such room"));
+		event.origin.send(errors.reply(event.stanza, "no-room"));
 		return true;
 	elseif not room.fmuc or event.is_new_room then
 		return;

@@ -6,6 +6,7 @@ local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local answers = lib "master/answers";
 local delivery = lib "room/delivery";
@@ -59,14 +60,14 @@ local function handle_update(event, room, link)
 		liveness.nudge(room.jid, link.peer);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then
-			return answers.refuse(origin, stanza, link.peer .. "/" .. nick, "cancel", "item-not-found", "You are not currently connected to this chat");
+			return answers.refuse(origin, stanza, link.peer .. "/" .. nick, "not-in-room-any-more");
 		end
 	else
 		stanza = trimmed(hygiene.cleaned("from anybody", stanza));
 		local has_turn = turns.take(room.jid, real_jid, function () update(origin, stanza, room.jid, link.peer); end,
 			stanza.attr.type == "unavailable");
 		if not has_turn then
-			return answers.refuse(origin, stanza, link.peer .. "/" .. nick, "wait", "resource-constraint", "The room has yet to deal with earlier presences");
+			return answers.refuse(origin, stanza, link.peer .. "/" .. nick, "earlier-presences");
 		end
 	end
 	return true;
@@ -78,7 +79,7 @@ local function handle_direct(event)
 	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
 	if not room or not room.fmuc or not room.fmuc.link_of[stanza.attr.from] then return; end
-	origin.send(st.error_reply(stanza, "cancel", "conflict", "You are in this room through a mirror"));
+	origin.send(errors.reply(stanza, "in-room-through-mirror"));
 	return true;
 end
 
@@ -114,7 +115,7 @@ function mirrors.handle_message(event)
 	local nick = jid_resource(from);
 	local real_jid = nick and link.nicks[nick];
 	if not real_jid or link.state == "lost" then
-		return answers.refuse(origin, stanza, from, "cancel", "not-acceptable", "You are not currently connected to this chat");
+		return answers.refuse(origin, stanza, from, "not-in-room");
 	end
 	local except_link = generation1.is_nomirror(stanza) and link.peer; -- M22
 	local stanza_id = stanza_ids.read(room, stanza, link);

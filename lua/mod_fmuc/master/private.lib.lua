@@ -12,6 +12,7 @@ local shares = require "prosody_relay.shares";
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local occupant_requests = lib "link/occupant_requests";
 local hygiene = lib "link/hygiene";
@@ -32,11 +33,14 @@ local memory = shares.new(max_waiting, max_waiting_of_user);
 
 local peers = cache.new(256); -- host of a mirror -> { time, takes_private }
 
-local function refuse(stanza, reply_to, type, condition, text)
-	local reply = st.error_reply(stanza, type, condition, text);
+local function send_error(reply, reply_to)
 	reply.attr.to = reply_to;
 	module:send(reply);
 	return true;
+end
+
+local function refuse(stanza, reply_to, name)
+	return send_error(errors.reply(stanza, name), reply_to);
 end
 
 -- To one occupant behind a link. reply_to: where the sender, whose nick is `from`, is to get the answer
@@ -45,7 +49,7 @@ local function send_request(link, stanza, real_jid, from, reply_to)
 	local record = { asker = reply_to; user = real_jid; asked = stanza.attr.to; id = stanza.attr.id };
 	copy.attr.from, copy.attr.to = from, link.peer .. "/" .. jid_resource(stanza.attr.to);
 	if not requests.send("private-iq", copy, record, answer_timeout) then
-		refuse(stanza, reply_to, "wait", "resource-constraint");
+		refuse(stanza, reply_to, "too-many-questions");
 	end
 end
 
@@ -69,7 +73,7 @@ local function deliver(room, stanza, real_jid, reply_to, origin)
 	local from, to = room:get_occupant_jid(real_jid), stanza.attr.to;
 	local link = link_of(room, room:get_occupant_by_nick(to));
 	if not from then
-		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
+		return refuse(stanza, reply_to, "not-in-room");
 	elseif stanza.name == "iq" and link then
 		send_request(link, stanza, real_jid, from, reply_to);
 		return true;
@@ -90,9 +94,9 @@ end
 local function deliver_or_refuse(room, link, waiting, failure)
 	local stanza = waiting.stanza;
 	if failure then
-		return refuse(stanza, waiting.reply_to, failure:get_error());
+		return send_error(st.error_reply(stanza, failure:get_error()), waiting.reply_to);
 	elseif not peer_takes_private(jid_host(link.peer)) then
-		return refuse(stanza, waiting.reply_to, "cancel", "service-unavailable", "Private stanzas do not reach this occupant");
+		return refuse(stanza, waiting.reply_to, "private-does-not-arrive");
 	end
 	deliver(room, stanza, waiting.real_jid, waiting.reply_to, {});
 end
@@ -129,7 +133,7 @@ local function handle_features(record, answer, is_undeliverable)
 		if link then
 			deliver_or_refuse(room, link, waiting, is_undeliverable and answer);
 		else
-			refuse(waiting.stanza, waiting.reply_to, "cancel", "item-not-found", "Recipient not in room");
+			refuse(waiting.stanza, waiting.reply_to, "recipient-not-in-room");
 		end
 	end
 end
@@ -137,13 +141,13 @@ end
 -- From anybody in the room to somebody behind a link
 local function to_link(room, link, stanza, real_jid, reply_to)
 	if stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
-		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
+		return refuse(stanza, reply_to, "request-does-not-cross");
 	end
 	local waiting = { stanza = st.clone(stanza); real_jid = real_jid; reply_to = reply_to; link_jid = link.peer };
 	if peer_takes_private(jid_host(link.peer)) ~= nil then
 		deliver_or_refuse(room, link, waiting);
 	elseif not ask_peer(room, link, waiting) then
-		refuse(stanza, reply_to, "wait", "resource-constraint");
+		refuse(stanza, reply_to, "too-many-questions");
 	end
 	return true;
 end
@@ -171,9 +175,9 @@ local function from_link(room, link, event)
 	elseif type == "error" or type == "result" then
 		return true; -- to a request that nobody has sent, or not any more
 	elseif not real_jid then
-		return refuse(stanza, reply_to, "cancel", "not-acceptable", "You are not currently connected to this chat");
+		return refuse(stanza, reply_to, "not-in-room");
 	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
-		return refuse(stanza, reply_to, "cancel", "service-unavailable", "This kind of request does not cross a mirror");
+		return refuse(stanza, reply_to, "request-does-not-cross");
 	end
 	stanza = hygiene.cleaned("from anybody", stanza);
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));

@@ -10,6 +10,7 @@ local st = require "util.stanza";
 local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 
+local errors = lib "errors";
 local limits = lib "link/limits";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
@@ -50,7 +51,7 @@ end
 
 local function send_vcard(asker, answer)
 	local reply = answer and st.clone(answer)
-		or st.error_reply(asker, "wait", "remote-server-timeout", "The room's server does not answer");
+		or errors.reply(asker, "server-silent");
 	reply.attr.from, reply.attr.to, reply.attr.id = asker.attr.to, asker.attr.from, asker.attr.id;
 	module:send(reply);
 end

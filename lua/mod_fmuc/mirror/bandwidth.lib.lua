@@ -5,8 +5,8 @@
 
 local relay_jid = require "prosody_relay.jid";
 local jid_bare = require "util.jid".bare;
-local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local bandwidth = lib "link/bandwidth";
 local hygiene = lib "link/hygiene";
@@ -53,11 +53,6 @@ function bandwidth_mirror.handle_presence(event)
 	return not changes.is_of_first_session(room, stanza) or changes.show_payload(room, stanza, occupant_jid);
 end
 
-local function refuse(stanza)
-	module:send(st.error_reply(stanza, "cancel", "policy-violation", "Only messages cross the narrow link between this mirror and the room"));
-	return true;
-end
-
 local function strip(event)
 	event.stanza = bandwidth.stripped_message(event.stanza);
 end
@@ -71,7 +66,7 @@ function bandwidth_mirror.handle_groupchat(event)
 	if not occupant_jid then return; end
 	local verdict = bandwidth.judge(stanza);
 	if verdict == "essential" then return strip(event); end
-	if verdict == "other" then return refuse(stanza); end
+	if verdict == "other" then return errors.refuse(stanza, "link-too-narrow"); end
 	stanza = hygiene.copy("from a client", stanza, ids.from_client(room));
 	mirrored.add_occupant_id(stanza, room, occupant_jid);
 	room:handle_message_to_room(event.origin, stanza);
@@ -84,10 +79,10 @@ function bandwidth_mirror.handle_private(event)
 	local type = stanza.attr.type;
 	local room = mirrored.get(jid_bare(stanza.attr.to));
 	if not room or type == "error" or type == "result" or is_from_master(stanza) or mirrored.is_local(room, stanza.attr.to) then return; end
-	if stanza.name == "iq" then return refuse(stanza); end
+	if stanza.name == "iq" then return errors.refuse(stanza, "link-too-narrow"); end
 	local verdict = bandwidth.judge(stanza);
 	if verdict == "essential" then return strip(event); end
-	return verdict == "transient" or refuse(stanza);
+	return verdict == "transient" or errors.refuse(stanza, "link-too-narrow");
 end
 
 -- handle_outbound(event): a stanza on its way out, changed in place: it is this module's own

@@ -11,6 +11,7 @@ local st = require "util.stanza";
 -- Queries of all users, of one user, and bytes of heap of one query, which is longer only if somebody wants it to be
 local max_held, max_held_of_user, max_bytes = 200, 5, 32768;
 -- After the longest time that a join may take
+local errors = lib "errors";
 local deadline = lib "settings".join_timeout + 5;
 
 local query_event = "iq-set/bare/urn:xmpp:mam:2:query";
@@ -29,7 +30,7 @@ local function is_joining(room_jid, user)
 end
 
 local function refuse(stanza)
-	module:send(st.error_reply(stanza, "auth", "forbidden"));
+	errors.refuse(stanza, "archive-forbidden");
 end
 
 local held = pending.new(module, function (_, stanza)

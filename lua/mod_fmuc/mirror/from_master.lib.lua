@@ -10,6 +10,7 @@ local jid_resource = require "util.jid".resource;
 local whose_error = require "prosody_relay.origin";
 local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local equivalent = lib "link/equivalent";
 local hygiene = lib "link/hygiene";
@@ -197,7 +198,7 @@ function from_master.deny(room_jid, stanza)
 	local second = os.time();
 	if denied:get(room_jid) == second then return; end
 	denied:set(room_jid, stanza.attr.from, second);
-	module:send(st.error_reply(stanza, "cancel", "item-not-found"));
+	errors.refuse(stanza, "no-item");
 end
 
 -- One such presence is enough

@@ -10,6 +10,7 @@ local relay_jid = require "prosody_relay.jid";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local limits = lib "link/limits";
 local policy = lib "mirror/policy";
@@ -82,10 +83,10 @@ end
 
 local function hold(room_jid, master, stanza)
 	local kept = limits.trimmed(st.clone(stanza));
-	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
+	if not kept then return refusal.join(stanza, "presence-too-long"); end
 	local joins = held[room_jid] or {};
 	if #joins >= max_held_for_room or not places:take(stanza.attr.from) then
-		return refusal.join(stanza, "wait", "resource-constraint", "Too many users wait for the server of " .. master);
+		return refusal.join(stanza, "too-many-waiting", master);
 	end
 	local is_first = held[room_jid] == nil;
 	held[room_jid] = joins;
@@ -93,14 +94,14 @@ local function hold(room_jid, master, stanza)
 	if is_first and not room_info.fetch(room_jid, master) then
 		held[room_jid] = nil;
 		places:give(stanza.attr.from);
-		return refusal.join(stanza, "wait", "resource-constraint", "This mirror is waiting for too many servers");
+		return refusal.join(stanza, "too-many-servers");
 	end
 	return true;
 end
 
 -- G18: a mirrored room is not mirrored again. The refusal is for the user there, as a master's (M8).
 local function refuse_mirror(stanza)
-	local answer = st.error_reply(stanza, "cancel", "not-allowed", "This is a mirror. Join the room that it mirrors.");
+	local answer = errors.reply(stanza, "mirror-by-a-mirror");
 	answer.attr.from, answer.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
 	module:fire_event("fmuc-join-refused", { error = answer:get_child("error") });
 	module:send(answer);
@@ -144,7 +145,7 @@ function held_joins.close()
 	local everybody = held;
 	held, places = {}, shares.new(max_held, max_held_of_user);
 	for _, joins in pairs(everybody) do
-		for _, join in ipairs(joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
+		for _, join in ipairs(joins) do refusal.join(join, "mirror-closing"); end
 	end
 end
 

@@ -11,6 +11,7 @@
 local datetime = require "util.datetime";
 local heap_size = require "prosody_relay.stanza".heap_size;
 local shares = require "prosody_relay.shares";
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local limits = lib "link/limits";
 local delivery = lib "room/delivery";
@@ -79,14 +80,14 @@ local function send(room_jid, entry)
 	mirrored.send(room_jid, entry.stanza);
 end
 
--- fail(room_jid, entry, error type, condition, text): its author is told
-local function fail(room_jid, entry, ...)
-	module:send(st.error_reply(st.message({ from = entry.user; to = room_jid; type = "groupchat"; id = entry.id }), ...));
+-- fail(room_jid, entry, name): its author is told that error (errors.lib.lua)
+local function fail(room_jid, entry, name)
+	errors.refuse(st.message({ from = entry.user; to = room_jid; type = "groupchat"; id = entry.id }), name);
 end
 
 -- Its author is told, unless everybody may have seen it
-local function fail_unless_seen(room_jid, entry, text)
-	if not (entry.sent and entry.shown) then fail(room_jid, entry, "wait", "remote-server-timeout", text); end
+local function fail_unless_seen(room_jid, entry, name)
+	if not (entry.sent and entry.shown) then fail(room_jid, entry, name); end
 end
 
 local function find(room_jid, matches)
@@ -165,7 +166,7 @@ local function make_place(room_jid, occupant_jid, user, bytes)
 		local index, entry = find(room_jid, function (other) return other.shown; end);
 		if not index then return false; end
 		remove(room_jid, index);
-		if not entry.sent then fail(room_jid, entry, "wait", "resource-constraint", "The room's server has not got this message"); end
+		if not entry.sent then fail(room_jid, entry, "message-not-got"); end
 	end
 	return true;
 end
@@ -208,9 +209,9 @@ function outbox.handle_groupchat(origin, stanza, room)
 	local nomirror = policy.is_nomirror(room.fmuc.authority.peer);
 	local bytes = heap_size(stanza);
 	if bytes > limits.max_messages then
-		module:send(st.error_reply(stanza, "modify", "policy-violation", "This message is too large, or nested too deep, for a mirrored room"));
+		errors.refuse(stanza, "message-too-large");
 	elseif not make_place(room.jid, occupant.nick, user, bytes) then
-		module:send(st.error_reply(stanza, "wait", "resource-constraint", "Too many messages are on their way already"));
+		errors.refuse(stanza, "too-many-messages");
 	elseif not changes_subject(stanza) and (nomirror or room.fmuc.authority.alone) then
 		return show_at_once(origin, stanza, room, occupant, nomirror);
 	else
@@ -244,7 +245,7 @@ local function expire(room_jid, is_out)
 		local index, entry = find(room_jid, function (other) return is_overdue(other, is_out, time); end);
 		if not index then return; end
 		remove(room_jid, index);
-		fail_unless_seen(room_jid, entry, "The room's server did not return this message");
+		fail_unless_seen(room_jid, entry, "message-not-returned");
 	end
 end
 
@@ -269,7 +270,7 @@ function outbox.subject_changed(room_jid)
 	local function is_sent_subject(entry) return entry.sent and changes_subject(entry.stanza); end
 	local index = find(room_jid, is_sent_subject);
 	while index do
-		fail(room_jid, remove(room_jid, index), "cancel", "conflict", "The subject has been changed since");
+		fail(room_jid, remove(room_jid, index), "subject-changed-since");
 		index = find(room_jid, is_sent_subject);
 	end
 end
@@ -283,7 +284,7 @@ function outbox.flush(room_jid, in_doubt)
 			remove(room_jid, index);
 		elseif index and (entry.attempts or 0) >= max_attempts then
 			remove(room_jid, index);
-			fail_unless_seen(room_jid, entry, "The connection to the room's server broke each time when this message was sent");
+			fail_unless_seen(room_jid, entry, "message-broke-streams");
 		elseif index then
 			send(room_jid, entry);
 		end
@@ -307,7 +308,7 @@ end
 -- fail_all(room_jid): nothing of it will be sent any more
 function outbox.fail_all(room_jid)
 	while boxes[room_jid] do
-		fail_unless_seen(room_jid, remove(room_jid, 1), "The room's server cannot be reached");
+		fail_unless_seen(room_jid, remove(room_jid, 1), "server-unreachable");
 	end
 end
 

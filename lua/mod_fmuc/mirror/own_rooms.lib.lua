@@ -2,7 +2,7 @@
 -- A mirror has no rooms but mirrored ones. mod_muc stays when this module is unloaded from a mirror, or fails to load there, and would make an
 -- ordinary room of a mirrored room's name for whoever joins it.
 
-local st = require "util.stanza";
+local errors = lib "errors";
 
 local own_rooms = {};
 
@@ -13,8 +13,8 @@ function own_rooms.refuse(muc)
 	rawset(muc, "fmuc_refuses_rooms", true);
 	muc.module:hook("muc-room-pre-create", function (event)
 		local is_in_service = prosody.hosts[host].modules.fmuc ~= nil;
-		event.origin.send(is_in_service and st.error_reply(event.stanza, "cancel", "not-allowed", "A mirror has no rooms of its own")
-			or st.error_reply(event.stanza, "wait", "service-unavailable", "This mirror is not in service at present"));
+		event.origin.send(is_in_service and errors.reply(event.stanza, "own-rooms")
+			or errors.reply(event.stanza, "mirror-out-of-service"));
 		return true;
 	end, 2); -- before mod_muc sets one up
 end

@@ -9,8 +9,8 @@ local explained = require "prosody_relay.origin".explained;
 local pending = require "prosody_relay.pending";
 local relay_jid = require "prosody_relay.jid";
 local shares = require "prosody_relay.shares";
-local st = require "util.stanza";
 
+local errors = lib "errors";
 local restrict_pm = lib "room/restrict_pm";
 local generation1 = lib "dialect/generation1";
 local occupant_requests = lib "link/occupant_requests";
@@ -60,11 +60,6 @@ local function forget(key)
 	return record;
 end
 
-local function refuse(stanza, condition, text)
-	module:send(st.error_reply(stanza, "cancel", condition, text));
-	return true;
-end
-
 -- The stanza's way to the master: the same nick there
 local function to_master(room, stanza, occupant_jid)
 	local copy = hygiene.copy("to the master", stanza, ids.from_client(room)); -- the other side adds the mark of a private message
@@ -96,11 +91,11 @@ end
 
 local function send_request(room, stanza, occupant_jid)
 	if not occupant_requests.may_cross(stanza) then
-		return refuse(stanza, "service-unavailable", "This kind of request does not cross a mirror");
+		return errors.refuse(stanza, "request-does-not-cross");
 	end
 	local record = { asker = stanza.attr.from; asked = stanza.attr.to; id = stanza.attr.id };
 	if not requests.send("private-iq", to_master(room, stanza, occupant_jid), record, answer_timeout) then
-		module:send(st.error_reply(stanza, "wait", "resource-constraint"));
+		errors.refuse(stanza, "too-many-questions");
 	end
 	return true;
 end
@@ -111,7 +106,7 @@ local function handle_outbound(room, stanza)
 	local occupant_jid = room:get_occupant_jid(stanza.attr.from);
 	if type == "error" or type == "result" or not occupant_jid or type == "groupchat" then return; end -- mod_muc knows what is wrong, or who asked
 	if not room_info.has(room, generation1.xmlns_private) then
-		return refuse(stanza, "service-unavailable", "Private stanzas do not cross this mirror");
+		return errors.refuse(stanza, "private-does-not-cross");
 	end
 	if stanza.name == "iq" then return send_request(room, stanza, occupant_jid); end
 	return send_message(room, stanza, occupant_jid);
@@ -139,9 +134,9 @@ local function handle_inbound(room, event)
 	elseif type == "error" or type == "result" then
 		return true; -- to a request that nobody has sent, or not any more
 	elseif not room or not mirrored.is_local(room, stanza.attr.to) then
-		return refuse(stanza, "item-not-found", "Recipient not in room");
+		return errors.refuse(stanza, "recipient-not-in-room");
 	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
-		return refuse(stanza, "service-unavailable", "This kind of request does not cross a mirror");
+		return errors.refuse(stanza, "request-does-not-cross");
 	end
 	if stanza.name == "message" then return deliver_message(room, stanza, event.origin); end
 	event.stanza = hygiene.cleaned("private from the master", stanza, ids.from_master(room));
@@ -152,7 +147,7 @@ end
 local function handle_stranger(stanza)
 	local type = stanza.attr.type;
 	if type == "error" or type == "result" then return; end
-	return refuse(stanza, "not-acceptable", "You are not currently connected to this chat");
+	return errors.refuse(stanza, "not-in-room");
 end
 
 -- handle(event): a message or IQ to an occupant
@@ -184,9 +179,11 @@ function private.handle_local(event)
 	if not mirrored.is_local(room, stanza.attr.to) then
 		if not forget(sent_key(stanza.attr.to, from, stanza.attr.id)) then return false; end
 	elseif stanza.attr.type ~= "error" then
-		local refusal = restrict_pm.refusal(room, from, stanza.attr.to);
-		if refusal then
-			room:route_to_occupant(room:get_occupant_by_nick(from), st.error_reply(stanza, "cancel", "policy-violation", refusal, room.jid));
+		local who_may = restrict_pm.refusal(room, from, stanza.attr.to);
+		if who_may then
+			local reply = errors.reply(stanza, "private-not-allowed", who_may);
+			reply:get_child("error").attr.by = room.jid;
+			room:route_to_occupant(room:get_occupant_by_nick(from), reply);
 			return false;
 		end
 	end

@@ -3,6 +3,8 @@
 
 local st = require "util.stanza";
 
+local errors = lib "errors";
+
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
@@ -15,9 +17,9 @@ function refusal.pass_on(join, error_element)
 		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
 end
 
--- join(join, type, condition, [text]) -> true, when the user has been answered with that error
+-- join(join, name, …) -> true, when the user has been answered with that error (errors.lib.lua)
 function refusal.join(join, ...)
-	refusal.pass_on(join, st.error_reply(join, ...):get_child("error"));
+	refusal.pass_on(join, errors.element(...));
 	return true;
 end
 

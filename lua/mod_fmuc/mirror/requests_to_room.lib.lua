@@ -7,8 +7,8 @@ local explained = require "prosody_relay.origin".explained;
 local jid_bare = require "util.jid".bare;
 local jid_prep = require "util.jid".prep;
 local relay_jid = require "prosody_relay.jid";
-local st = require "util.stanza";
 
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
 local policy = lib "mirror/policy";
@@ -38,7 +38,7 @@ end
 
 local function cross(room, stanza, occupant_jid)
 	if room.fmuc.authority:is_out() then
-		module:send(st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server cannot be reached"));
+		errors.refuse(stanza, "server-unreachable");
 		return;
 	end
 	local copy = hygiene.copy("from anybody", stanza);
@@ -72,7 +72,7 @@ function requests_to_room.handle(event)
 	if room_info.has(room, generation1.xmlns_private) then
 		cross(room, stanza, occupant_jid);
 	elseif is_for_master then
-		module:send(st.error_reply(stanza, "cancel", "not-allowed", "This room is administered at " .. room.fmuc.authority.peer));
+		errors.refuse(stanza, "administered-elsewhere", room.fmuc.authority.peer);
 	else
 		return;
 	end

@@ -15,6 +15,7 @@ local relay_jid = require "prosody_relay.jid";
 local st = require "util.stanza";
 local stanza_lib = require "prosody_relay.stanza";
 
+local errors = lib "errors";
 local allowpm = lib "room/restrict_pm";
 local history = lib "room/history";
 
@@ -204,7 +205,7 @@ function room_info.reply(stanza, info)
 	if info.failed then
 		return error_reply(stanza, info.failed);
 	elseif info.failed == false then
-		return st.error_reply(stanza, "wait", "remote-server-timeout", "The room's server does not answer");
+		return errors.reply(stanza, "server-silent");
 	end
 	-- occupants are shown to those who join
 	if stanza.tags[1].attr.xmlns == xmlns_disco_items then return st.reply(stanza):tag("query", { xmlns = xmlns_disco_items }); end

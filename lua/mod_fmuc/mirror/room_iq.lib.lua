@@ -2,6 +2,7 @@
 -- IQ of users to a mirrored room itself: discovery and ping are answered here (G13), the room's vCard comes from the master once, and
 -- administration is refused (M25).
 
+local errors = lib "errors";
 local occupant_requests = lib "link/occupant_requests";
 local policy = lib "mirror/policy";
 local relay_jid = require "prosody_relay.jid";
@@ -15,10 +16,7 @@ local room_info = lib "mirror/room_info";
 
 local room_iq = {};
 
-local function refuse(stanza, ...)
-	module:send(st.error_reply(stanza, ...));
-	return true;
-end
+local refuse = errors.refuse;
 
 -- answer_with(handler) -> handler of an event, which calls handler(stanza, master, room or nil) for IQ get to addresses of mirrored rooms, by
 -- those who may use the mirror and by the master. The event for get and set is the first of the two, and some modules answer there.
@@ -29,11 +27,11 @@ local function answer_with(handler)
 		if not master or stanza.attr.type ~= "get" then
 			return;
 		elseif stanza.attr.from ~= master and not policy.may_use(stanza.attr.from) then
-			return refuse(stanza, "auth", "forbidden", "This mirror does not serve you");
+			return refuse(stanza, "user-not-served");
 		elseif #stanza.attr.id > occupant_requests.max_id then
-			return refuse(stanza, "modify", "policy-violation", "The id of this request is too long");
+			return refuse(stanza, "id-too-long");
 		elseif not policy.may_be_mirrored(master) then
-			return refuse(stanza, "cancel", "not-allowed", "This room is not mirrored here");
+			return refuse(stanza, "room-not-mirrored");
 		end
 		return handler(stanza, master, mirrored.get(stanza.attr.to));
 	end;
@@ -48,19 +46,19 @@ end
 -- discover(event): both kinds are answered from what the master says of the room: one that is not there has no items either
 room_iq.discover = answer_with(function (stanza, master)
 	local room_jid = stanza.attr.to;
-	if stanza.tags[1].attr.node then return refuse(stanza, "cancel", "item-not-found"); end
+	if stanza.tags[1].attr.node then return refuse(stanza, "no-item"); end
 	local info = room_info.get(room_jid);
 	if info then
 		module:send(room_info.reply(stanza, info));
 	elseif not room_info.fetch(room_jid, master, question_in(stanza)) then
-		refuse(stanza, "wait", "resource-constraint");
+		refuse(stanza, "too-many-questions");
 	end
 	return true;
 end);
 
 -- ping(event)
 room_iq.ping = answer_with(function (stanza, _, room)
-	if not room then return refuse(stanza, "cancel", "item-not-found"); end
+	if not room then return refuse(stanza, "no-item"); end
 	module:send(st.reply(stanza));
 	return true;
 end);
@@ -69,7 +67,7 @@ end);
 function room_iq.refuse_administration(event)
 	local master = relay_jid.unmirror(event.stanza.attr.to);
 	if not master then return; end
-	return refuse(event.stanza, "cancel", "not-allowed", "This room is administered at " .. master);
+	return refuse(event.stanza, "administered-elsewhere", master);
 end
 
 -- refuse_change(event): the same, where a request of type get is something else
@@ -80,8 +78,8 @@ end
 local answer_with_vcard = answer_with(function (stanza, _, room)
 	local given = room and avatar.get(room, stanza);
 	if given then return true; end
-	if given == nil and room then return refuse(stanza, "wait", "resource-constraint"); end
-	return refuse(stanza, "cancel", "service-unavailable");
+	if given == nil and room then return refuse(stanza, "too-many-questions"); end
+	return refuse(stanza, "no-vcard");
 end);
 
 -- vcard(event)
@@ -95,7 +93,7 @@ function room_iq.check_query(event)
 	local room = mirrored.get(stanza.attr.to);
 	if room and room:get_occupant_jid(stanza.attr.from) or not archive.is_on() then return; end
 	if early_queries.hold(stanza) then return true; end
-	return room and refuse(stanza, "auth", "forbidden") or nil;
+	return room and refuse(stanza, "archive-forbidden") or nil;
 end
 
 return room_iq;

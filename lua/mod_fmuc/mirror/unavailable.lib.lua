@@ -5,21 +5,19 @@
 
 local st = require "util.stanza";
 
+local errors = lib "errors";
 local xmlns_fmuc = lib "dialect/generation1".xmlns;
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 local unavailable = {};
 
--- error(type, condition, [text]) -> <error/> element
-function unavailable.error(type, condition, text)
-	local err = st.stanza("error", { type = type }):tag(condition, { xmlns = xmlns_stanzas }):up();
-	if text then err:text_tag("text", text, { xmlns = xmlns_stanzas }); end
-	return err;
+local function error_element(type, condition, text)
+	return st.error_reply(st.iq { type = "get"; id = "" }, type, condition, text):get_child("error");
 end
 
 -- gone(destroy) -> the <error/> that says the same as <destroy/>, to somebody who wants to join
 function unavailable.gone(destroy)
-	local err = unavailable.error("cancel", "gone", destroy:get_child_text("reason"));
+	local err = error_element("cancel", "gone", destroy:get_child_text("reason"));
 	if destroy.attr.jid then err.tags[1]:text("xmpp:" .. destroy.attr.jid .. "?join"); end
 	return err;
 end
@@ -32,14 +30,6 @@ function unavailable.destroyed(err)
 	return destroy;
 end
 
-local address_hint = "To join room@rooms.example.org here, join room\\40rooms.example.org@" .. module.host .. ": write \\40 for the @.";
-
--- no_address(reason) -> text for somebody who wants to join what cannot be a mirrored room. reason: of prosody_relay.jid, unmirror()
-function unavailable.no_address(reason)
-	if reason == "nested" then return "This is a mirror already. Mirrors of mirrors are not possible: join the room that is mirrored."; end
-	return "This is not the address of a mirrored room. " .. address_hint;
-end
-
 -- error_for(master, info) -> the <error/> for somebody who wants to join a room that cannot be mirrored; or nil when it can. info: of
 -- mirror/room_info
 function unavailable.error_for(master, info)
@@ -47,18 +37,17 @@ function unavailable.error_for(master, info)
 	local type, condition, text;
 	if info.failed then type, condition, text = info.failed:get_error(); end
 	if info.failed == false then
-		return unavailable.error("wait", "remote-server-timeout", "The server of " .. master .. " does not answer");
+		return errors.element("server-of-room-silent", master);
 	elseif info.is_undeliverable then
-		return unavailable.error(type, condition, text);
+		return error_element(type, condition, text);
 	elseif condition == "gone" then
 		return st.clone(info.failed:get_child("error"));
 	elseif condition == "item-not-found" then
-		return unavailable.error("cancel", "item-not-found", "There is no room " .. master);
+		return errors.element("no-master-room", master);
 	elseif type == "wait" or condition == "remote-server-not-found" then
-		return unavailable.error(type, condition, text or "The server of " .. master .. " cannot reach it now");
+		return error_element(type, condition, text or "The server of " .. master .. " cannot reach it now");
 	end
-	return unavailable.error("cancel", "feature-not-implemented",
-		"The server of " .. master .. " does not support mirrors. Join " .. master .. " itself.");
+	return errors.element("no-mirrors-there", master, master);
 end
 
 -- is_absence(err) -> whether an <error/> says that there is no such room, or none any more

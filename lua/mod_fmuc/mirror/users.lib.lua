@@ -3,6 +3,7 @@
 -- changes of status (M16). Who waits for the master: mirror/joins.
 
 local relay_jid = require "prosody_relay.jid";
+local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local limits = lib "link/limits";
 local changes = lib "mirror/changes";
@@ -17,7 +18,6 @@ local policy = lib "mirror/policy";
 local refusal = lib "mirror/refusal";
 local restart = lib "mirror/restart";
 local room_info = lib "mirror/room_info";
-local unavailable = lib "mirror/unavailable";
 local visits = lib "mirror/visits";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -25,8 +25,6 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
-local no_nick_changes = "Nicknames cannot be changed through a mirror";
-
 local muc = module:depends "muc";
 
 local users = {};
@@ -72,7 +70,7 @@ end
 
 local function on_join_timeout(occupant_jid, record)
 	visits.stop(record);
-	users.refuse_join(occupant_jid, record, unavailable.error("wait", "remote-server-timeout", "The room's server does not answer"));
+	users.refuse_join(occupant_jid, record, errors.element("server-silent"));
 end
 
 -- Whether a session of another account has that nick on this mirror already
@@ -97,29 +95,29 @@ local function handle_join(stanza, room, info)
 	local room_jid = jid_bare(occupant_jid);
 	local master, reason = relay_jid.unmirror(room_jid);
 	if not master then
-		return refusal.join(stanza, "modify", "jid-malformed", unavailable.no_address(reason));
+		return refusal.join(stanza, reason == "nested" and "mirror-of-a-mirror" or "address-of-no-room");
 	elseif not policy.may_use(user) then
-		return refusal.join(stanza, "auth", "forbidden", "This mirror does not serve you");
+		return refusal.join(stanza, "user-not-served");
 	elseif not policy.may_be_mirrored(master) then
-		return refusal.join(stanza, "cancel", "not-allowed", "Rooms of " .. jid_host(master) .. " are not mirrored here");
+		return refusal.join(stanza, "server-not-allowed", jid_host(master));
 	end
 	local kept = limits.trimmed(st.clone(stanza));
-	if not kept then return refusal.join(stanza, "modify", "policy-violation", "This presence is too long"); end
+	if not kept then return refusal.join(stanza, "presence-too-long"); end
 	local record = joins.waiting_for(occupant_jid);
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
-		return refusal.join(stanza, "cancel", "conflict");
+		return refusal.join(stanza, "nick-taken");
 	elseif users.waits_elsewhere(room, occupant_jid, user) then
-		return refusal.join(stanza, "modify", "not-acceptable", no_nick_changes); -- M27
+		return refusal.join(stanza, "nick-stays"); -- M27
 	elseif record then
 		joins.add_session(record, user, kept);
 		return true;
 	elseif owner then
 		return; -- a further session of an occupant concerns only this side (G23)
 	end
-	if visits.has_enough(user) then return refusal.join(stanza, "wait", "resource-constraint", "You are in too many mirrored rooms"); end
+	if visits.has_enough(user) then return refusal.join(stanza, "too-many-rooms"); end
 	room = mirrored.open(room_jid, master);
-	if not room then return refusal.join(stanza, "wait", "resource-constraint", "This mirror has no room for another room"); end
+	if not room then return refusal.join(stanza, "no-place-for-room"); end
 	record = joins.new_record(room_jid, jid_bare(user));
 	joins.add_session(record, user, kept);
 	joins.wait(room, occupant_jid, record);
@@ -149,8 +147,7 @@ local function handle_user_presence(stanza, occupant_jid, info)
 	elseif type ~= nil then
 		return;
 	elseif present_as and present_as ~= occupant_jid then
-		module:send(st.error_reply(stanza, "modify", "not-acceptable", no_nick_changes)); -- M27
-		return true;
+		return errors.refuse(stanza, "nick-stays"); -- M27
 	elseif stanza:get_child("x", xmlns_muc) then
 		if present_as then return; end -- wants everything again, which is all here
 		return handle_join(stanza, room, info);
@@ -187,7 +184,7 @@ function users.handle_presence_to_room(event)
 	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
 	if not occupant_jid then
 		if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
-		return refusal.join(stanza, "modify", "jid-malformed", "A nickname is needed");
+		return refusal.join(stanza, "nick-needed");
 	end
 	stanza.attr.to = occupant_jid;
 	local handled = handle_user_presence(stanza, occupant_jid);
@@ -205,8 +202,7 @@ function users.handle_message_to_room(event)
 	local room = muc.get_room_from_jid(room_jid);
 	if stanza.attr.type ~= "groupchat" then return; end
 	if room then return outbox.handle_groupchat(event.origin, stanza, room); end
-	module:send(st.error_reply(stanza, "cancel", "not-acceptable", "You are not currently connected to this chat"));
-	return true;
+	return errors.refuse(stanza, "not-in-room");
 end
 
 -- leave(room, code): all local users leave, and are told with that status code
@@ -224,7 +220,7 @@ function users.close()
 		for occupant_jid, record in pairs(state.waiting) do
 			local room = mirrored.get(room_jid);
 			joins.take(room, occupant_jid);
-			for _, join in pairs(record.joins) do refusal.join(join, "wait", "service-unavailable", "The mirror is closing"); end
+			for _, join in pairs(record.joins) do refusal.join(join, "mirror-closing"); end
 			changes.part(room_jid, jid_resource(occupant_jid));
 		end
 		local room = mirrored.get(room_jid);

@@ -48,7 +48,7 @@ local function item_of(room, occupant_jid)
 	return item and item.attr or {};
 end
 
--- refusal(room, from, to) -> text, when that occupant of a mirrored room (occupant JID) may not write to that other one; or nil
+-- refusal(room, from, to) -> who may, when that occupant of a mirrored room (occupant JID) may not write to that other one; or nil
 function restrict_pm.refusal(room, from, to)
 	local rule = room.fmuc.info and room.fmuc.info.allowpm;
 	if not rule then return nil; end
@@ -60,7 +60,7 @@ function restrict_pm.refusal(room, from, to)
 	elseif (ranks[sender.role] or 0) >= needed[rule.who] then
 		return nil;
 	end
-	return ("In this room %s may send private messages"):format(who_may[rule.who]);
+	return who_may[rule.who];
 end
 
 return restrict_pm;

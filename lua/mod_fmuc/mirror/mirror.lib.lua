@@ -175,7 +175,11 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
+-- Of what is saved for the next instance; that of another version may not know what to do with it, and begins anew.
+local format = 2;
+
 local saved = module.saved_state or {};
+if saved.format ~= format then saved = {}; end
 links.restore(saved.links);
 outbox.restore(saved.outbox);
 users.restore(saved.joins);
@@ -184,7 +188,7 @@ mirrored.restore(saved.rooms);
 restart.restore(saved.restart);
 
 function module.save()
-	return { links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
+	return { format = format; links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
 		requests = requests.save(); private = private.save(); held_joins = held_joins.save(); early_queries = early_queries.save() };
 end
 

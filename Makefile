@@ -14,6 +14,7 @@
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
 # make prosody13      a Prosody 13.0 in build/prosody13, beside the installed 0.12
+# make version V=0.2.0   another version, everywhere
 # make demo           shows each module at work between real servers
 # make deps           the Debian packages of all targets; each target installs what it needs itself
 
@@ -132,6 +133,9 @@ lint: | deps-build deps-rocks deps-tools
 rocks: | deps-build deps-rocks
 	.ci/rocks
 
+version:
+	.ci/version $(V)
+
 install: rocks | deps-prosody
 	.ci/install
 
@@ -156,4 +160,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: all asan bench bytes fuzz soak soak-fmuc test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: version all asan bench bytes fuzz soak soak-fmuc test test-native valgrind lint rocks install demo prosody13 deps clean

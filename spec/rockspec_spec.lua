@@ -29,6 +29,26 @@ describe("rockspecs", function ()
 		end
 	end);
 
+	it("get another version everywhere by one command", function ()
+		local copy = shell.temporary_directory();
+		shell.run("cp -r .ci lua rockspec %s/", copy);
+		shell.run("%s/.ci/version 1.22.333", copy);
+		assert.same({}, shell.lines("grep -rlF %s %s/rockspec %s/lua/prosody_relay/version.lua || true", version, copy, copy));
+		for _, file in ipairs(files) do
+			local rockspec = load_rockspec(("%s/%s"):format(copy, (file:gsub(version:gsub("%p", "%%%0"), "1.22.333"))));
+			assert.equal("1.22.333-1", rockspec.version);
+			assert.equal("prosody-relay-1.22.333.tar.gz", rockspec.source.url);
+			for _, dependency in ipairs(rockspec.dependencies) do
+				if dependency:find("prosody%-relay") then assert.equal("prosody-relay ~> 1.22", dependency); end
+			end
+		end
+		assert.equal("1.22.333", dofile(copy .. "/lua/prosody_relay/version.lua"));
+		for _, wrong in ipairs { "", "1", "1.2", "1.2.3.4", "1.2.x", "1..2" } do
+			assert.has_error(function () shell.run("%s/.ci/version %s 2>/dev/null", copy, wrong); end);
+		end
+		shell.run("rm -rf %s", copy);
+	end);
+
 	it("install every Lua file of the core under its module name", function ()
 		local expected = {};
 		for _, file in ipairs(shell.lines("find lua/prosody_relay -name '*.lua'")) do

@@ -10,7 +10,7 @@
 # make bench          measures against Prosody's own functions; one JSON object a line; fails when a limit is not met
 # make bytes          the bytes that a mirrored room costs a link, as a table
 # make soak           what takes too long for every run of the tests: many IQs, many starts
-# make lint           luacheck, the compilers' warnings as errors, luarocks lint, shellcheck
+# make lint           luacheck, the structure of the modules, the compilers' warnings as errors, luarocks lint, shellcheck
 # make rocks          a static rock server in rocks/ (prosodyctl install --server=$PWD/rocks mod_fmuc)
 # make install        installs the rocks into this machine's Prosody (PROSODYCTL=, CONFIG=)
 # make prosody13      a Prosody 13.0 in build/prosody13, beside the installed 0.12
@@ -125,7 +125,8 @@ soak-fmuc: all prosody13 | deps-prosody deps-test
 	busted -o plainTerminal spec/e2e/fmuc_slow.lua
 
 lint: | deps-build deps-rocks deps-tools
-	luacheck -q --no-color . .busted
+	luacheck -q --no-color . .busted tools/structure
+	@tools/structure
 	@for cc in gcc clang; do $(MAKE) -s all CC=$$cc CFLAGS="-O2 -Werror" BUILD=build/lint-$$cc || exit 1; done
 	@for rockspec in rockspec/*; do luarocks --lua-version=5.4 lint $$rockspec || exit 1; done
 	shellcheck .ci/*

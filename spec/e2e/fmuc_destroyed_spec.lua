@@ -82,7 +82,7 @@ describe(("fmuc and destroyed rooms, master %s, mirror %s"):format(versions.mast
 		f.link:cut();
 		s:wait_until(function () return outages.phase(f) == "lost"; end, 10, "outage");
 		destroy(f, new_room, persistent);
-		s:wait(1);
+		f.link:expect_broken();
 		f.link:restore();
 		for nick, client in pairs { Kev = f.kev; Bob = f.bob } do
 			local presence = client:expect({ "presence", type = "unavailable", from = mirror_room .. "/" .. nick }, 25);

@@ -103,7 +103,7 @@ describe(("fmuc and occupant-ids, %s mirror and %s master"):format(versions.mirr
 		dora:send(("<presence type='unavailable' to='%s/Dora'/>"):format(master_room));
 		dora:expect { "presence", type = "unavailable" };
 		federation.configure(f, [[room:set_affiliation(true, "bob@remote.example.com", "outcast")]]);
-		s:wait(1);
+		f.link:expect_broken();
 		f.link:restore();
 		expect_end(f.kev, "Dora", known);
 		expect_end(f.bob, "Bob", known);

@@ -39,7 +39,7 @@ local function cut(s, f)
 end
 
 local function restore(s, f)
-	s:wait(1);
+	f.link:expect_broken();
 	f.link:restore();
 	outages.wait_until_live(s, f);
 	outages.settle(f);

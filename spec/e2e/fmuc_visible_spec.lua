@@ -205,7 +205,7 @@ describe(("fmuc shows what the room shows, master %s, mirror %s"):format(version
 		federation.with_link(f.remote, mirror_room, "link:miss()");
 		f.link:cut();
 		say(f.kev, mirror_room, "waits");
-		s:wait(1.5);
+		f.link:expect_broken();
 		f.link:restore();
 		ann:expect({ "message", body = "waits" }, 25);
 		settle(f, { f.kev, ann });

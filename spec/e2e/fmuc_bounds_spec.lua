@@ -174,11 +174,11 @@ rows["the nicks that have left in an outage"] = function (s, versions)
 	dora:sync();
 	f.link:cut();
 	s:wait_until(function () return outages.phase(f) == "lost"; end, patience, "the outage");
-	assert.equal(20, f.remote:eval(([[
+	assert.equal(20, federation.with_link(f.remote, mirror_room, [[
 		local count = 0;
-		for _ in pairs(prosody.hosts["mirror.remote.example.com"].modules.muc.get_room_from_jid(%q).fmuc.line.parted) do count = count + 1; end
+		for _ in pairs(link:own("changes").parted) do count = count + 1; end
 		return count;
-	]]):format(mirror_room)));
+	]]));
 	f.link:restore();
 	outages.wait_until_live(s, f);
 	expect_service(f, "eve");

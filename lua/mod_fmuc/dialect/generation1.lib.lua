@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Generation 1 (ProtoXEP "Federated MUC for constrained environments" 0.0.1), as it is on the wire, and what it means for a link. All forms are
--- made and read here, those of our extensions as well (README, "What mod_fmuc adds to the protocol"). Pure: no server is needed.
+-- Generation 1 (ProtoXEP "Federated MUC for constrained environments" 0.0.1): its stanzas, and what it means for a link. This file makes
+-- and reads all forms, with those of our extensions (README, "For developers"). Pure: no server is needed.
 --
--- The functions add_…() change the caller's own stanza; read_…() return nil for what is not that form.
+-- The functions add_…() change the caller's own stanza. The functions read_…() return nil for any other form.
 
 local new_id = require "util.id".short;
 local st = require "util.stanza";
@@ -20,31 +20,32 @@ local generation1 = {
 	name = "generation 1";
 	-- the feature of a service and of a room that may be mirrored
 	xmlns = xmlns;
-	-- the feature of a service that takes private messages and requests for occupants (our extension)
+	-- the feature of a service that accepts private messages and requests for occupants (our extension)
 	xmlns_private = "urn:x-prosody-relay:fmuc:private:0";
-	-- the other side returns what this side says: a message is seen when its copy comes back
+	-- the other side returns the messages of this side, and users see a message when its copy comes back
 	echoes = true;
-	-- whose word counts about occupants
+	-- which side decides about occupants
 	authority = "joined";
 };
 
 local join_prefix = "fj-"; -- short: it crosses the link twice for each user
 
--- new_join_id() -> id for a join presence. A master that returns it is known by that.
+-- new_join_id() -> id for a join presence. If the master returns it, the mirror knows by it which join is answered.
 function generation1.new_join_id()
 	return join_prefix .. new_id();
 end
 
--- is_join_id(id) -> whether new_join_id() has made it; id may be nil
+-- is_join_id(id) -> whether new_join_id() made it; id may be nil
 function generation1.is_join_id(id)
 	return id ~= nil and id:sub(1, #join_prefix) == join_prefix;
 end
 
 -- add_join(presence, join): the presence brings a user into the room at the other side (M4). join:
 --   real_jid    of the user
---   again       the user is in the room already, as far as the mirror knows (ours)
---   ids         the prefix of stanza-ids that the mirror knows, or "" (ours, see master/ids)
---   history     attributes of <history/>, or nil. { } asks for everything, { maxstanzas = "0" } for nothing, since and seconds for what was missed
+--   again       the mirror believes that the user is in the room already (ours)
+--   ids         the stanza-id prefix that the mirror knows, or "" (ours, see master/ids)
+--   history     attributes of <history/>, or nil. { } asks for everything, { maxstanzas = "0" } for nothing, since and seconds for what was
+--               missed
 --   password    text or nil
 function generation1.add_join(presence, join)
 	presence:tag("fmuc", { xmlns = xmlns; from = join.real_jid; again = join.again and "true" or nil; ids = join.ids });
@@ -72,10 +73,10 @@ function generation1.add_bandwidth(presence, level)
 	if fmuc then fmuc.attr.bandwidth = level; end
 end
 
--- add_direct_join(presence, join): the presence becomes that of a user who joins directly, with what the mirror may pass on for the user
+-- add_direct_join(presence, join): makes it the presence of a user who joins directly, with what the mirror may pass on for the user
 function generation1.add_direct_join(presence, join)
 	presence:tag("x", { xmlns = xmlns_muc });
-	-- as a parser would have it, each child names its namespace
+	-- each child names its namespace, as a parser would write it
 	if join.password then presence:text_tag("password", join.password, { xmlns = xmlns_muc }); end
 	if join.history then
 		local history = { xmlns = xmlns_muc };
@@ -97,8 +98,8 @@ function generation1.part(room_jid, occupant_jid, status)
 	return part;
 end
 
--- add_mark(presence, mark): the presence is of a user whom the mirror itself has brought (ours, G3). mark: real_jid; sent (how many stanzas have
--- crossed, for the user who asks); is_complete (the mirror will be told all that was said meanwhile)
+-- add_mark(presence, mark): marks the presence of a user whom the mirror itself has brought (ours, G3). mark: real_jid; sent (how many
+-- stanzas have crossed, only for the user who asks); is_complete (the mirror will get all messages that it missed)
 function generation1.add_mark(presence, mark)
 	presence:tag("fmuc", { xmlns = xmlns; from = mark.real_jid; sent = mark.sent and ("%d"):format(mark.sent) or nil;
 		complete = mark.is_complete and "true" or nil }):up();
@@ -110,7 +111,7 @@ function generation1.read_mark(presence)
 	return fmuc and { real_jid = fmuc.attr.from; sent = tonumber(fmuc.attr.sent); is_complete = fmuc.attr.complete == "true" } or nil;
 end
 
--- add_nomirror(message), is_nomirror(message): the mirror has shown it already, and gets no copy (M21, M22)
+-- add_nomirror(message), is_nomirror(message): the mirror has already shown it, and gets no copy (M21, M22)
 function generation1.add_nomirror(message)
 	message:tag("nomirror", { xmlns = xmlns }):up();
 end
@@ -119,7 +120,7 @@ function generation1.is_nomirror(message)
 	return message:get_child("nomirror", xmlns) ~= nil;
 end
 
--- prefix(room_jid, prefix) -> the presence that tells a mirror how its stanza-ids are to begin (ours, see master/ids)
+-- prefix(room_jid, prefix) -> the presence that tells a mirror the prefix of its stanza-ids (ours, see master/ids)
 function generation1.prefix(room_jid, prefix)
 	return st.presence({ from = room_jid }):tag("fmuc", { xmlns = xmlns; ids = prefix }):up();
 end
@@ -130,7 +131,7 @@ function generation1.read_prefix(presence)
 	return presence:find("{" .. xmlns .. "}fmuc@ids");
 end
 
--- ping(from, to, id, [received]) -> the question whether the other side is there, and the link in order. received: how many stanzas have come
+-- ping(from, to, id, [received]) -> the question whether the other side is there and the link works. received: how many stanzas have come
 -- (ours, G7)
 function generation1.ping(from, to, id, received)
 	local iq = st.iq({ type = "get"; from = from; to = to; id = id }):tag("ping", { xmlns = xmlns_ping });
@@ -138,7 +139,7 @@ function generation1.ping(from, to, id, received)
 	return iq:up();
 end
 
--- read_ping(iq) -> how many stanzas the other side says to have got, or nil
+-- read_ping(iq) -> how many stanzas the other side says it has got, or nil
 function generation1.read_ping(iq)
 	return tonumber((iq:find("{" .. xmlns_ping .. "}ping/{" .. xmlns .. "}fmuc@received")));
 end
@@ -155,13 +156,13 @@ function generation1.read_pong(iq)
 	if sent and received then return sent, received; end
 end
 
--- unknown(from, to) -> the presence that says that the other side, or that occupant of it, is not in the room: it is to join again (G4)
+-- unknown(from, to) -> the presence that says: the other side, or that occupant of it, is not in the room and must join again (G4)
 function generation1.unknown(from, to)
 	return st.presence({ type = "error"; from = from; to = to })
 		:tag("error", { type = "cancel" }):tag("item-not-found", { xmlns = xmlns_stanzas }):up():up();
 end
 
--- speaks(stanza) -> whether it has something of this protocol
+-- speaks(stanza) -> whether it has an element of this protocol
 function generation1.speaks(stanza)
 	return stanza:get_child("fmuc", xmlns) ~= nil;
 end

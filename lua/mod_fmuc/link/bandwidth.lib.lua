@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- What may cross a link of little bandwidth (G25, section 5 of the requirements): the levels, and what they make of a stanza.
+-- What may cross a link of little bandwidth (G25, section 5 of the requirements). The levels:
 --
 --   full        everything
---   no-status   presences say who is there in which role, nothing else: no show, status, capabilities, avatars
---   messages    and of messages only those with a body, a subject, a correction or a retraction, without what goes along
+--   no-status   presences say who is there in which role, and nothing else: no show, status, capabilities, avatars
+--   messages    as no-status. Messages cross only with a body, a subject, a correction or a retraction, and without chat states, receipts,
+--               markers, XHTML and nick.
 --
--- A mirror keeps to its level, and names it in its joins: <fmuc from='…' bandwidth='messages'/> (our extension). A master of this module
--- keeps to it in what it sends to that mirror; other masters send what they send.
+-- A mirror follows its level, and names it in its joins: <fmuc from='…' bandwidth='messages'/> (our extension). A master of this module
+-- follows that level, too, in what it sends to the mirror. Other masters ignore it.
 
 local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
@@ -21,12 +22,12 @@ local bandwidth = { levels = { "full", "no-status", "messages" } };
 local known = {};
 for _, level in ipairs(bandwidth.levels) do known[level] = true; end
 
--- level(text) -> one of the levels; full for what is none
+-- level(text) -> the level of that name; "full" when there is none
 function bandwidth.level(text)
 	return known[text] and text or "full";
 end
 
--- Who it is, and in which role; and what the two servers say to each other
+-- Who the occupant is and in which role, and what the two servers tell each other
 local kept_in_presence = {
 	["http://jabber.org/protocol/muc#user"] = true;
 	["http://jabber.org/protocol/muc"] = true;
@@ -36,19 +37,19 @@ local kept_in_presence = {
 	["xmpp:prosody.im/protocol/hats:1"] = true;
 };
 
--- is_payload(element) -> whether that child of a presence is its author's, and none that the room needs
+-- is_payload(element) -> whether that child of a presence comes from its author, and the room does not need it
 function bandwidth.is_payload(element)
 	return element.name ~= "error" and not kept_in_presence[element.attr.xmlns or ""];
 end
 
 local without_payload = { other = { stays = function (child) return not bandwidth.is_payload(child); end } };
 
--- strip_presence(stanza): takes such payloads out of the caller's own stanza
+-- strip_presence(stanza): removes such payloads from the caller's own stanza
 function bandwidth.strip_presence(stanza)
 	stanza_lib.filter(stanza, without_payload);
 end
 
--- with_payload_of(presence, copy) -> the copy, to which such payloads of the presence are added
+-- with_payload_of(presence, copy) -> the copy, with such payloads of the presence added
 function bandwidth.with_payload_of(presence, copy)
 	for _, child in ipairs(presence.tags) do
 		if bandwidth.is_payload(child) then copy:add_direct_child(st.clone(child)); end
@@ -56,26 +57,26 @@ function bandwidth.with_payload_of(presence, copy)
 	return copy;
 end
 
--- stripped_presence(stanza) -> a copy without them
+-- stripped_presence(stanza) -> a copy without such payloads
 function bandwidth.stripped_presence(stanza)
 	return stanza_lib.copy(stanza, without_payload);
 end
 
--- It passes, and nobody misses it who does not see it
+-- Signals of the moment: a user who does not get them misses nothing
 local transient = {
 	["http://jabber.org/protocol/chatstates"] = true;
 	["urn:xmpp:chat-markers:0"] = true;
 	["urn:xmpp:receipts"] = true;
 };
 
--- What goes along with a message and may be left out: the body says the same
+-- Parts of a message that may be left out, because the body says the same
 local dispensable = { ["http://jabber.org/protocol/xhtml-im"] = true; ["http://jabber.org/protocol/nick"] = true };
 
 local without_dispensable = {};
 for xmlns in pairs(transient) do without_dispensable[xmlns] = { ["*"] = false }; end
 for xmlns in pairs(dispensable) do without_dispensable[xmlns] = { ["*"] = false }; end
 
--- They come along with anything
+-- Elements that may accompany any payload
 local incidental = { ["urn:xmpp:hints"] = true; ["urn:xmpp:sid:0"] = true; ["urn:xmpp:occupant-id:0"] = true };
 
 local reactions = "urn:xmpp:reactions:0";
@@ -86,7 +87,7 @@ local function is_essential(child)
 	return child.name == "retract" or child.name == "moderate" or child.name == "moderated" or child.name == "apply-to" or child.name == "encrypted";
 end
 
--- What is said for the moment only (XEP-0085), and what goes along with anything
+-- Chat states (XEP-0085), and elements that may accompany any payload
 local passing = {
 	["http://jabber.org/protocol/chatstates"] = true;
 	[xmlns_fmuc] = true;
@@ -95,8 +96,7 @@ local passing = {
 	["urn:xmpp:occupant-id:0"] = true;
 };
 
--- is_passing(stanza) -> whether a message says no more than that somebody is typing, or has stopped to. After an outage that is not true any
--- more.
+-- is_passing(stanza) -> whether a message only says that somebody is typing or has stopped. After an outage that is out of date.
 function bandwidth.is_passing(stanza)
 	for _, child in ipairs(stanza.tags) do
 		if not passing[child.attr.xmlns] and child.name ~= "thread" then return false; end
@@ -104,13 +104,14 @@ function bandwidth.is_passing(stanza)
 	return true;
 end
 
--- judge(stanza) -> how level "messages" sees a message: "essential"; "transient", which does not cross and is no loss; or "other"
+-- judge(stanza) -> how level "messages" treats a message: "essential" crosses; "transient" does not cross, and nobody misses it; "other"
+-- does not cross
 function bandwidth.judge(stanza)
 	if stanza.attr.type == "error" then return "essential"; end
 	local verdict = "transient";
 	for _, child in ipairs(stanza.tags) do
 		local xmlns = child.attr.xmlns;
-		if xmlns == reactions then return "other"; end -- with a body for those who do not know reactions, or without
+		if xmlns == reactions then return "other"; end -- with or without a body for clients that do not know reactions
 		if is_essential(child) then
 			verdict = "essential";
 		elseif verdict == "transient" and not transient[xmlns] and not incidental[xmlns] and child.name ~= "thread" then
@@ -120,15 +121,15 @@ function bandwidth.judge(stanza)
 	return verdict;
 end
 
--- stripped_message(stanza) -> a copy without what an essential message can do without
+-- stripped_message(stanza) -> a copy without the parts that an essential message does not need
 function bandwidth.stripped_message(stanza)
 	return stanza_lib.copy(stanza, without_dispensable);
 end
 
--- Of a presence without its payload, which takes a few thousand bytes of heap
+-- Heap bytes of a presence without payload. Usual ones take a few thousand.
 local max_shown_bytes = 16 * 1024;
 
--- What a presence says to a mirror of level no-status or messages: unchanged, it need not be sent again
+-- Whether a presence is new to a mirror of level no-status or messages. An unchanged one need not be sent again.
 local function is_news(link, stanza)
 	local nick, state, own = stanza.attr.from, hygiene.lasting_part(stanza), link:own("bandwidth");
 	own.shown = own.shown or {};
@@ -137,7 +138,7 @@ local function is_news(link, stanza)
 		return true;
 	end
 	if own.shown[nick] and equivalent(own.shown[nick], stanza) then return false; end
-	-- what is longer is rather sent again than kept
+	-- a longer one is sent again and not kept
 	own.shown[nick] = stanza_lib.heap_size(state) <= max_shown_bytes and state or nil;
 	return true;
 end
@@ -151,26 +152,26 @@ local function strip(level, stanza)
 	return stanza;
 end
 
--- set_level(link, level): what the mirror wants to get from now on; nil: everything
+-- set_level(link, level): sets what the mirror gets from now on; nil: everything
 function bandwidth.set_level(link, level)
 	level = bandwidth.level(level);
 	link:own("bandwidth").level = level ~= "full" and level or nil;
 end
 
--- level_of(link) -> the level that the mirror wants, or nil for everything
+-- level_of(link) -> the level that the mirror asked for, or nil for everything
 function bandwidth.level_of(link)
 	return link:own("bandwidth").level;
 end
 
--- for_user(link, stanza) -> the stanza as one user behind that link of a master gets it, or nil when it does not cross
+-- for_user(link, stanza) -> the stanza for one user behind that link of a master, or nil when it does not cross
 function bandwidth.for_user(link, stanza)
 	local level = bandwidth.level_of(link) or "full";
 	if level == "full" then return stanza; end
 	return strip(level, stanza);
 end
 
--- down(link, stanza, [is_answer]) -> the stanza as that link of a master (master/links) gets it, or nil when it need not. is_answer: the
--- mirror waits for it, whatever it says.
+-- down(link, stanza, [is_answer]) -> the stanza for that link of a master (master/links), or nil when it need not cross. is_answer: the
+-- mirror waits for it, so it crosses even when it is not new.
 function bandwidth.down(link, stanza, is_answer)
 	local copy = bandwidth.for_user(link, stanza);
 	if not copy or not bandwidth.level_of(link) or stanza.name ~= "presence" then return copy; end

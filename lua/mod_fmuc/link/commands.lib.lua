@@ -1,12 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- What administrators can see and do while the server runs: the links of a mirror or of a master's rooms. Offered by
--- prosody_relay.commands.
+-- What an admin can see and do while the server runs (prosody_relay.commands): the links of a mirror, or of a master's rooms.
 
 local commands = require "prosody_relay.commands";
 
 local node = "https://prosody-relay/fmuc#links";
 
--- of a link of either role
+-- of a link in either role
 local states = { "live", "lost", "joining", "rejoining" };
 
 local role;
@@ -37,7 +36,7 @@ local function overview()
 	return lines;
 end
 
--- Both take the JID of the room at the other side, or of the one here.
+-- jid: the room at the other side of the link, or the room here
 local function for_links(jid, f, text)
 	local count = 0;
 	for _, link in ipairs(links()) do
@@ -73,7 +72,7 @@ local function count_states()
 	return numbers;
 end
 
--- shared: role (title; peer, what the other side is called; links, states, resync, drop: as in mirror/operation), metrics
+-- shared: metrics; role (title; peer: the name of the other side; links, states, resync, drop: as in mirror/operation)
 return function (shared)
 	role = shared.role;
 	commands.start(module, {

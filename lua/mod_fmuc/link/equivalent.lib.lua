@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- Whether two presences tell their reader the same (G3: only differences are shown).
+-- Whether two presences say the same (G3: only differences are shown).
 --
--- Each element gets a number, which is the same for elements that say the same. The number of an element comes from its name, its attributes
--- and the sorted numbers of its children. So each element is looked at once, however many of them there are (F7).
+-- Equal elements get the same number. The number comes from the name, the attributes and the sorted numbers of the children. So each
+-- element is visited once, however many there are (F7).
 
--- They belong to one delivery, or come and go with the parser.
+-- Attributes that belong to one delivery, or that the parser may add
 local ignored_at_top = { id = true; from = true; to = true; xmlns = true; ["xml:lang"] = true };
 local ignored_below = { ["xml:lang"] = true };
 
--- An element that is nested deeper counts as different from any other. Nothing that people use is half as deep.
+-- A deeper element counts as different from any other. No client nests half as deep.
 local max_depth = 64;
 
 -- numbers: [text, or parts of an element] = number
@@ -23,7 +23,7 @@ end
 
 local number_of_child;
 
--- Each part carries its length, so no two elements have the same parts
+-- Each part begins with its length, so different elements have different parts
 local function part(text)
 	return #text .. ":" .. text;
 end
@@ -53,7 +53,7 @@ local function children_of(numbers, element, depth)
 	return table.concat(children, ",");
 end
 
--- The parts of an element as one text, or nil when it is too deep
+-- The parts of an element as one text, or nil when it is nested too deep
 local function parts_of(numbers, element, ignored, depth)
 	if depth > max_depth then return nil; end
 	local children = children_of(numbers, element, depth);
@@ -66,7 +66,7 @@ function number_of_child(numbers, child, depth)
 	return parts and number_of(numbers, parts);
 end
 
--- equivalent(a, b) -> boolean, for two stanzas. Their own ids and addresses may differ, those of elements in them may not. The order of
+-- equivalent(a, b) -> boolean, for two stanzas. Their own ids and addresses may differ, those of elements inside may not. The order of
 -- elements does not matter.
 return function (a, b)
 	if a.name ~= b.name or #a ~= #b then return false; end

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- The events that a role takes part in. Prosody calls handlers of equal priority in no certain order, so no event has a priority twice.
+-- Hooks the events of a role. Prosody calls handlers of equal priority in undefined order, so no event has two handlers of one priority.
 
 local events = {};
 
--- hook(handlers): handlers[event] = list of { priority, handler }; false in place of a handler: not hooked
+-- hook(handlers): handlers[event] = list of { priority, handler }; false as the handler: not hooked
 function events.hook(handlers)
 	for event, list in pairs(handlers) do
 		local known = {};

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- What is taken out of stanzas, by where they come from and where they go: one table of rules for each way, and one linear pass over the
--- stanza (prosody_relay.stanza says what rules are). Whoever deals with a stanza uses
+-- Removes elements from stanzas, by where a stanza comes from and where it goes. Each way has one table of rules (prosody_relay.stanza
+-- explains rules) and takes one linear pass over the stanza. Callers use
 --
---   hygiene.copy(way, stanza, [context]) -> a copy as it may go on
---   hygiene.cleaned(way, stanza, [context]) -> the stanza itself where nothing goes, else such a copy. For an event: event.stanza = …
---   hygiene.filter(way, stanza, [context]) -> the stanza, changed in place: for one that is the caller's
+--   hygiene.copy(way, stanza, [context]) -> a cleaned copy
+--   hygiene.cleaned(way, stanza, [context]) -> the stanza itself when it is clean, else a cleaned copy. For an event: event.stanza = …
+--   hygiene.filter(way, stanza, [context]) -> the stanza, cleaned in place. The stanza must be the caller's own.
 --
--- context has what the rules of that way need, each named where the rules are. What a narrow link leaves out: link/bandwidth.
+-- context: the data that the rules of the way need; a comment at the rules names it. What a narrow link leaves out: link/bandwidth.
 
 local jid_prep = require "util.jid".prep;
 local stanza_lib = require "prosody_relay.stanza";
@@ -20,18 +20,18 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 local goes = false;
 
--- What only services may say to each other (G21)
+-- Elements that only services may send to each other (G21)
 local between_services = { fmuc = goes; nomirror = goes };
 
--- "this is you", or what comes of entering the room, which is between a room and its user
+-- "this is you" and results of entering the room: between a room and one user
 local own_codes = { ["110"] = true; ["201"] = true; ["210"] = true };
 
--- about the room, for who joins it: everybody sees real JIDs, the room is logged
+-- about the room, for a user who joins: everybody sees real JIDs, the room is logged
 local codes_at_join = { ["100"] = true; ["170"] = true };
 
-local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- besides none
+local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- apart from none
 
--- Nobody but the room in context.by may give a message its id or its date. by: set of bare JIDs
+-- Nobody else gives ids in the name of context.by (set of bare JIDs), or dates in the name of context.room_jid
 local function is_by_others(child, context)
 	return not context.by[jid_prep(child.attr.by)];
 end
@@ -44,7 +44,7 @@ local function is_for_many(status)
 	return not own_codes[status.attr.code];
 end
 
--- What one occupant may know of a presence and many others may not (G21). context.is_hidden: real JIDs are not for all who get it
+-- One occupant may see it in a presence, many others may not (G21). context.is_hidden: not all recipients may see real JIDs
 local function hide_real_jid(child, context)
 	if context.is_hidden then child.attr.jid = nil; end
 end
@@ -56,15 +56,14 @@ local function clean_item(item, context)
 	hide_real_jid(item, context);
 end
 
--- What a client says about identifiers goes (G9, G10): nobody identifies himself. context.by: the room here and the room at the master
+-- A client may not choose its own identifiers (G9, G10). context.by: the room here and the room at the master
 local from_client = {
 	[xmlns_fmuc] = between_services;
 	[xmlns_occupant_id] = { ["occupant-id"] = goes };
 	[xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } };
 };
 
--- At most one occupant-id, and no stanza-id but the master's own. context.by: those who may not give ids here; context.has_occupant_ids:
--- the master takes care of them
+-- At most one occupant-id, and no stanza-id in the name of context.by. context.has_occupant_ids: the master controls the occupant-ids
 local ids_from_master = {
 	[xmlns_occupant_id] = { ["occupant-id"] = { once = true; stays = function (_, context) return context.has_occupant_ids; end } };
 	[xmlns_sid] = from_client[xmlns_sid];
@@ -80,10 +79,10 @@ local function with(rules, more)
 end
 
 local ways = {
-	-- at both: from anybody, where nothing else holds
+	-- at both: from any sender, where no other way applies
 	["from anybody"] = { [xmlns_fmuc] = between_services };
 
-	-- what holds on of an occupant (lasting_part)
+	-- what stays true about an occupant (lasting_part)
 	["presence to keep"] = { [xmlns_muc_user] = { x = { within = {
 		[""] = { item = { within = { [""] = { actor = goes; reason = goes } } } };
 		other = goes;
@@ -91,14 +90,14 @@ local ways = {
 
 	-- at a master
 	["join from a mirror"] = { [xmlns_fmuc] = between_services; [xmlns_muc] = { x = goes } };
-	-- context.by: the mirror, whose id has been read before
+	-- context.by: the mirror; its id has been read before
 	["message from a mirror"] = { [xmlns_fmuc] = between_services; [xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } } };
-	-- context.is_hidden as above
+	-- context.is_hidden: see above
 	["presence to a mirror"] = { [xmlns_muc_user] = { x = { within = { [""] = {
 		status = { stays = is_for_many };
 		item = item_for_many;
 	} } } } };
-	-- who was kicked, without a reason or a presence that are as long as a stanza
+	-- the presence of a kicked user, without its reason and payloads, which may be as long as a stanza
 	["long presence to remember"] = {
 		[xmlns_muc_user] = { x = { once = true; within = {
 			[""] = { status = true; item = { once = true; within = { other = goes } } };
@@ -117,7 +116,7 @@ local ways = {
 	};
 	["from a client"] = from_client;
 	["to the master"] = with(from_client, { [xmlns_muc_user] = { x = goes } });
-	-- One <x/> with one item, as clients expect: what a second one says, they may believe instead
+	-- One <x/> with one item, as clients expect: a client may believe a second one instead
 	["presence from the master"] = with(ids_from_master, {
 		[xmlns_fmuc] = between_services;
 		[xmlns_muc_user] = { x = { once = true; within = { [""] = {
@@ -125,7 +124,7 @@ local ways = {
 			item = { once = true; change = clean_item; within = item_for_many.within };
 		} } } };
 	});
-	-- Nobody but this room dates in its name; the master removes such stamps only if they are in its own. context.room_jid: this room
+	-- Nobody but this room dates messages in its name. The master removes only dates in its own name. context.room_jid: this room
 	["message from the master"] = with(ids_from_master, {
 		[xmlns_fmuc] = between_services;
 		[xmlns_delay] = { delay = { stays = is_from_others } };
@@ -133,19 +132,19 @@ local ways = {
 	});
 	["private from the master"] = with(ids_from_master, { [xmlns_fmuc] = between_services });
 	["private message from the master"] = with(ids_from_master, { [xmlns_fmuc] = between_services; [xmlns_muc_user] = { x = goes } });
-	-- an occupant's presence as that user's own, which mod_muc is to let in
+	-- an occupant's presence, as the user's own presence for mod_muc
 	["presence to let in"] = { [xmlns_muc_user] = { x = goes } };
-	-- the x of such a presence, whose codes mod_muc gives to the user
+	-- the <x/> of such a presence, without the codes that mod_muc itself sends to the user
 	["own codes of the joining user"] = { [""] = { status = { stays = function (status) return not codes_at_join[status.attr.code]; end } } };
-	-- of the archive; the id and the date there are added again. context.room_jid: the master
+	-- The archive's id and date are added again later. context.room_jid: the master
 	["message of the master's archive"] = {
 		[xmlns_sid] = { ["stanza-id"] = goes };
 		[xmlns_delay] = { delay = { stays = is_from_others } };
 	};
 
-	-- into the archive of this side, which knows the id that the room has given. context.room_jid: the room
+	-- The archive here knows the id that the room has given. context.room_jid: the room
 	["into the archive"] = without_id_of_room;
-	-- context.room_jid: the master, which has given that id before (F9)
+	-- context.room_jid: the master, which has given the same id before (F9)
 	["message with the id of another"] = without_id_of_room;
 };
 
@@ -178,8 +177,8 @@ local function find(element, matches)
 	return false;
 end
 
--- lasting_part(presence) -> the presence without what belongs to an event (G28): itself when there is nothing of the kind, or a copy. Who an
--- occupant is, and in which role, holds on. Who changed it, why, and the status codes belong to the moment: newcomers do not get them.
+-- lasting_part(presence) -> the presence without the parts of an event (G28): the presence itself, or a copy. Who an occupant is, and in
+-- which role, stays true. The actor, the reason and the status codes belong to the moment: newcomers do not get them.
 function hygiene.lasting_part(presence)
 	local x = presence:get_child("x", xmlns_muc_user);
 	if not x then return presence; end

@@ -1,19 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- A link: the way between a room here and a room at another server, in one direction. "up": the room here has joined the other one, whose word
--- counts; "down": the other one has joined the room here. Links outlive the room objects, which mod_muc puts aside, and reloads of the module.
+-- A link: the way between a room here and a room at another server, in one direction. "up": the room here has joined the other room, whose
+-- word counts. "down": the other room has joined the room here. Links outlive reloads of the module, and the room objects, which mod_muc
+-- puts aside.
 --
 -- Fields, which only this file writes:
 --   room_jid, peer   JIDs of the room here and of the other room
 --   direction, state see link/states
---   sent, received   how many stanzas have crossed for the whole link, since it began or was brought up to date
+--   sent, received   how many stanzas have crossed for the whole link, since it began or since the last resync
 --   heard            when the last stanza of the other side came; monotonic time, like all times here
---   must_join        something is missing for certain, so that a new join is needed
+--   must_join        something is certainly missing, so a new join is needed
 --   alone            the grace period is over, and users here carry on without the other side
 --   counts           whether the other side counts stanzas, too; nil: not known yet
---   asked            the question that the other side has not answered: { kind, id, at, question, sent (the count at that time),
---                    patience (how many times as long as usual it may take), check (id of a ping that was sent after it), in_doubt_since (it
---                    may have been lost), and what the kind needs }
--- Other files keep what they know of a link in link:own(name).
+--   asked            the question that the other side has not answered: { kind, id, at, question, sent (the count at that time), patience
+--                    (how many times as long as usual it may take), check (id of a ping that was sent after it), in_doubt_since (since when
+--                    it may be lost), and what the kind needs }
+-- Other files keep their data about a link in link:own(name).
 
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
@@ -27,7 +28,7 @@ local link_mt = { __index = methods };
 -- [room JID][JID of the other room] = link
 local links = {};
 
--- open(room_jid, peer, direction) -> the link, made when there is none
+-- open(room_jid, peer, direction) -> the link, or a new one when there is none
 function link.open(room_jid, peer, direction)
 	local of_room = links[room_jid] or {};
 	links[room_jid] = of_room;
@@ -48,7 +49,7 @@ function link.has_any(room_jid)
 	return links[room_jid] ~= nil;
 end
 
--- each() -> iterator of all links. Links may be opened and closed meanwhile: it is of those that there are at the beginning.
+-- each() -> iterator of the links that exist now. Links may be opened and closed meanwhile.
 function link.each()
 	local list, i = {}, 0;
 	for _, of_room in pairs(links) do
@@ -60,7 +61,7 @@ function link.each()
 	end;
 end
 
--- close(): it is over, and another one of the same rooms begins anew
+-- close(): the link ends; another link of the same rooms begins from zero
 function methods:close()
 	if not self:fire("closed") then return; end
 	local of_room = links[self.room_jid];
@@ -69,7 +70,7 @@ function methods:close()
 	if not next(of_room) then links[self.room_jid] = nil; end
 end
 
--- own(name) -> the table in which the file of that name keeps what it knows of this link; it outlives a reload, so it has plain data only
+-- own(name) -> the table in which the file `name` keeps its data about this link. It outlives a reload, so it has plain data only.
 function methods:own(name)
 	local data = self.data[name];
 	if not data then
@@ -79,8 +80,8 @@ function methods:own(name)
 	return data;
 end
 
--- fire(event) -> whether that event of link/states means anything now; then the link is in the next state, and those who have to do
--- something about it do so: Prosody's event "fmuc-link/…" with { link, room_jid }
+-- fire(event) -> whether that event of link/states means something now. Then the link changes its state, and other files act on Prosody's
+-- event "fmuc-link/…" with { link, room_jid }.
 function methods:fire(event)
 	local next_state = states.next(self.direction, self.state, event);
 	if not next_state then return false; end
@@ -89,17 +90,17 @@ function methods:fire(event)
 	return true;
 end
 
--- is_open() -> whether stanzas go out: it is not lost or closed
+-- is_open() -> whether stanzas go out: the link is neither lost nor closed
 function methods:is_open()
 	return self.state ~= "lost" and self.state ~= "closed";
 end
 
--- is_out() -> whether what users say has to wait, as the other side would not take it
+-- is_out() -> whether messages of users must wait, because the other side would not accept them
 function methods:is_out()
 	return self.state == "lost" or self.state == "syncing" or self.state == "rejoining";
 end
 
--- begin_again(): as a new link, after its last user has gone while it was out; what was kept of it is forgotten
+-- begin_again(): resets the link to a new one, after its last user has left during an outage
 function methods:begin_again()
 	if not states.next(self.direction, self.state, "emptied") then return; end
 	self.sent, self.received, self.heard, self.data = 0, 0, now(), { traffic = self.data.traffic };
@@ -107,12 +108,12 @@ function methods:begin_again()
 	self:fire("emptied");
 end
 
--- hear(): something of the other side has come, other than an error in its name
+-- hear(): the other side has sent something. An error in its name does not count.
 function methods:hear()
 	self.heard = now();
 end
 
--- count_sent([n = 1]), count_received([n = 1]): stanzas for the whole link
+-- count_sent([n = 1]), count_received([n = 1]): count stanzas for the whole link
 function methods:count_sent(n)
 	self.sent = self.sent + (n or 1);
 end
@@ -121,65 +122,66 @@ function methods:count_received(n)
 	self.received = self.received + (n or 1);
 end
 
--- restart_count(sent, received): both sides count from there; nil: as it is
+-- restart_count(sent, received): sets the counts from which both sides go on; nil: unchanged
 function methods:restart_count(sent, received)
 	self.sent, self.received = sent or self.sent, received or self.received;
 end
 
--- miss(): something is missing for certain
+-- miss(): something is certainly missing
 function methods:miss()
 	self.must_join = true;
 end
 
--- go_alone(): users here carry on; at the end a new join is needed
+-- go_alone(): users here carry on without the other side; a new join must end this
 function methods:go_alone()
 	self.alone, self.must_join = true, true;
 end
 
--- caught_up(): nothing is missing any more
+-- caught_up(): nothing is missing now
 function methods:caught_up()
 	self.alone, self.must_join = nil, nil;
 end
 
--- learn_counting(does): whether the other side counts
+-- learn_counting(does): notes whether the other side counts
 function methods:learn_counting(does)
 	self.counts = does;
 end
 
--- send(stanza): for the whole link
+-- send(stanza): sends a stanza for the whole link
 function methods:send(stanza)
 	self:count_sent();
 	module:send(stanza);
 end
 
--- ask(kind, question, [extra]): sends that stanza, and waits for its answer, whatever was asked before. extra: table of what the kind needs
+-- ask(kind, question, [extra]): sends the stanza `question` and waits for its answer. It replaces an earlier question. extra: table of what
+-- the kind needs
 function methods:ask(kind, question, extra)
 	local asked = extra or {};
 	asked.kind, asked.id, asked.at, asked.sent, asked.patience = kind, question.attr.id, now(), self.sent, 1;
 	asked.question = question;
-	self.asked = asked; -- first: the answer may be an error that comes at once
+	self.asked = asked; -- before sending: the answer may be an error that comes at once
 	module:send(st.clone(question));
 end
 
--- ask_again(): the same question, as it may have been swallowed. The link may need longer for it: it has twice as long each time.
+-- ask_again(): repeats the question, which may be lost. The link may be slow: it gets twice as long each time.
 function methods:ask_again()
 	local asked = self.asked;
 	asked.at, asked.patience, asked.in_doubt_since = now(), asked.patience * 2, nil;
 	module:send(st.clone(asked.question));
 end
 
--- check(ping): asks that besides, to know when the question will not be answered any more
+-- check(ping): sends a ping after the question. When the ping is answered, the question will not be answered any more.
 function methods:check(ping)
 	self.asked.check = ping.attr.id;
 	module:send(ping);
 end
 
--- doubt(): the question that is open may be lost
+-- doubt(): the open question may be lost
 function methods:doubt()
 	if self.asked then self.asked.in_doubt_since = self.asked.in_doubt_since or now(); end
 end
 
--- answered() -> the question, which is not open any more; or nil
+-- answered() -> the open question, which is closed now; or nil
 function methods:answered()
 	local asked = self.asked;
 	self.asked = nil;
@@ -199,7 +201,7 @@ function link.save()
 	return saved;
 end
 
--- restore(saved): of save() of an earlier instance, or nil
+-- restore(saved): takes over what save() of an earlier instance returned; nil: nothing
 function link.restore(saved)
 	for _, one in ipairs(saved or {}) do
 		links[one.room_jid] = links[one.room_jid] or {};

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Lines for the log that somebody else causes, who might cause them again and again.
+-- Log lines that a user or a peer can cause again and again.
 
 local new_cache = require "util.cache".new;
 local now = require "util.time".monotonic;
@@ -11,8 +11,8 @@ local quiet = {};
 
 local said, lines, is_full, began = {}, shares.new(max_lines), false, now();
 
--- once(key, level, format, …): about what is refused. key: the kind of line, "\0", and the JID that causes it. Writes the line unless one with
--- that key has been written within the hour, or many; the lines that a domain causes leave place for those about others.
+-- once(key, level, format, …): logs a refusal. key: the kind of line, "\0", and the JID that causes it. A key is logged once an hour. The
+-- number of lines is limited, too: a domain leaves space for lines about others.
 function quiet.once(key, level, ...)
 	if now() - began >= period then said, lines, is_full, began = {}, shares.new(max_lines), false, now(); end
 	if said[key] then return; end
@@ -27,7 +27,7 @@ end
 
 local paces = new_cache(1000); -- key -> { began, count }
 
--- paced(key, level, format, …): about what an admin may want to know each time. What is more than some in an hour is for debugging.
+-- paced(key, level, format, …): logs what an admin may want to know each time. After some lines in an hour, the level is debug.
 function quiet.paced(key, level, ...)
 	local pace = paces:get(key);
 	if not pace or now() - pace.began >= period then pace = { began = now(); count = 0 }; end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the module counts (README.markdown, "Metrics"): prosody_mod_fmuc/..., with label `host`.
+-- The metrics of the module (README.markdown, "Metrics"): prosody_mod_fmuc/..., with label `host`.
 
 local shared = require "prosody_relay.metrics";
 
@@ -8,7 +8,7 @@ local settings = lib "settings";
 
 local metrics = {};
 
--- Anybody may have a server and open a link; a label is for ever
+-- Any server may open a link, and a label is never removed
 local max_peers = 50;
 
 local stanzas = module:metric("counter", "link_stanzas", "", "Stanzas that crossed a link", { "peer", "direction" });
@@ -31,7 +31,7 @@ local function label_of(peer)
 	return peers[peer] or "other";
 end
 
--- crossed(peer, direction, size, saved): a stanza of that many bytes crossed the link with that host, and spared `saved` copies
+-- crossed(peer, direction, size, saved): a stanza of `size` bytes crossed the link with that host, and saved `saved` copies
 function metrics.crossed(peer, direction, size, saved)
 	peer = label_of(peer);
 	stanzas:with_labels(peer, direction):add(1);
@@ -39,20 +39,20 @@ function metrics.crossed(peer, direction, size, saved)
 	if saved > 0 then copies_avoided:with_labels(peer):add(saved); end
 end
 
--- count_refusal(event): a join has been refused; error: presence or element that says why
+-- count_refusal(event): a join was refused; event.error: presence or element with the reason
 function metrics.count_refusal(event)
 	local child = event.error and event.error.tags[1];
 	joins_refused:with_labels(shared.condition(child and child.name)):add(1);
 end
 
--- count_resync(): a link has been brought up to date
+-- count_resync(): a link was brought up to date
 function metrics.count_resync()
 	resyncs:add(1);
 end
 
 local delivered = 0;
 
--- watch(states, count): states: all there are; count() -> { [state] = number of links }, asked for when Prosody collects its statistics
+-- watch(states, count): states: list of all states; count() -> { [state] = number of links }, called when Prosody collects its statistics
 function metrics.watch(states, count)
 	module:hook_global("stats-update", function ()
 		local numbers = count();

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Messages that arrive twice over a link. When a stream breaks, mod_smacks of the other server may send again what was not acknowledged
--- (smacks_s2s_resend), though it had arrived. Such a message says so, by a <delay/> from the domain that sends it; the second one is
--- dropped here, before anybody counts or shows it. Both roles.
+-- Drops messages that arrive twice over a link, in both roles. When a stream breaks, mod_smacks of the other server may send unacknowledged
+-- stanzas again (smacks_s2s_resend), though they had arrived. Such a message has a <delay/> from the domain that sends it. The second copy
+-- is dropped here, before anybody counts or shows it.
 
 local fair_cache = require "prosody_relay.fair_cache";
 local jid_bare = require "util.jid".bare;
@@ -11,7 +11,8 @@ local sha256 = require "util.hashes".sha256;
 
 local xmlns_delay, xmlns_sid = "urn:xmpp:delay", "urn:xmpp:sid:0";
 
--- Keys of what has arrived. A broken stream leaves at most some hundred stanzas unacknowledged (smacks_max_queue_size of the other server).
+-- Keys of messages that have arrived. A broken stream leaves at most some hundred stanzas unacknowledged (smacks_max_queue_size of the
+-- other server).
 local arrived = fair_cache.new(2000);
 
 local function key_of(stanza)
@@ -35,7 +36,7 @@ local function crosses_a_link(stanza)
 	return relay_jid.unmirror(from) == to or relay_jid.unmirror(to) == from;
 end
 
--- drop_repeated(event): a message has come; one that has been here before ends there
+-- drop_repeated(event): handles a message; one that has arrived before ends here
 local function drop_repeated(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == "error" or not crosses_a_link(stanza) then return; end

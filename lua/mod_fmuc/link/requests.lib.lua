@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- IQ requests that this module sends for somebody else. Each ends once: with its answer, or with none at its deadline (G13).
+-- IQ requests that this module sends for somebody else. Each request ends once: with its answer, or without one at its deadline (G13).
 --
--- What is to be done with the answer is a record and the name of its kind, not a function, so that requests outlive a reload.
+-- A record and the name of a kind say what to do with the answer. They replace a function, so requests outlive a reload.
 
 local compat = require "prosody_relay.compat";
 local origin = require "prosody_relay.origin";
@@ -10,9 +10,9 @@ local shares = require "prosody_relay.shares";
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
 
--- How many requests may be on their way, by who was asked, and how many users may wait for answers, by who waits. A peer that never answers,
--- or a user who asks too much, keeps nobody else from asking. What the service asks of its own accord, before somebody may join, takes no
--- user's share, and users leave half of the requests to it.
+-- Limits for open requests, by the entity that was asked, and for waiting users. A peer that never answers, or a user who asks too much,
+-- keeps nobody else from asking. Requests of the service itself, before a user may join, take no user's share. Users leave half of the
+-- requests to the service.
 local max_outstanding, max_waiting, max_of_one_user = 4000, 2000, 100;
 
 local id_prefix = "fmuc-iq-";
@@ -46,8 +46,9 @@ end
 local table_of_requests = pending.new(module, function (_, record) finish(record, nil); end, module.saved_state and module.saved_state.requests);
 for _, record in table_of_requests:each() do count(record); end
 
--- on(kind, handler): handler(record, answer, is_undeliverable) is called for each request of that kind; answer: stanza of type result or
--- error from the entity that was asked, or nil when there was none in time; is_undeliverable: the error is this server's own, and says why
+-- on(kind, handler): registers handler(record, answer, is_undeliverable) for each request of that kind. answer: stanza of type result or
+-- error from the entity that was asked, or nil when none came in time. is_undeliverable: the error is this server's own, and gives the
+-- reason
 function requests.on(kind, handler)
 	handlers[kind] = handler;
 end
@@ -57,9 +58,9 @@ function requests.get(from, to)
 	return st.iq({ type = "get"; from = from; to = to; id = id_prefix .. new_id() });
 end
 
--- send(kind, iq, record, timeout) -> true; or nil when too many are on their way. iq: stanza with `from` and `to`, its id is replaced;
--- record: table, what the handler needs; its fields kind, own, peer and users are ours, user or asker (JIDs) is
--- for whom it is, if for anybody
+-- send(kind, iq, record, timeout) -> true; or nil when too many requests are open. iq: stanza with `from` and `to`; its id is replaced.
+-- record: table with what the handler needs. Its fields kind, own, peer and users are ours; user or asker: JID of the user who waits, if
+-- any
 function requests.send(kind, iq, record, timeout)
 	local user = record.user or record.asker;
 	if by_peer:refusal(iq.attr.to) or user and by_user:refusal(user) then return nil; end
@@ -71,12 +72,12 @@ function requests.send(kind, iq, record, timeout)
 	return true;
 end
 
--- find(kind, peer) -> the record of the latest request of that kind to that peer, while it has no answer; or nil
+-- find(kind, peer) -> the record of the latest open request of that kind to that peer; or nil
 function requests.find(kind, peer)
 	return latest[key_of(kind, peer)];
 end
 
--- wait(record, user) -> true, and one more user (JID) waits for the answer to that request; or nil when that user waits for too many
+-- wait(record, user) -> true: one more user (JID) waits for the answer to that request; nil: that user waits for too many
 function requests.wait(record, user)
 	if not by_user:take(user) then return nil; end
 	table.insert(record.users, user);
@@ -88,7 +89,7 @@ function requests.each()
 	return table_of_requests:each();
 end
 
--- close(): no answer can come any more
+-- close(): ends all requests, as no answer can come any more
 function requests.close()
 	local outstanding = {};
 	for id in table_of_requests:each() do outstanding[#outstanding + 1] = id; end
@@ -96,20 +97,20 @@ function requests.close()
 		finish(table_of_requests:remove(id), nil);
 	end
 end
--- after the role has told its users of the end, while the streams to users and other servers still stand
+-- after the role has told its users of the end, and before the streams to users and other servers close
 compat.on_stopping(module, requests.close, -1);
 
--- save() -> for the saved_state.requests of the next instance
+-- save() -> data for saved_state.requests of the next instance
 function requests.save()
 	return table_of_requests:save();
 end
 
--- handle_answer(event): an IQ to a room or an occupant has come
+-- handle_answer(event): handles an IQ to a room or an occupant, which may be an answer
 function requests.handle_answer(event)
 	local stanza = event.stanza;
 	if stanza.attr.type ~= "result" and stanza.attr.type ~= "error" then return; end
 	local record = table_of_requests:get(stanza.attr.id);
-	-- nobody answers for somebody else
+	-- nobody may answer for another entity
 	if not record or record.peer ~= stanza.attr.from or record.own ~= stanza.attr.to then return; end
 	table_of_requests:remove(stanza.attr.id);
 	finish(record, origin.explained(event), origin.is_undeliverable(event));

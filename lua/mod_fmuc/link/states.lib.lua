@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- The states of a link, and the events that change them. Plain data: what is done at a change is up to those who listen (link/link).
+-- The states of a link, and the events that change them. Plain data: other files do the work of a change (link/link).
 --
--- Up, as the mirror that joined the room at the other side has it:
---   joining     the first users wait for what a joining room is sent
+-- Up, in the mirror that joined the room at the other side:
+--   joining     the first users wait for what the other side sends to a new mirror
 --   live
---   lost        the other side cannot be reached, or something is missing: nothing goes out, what comes in is held
+--   lost        the other side cannot be reached, or something is missing. Nothing goes out, and incoming stanzas are held.
 --   syncing     one user joins again, and the other side repeats what is there
---   rejoining   the room is as at the other side, its users are brought back one after the other
+--   rejoining   the room is up to date, and the mirror brings its users back one after the other
 --
--- Down, as the room has it that was joined:
+-- Down, in the room that was joined:
 --   dumping     the mirror is being sent occupants, history and subject
 --   live
 --   lost        the mirror cannot be reached, and has the grace period to come back

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What crosses the links to and from this service, counted: stanzas and their bytes as this server writes them (without stream, TLS and
--- compression), and the copies that a link spared (requirements section 5, G25). A link within one server crosses nothing, and counts nothing.
+-- Counts the stanzas, the bytes and the saved copies of the links of this service (requirements section 5, G25). Bytes are as this server
+-- writes them, without stream, TLS and compression. A link within one server is not counted.
 --
 -- link:own("traffic") = { sent, sent_bytes, received, received_bytes, saved }
 
@@ -12,14 +12,14 @@ local serialise = require "prosody_relay.stanza".serialise;
 
 local metrics, find, down;
 
--- What crosses before there is a link, such as a question for the room's features and the first join. Key: JIDs of both rooms
+-- Counts from before the link exists: a question for the room's features, the first join. Key: JIDs of both rooms
 local early = cache.new(256);
 
 local traffic = {};
 
 local fields = { "sent", "sent_bytes", "received", "received_bytes", "saved" };
 
--- What has been counted before there was the link counts for it
+-- Adds the counts from before the link existed
 local function fill(counts, former)
 	for _, field in ipairs(fields) do counts[field] = former and former[field] or 0; end
 	return counts;
@@ -52,27 +52,27 @@ local function count(stanza, here, there, direction)
 	counts[direction] = counts[direction] + 1;
 	counts[direction .. "_bytes"] = counts[direction .. "_bytes"] + bytes;
 	local saved = 0;
-	-- for the whole mirror, which hands it on
+	-- for the whole mirror, which distributes it
 	local is_for_all = direction == down and stanza.name ~= "iq" and stanza.attr.type ~= "error" and stanza.attr.to == jid_bare(stanza.attr.to);
 	if link and is_for_all and users > 1 then saved = users - 1; end
 	counts.saved = counts.saved + saved;
 	metrics.crossed(jid_host(there), direction, bytes, saved);
 end
 
--- count_sent(event): a stanza is about to be sent by mod_s2s
+-- count_sent(event): counts a stanza that mod_s2s is about to send
 function traffic.count_sent(event)
 	local stanza = event.stanza;
 	count(stanza, jid_bare(stanza.attr.from), jid_bare(stanza.attr.to), "sent");
 end
 
--- count_received(event): a stanza has come
+-- count_received(event): counts a stanza that has come
 function traffic.count_received(event)
 	local stanza, origin = event.stanza, event.origin;
 	if origin and origin.type == "s2sin" then count(stanza, jid_bare(stanza.attr.to), jid_bare(stanza.attr.from), "received"); end
 end
 
--- start(shared): metrics (link/metrics); find(here, there) -> link, number of users at the mirror; or nil: for the bare JIDs of a room and of
--- the room at the other side; down: "sent" or "received", the direction from master to mirror
+-- start(shared): metrics (link/metrics); find(here, there) -> link and number of users at the mirror, or nil; here, there: bare JIDs of the
+-- two rooms; down: "sent" or "received", the direction from master to mirror
 function traffic.start(shared)
 	metrics, find, down = shared.metrics, shared.find, shared.down;
 end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Rooms of other servers that want to join as nodes (generation 2, XEP-0289 version 0.2). No node is configured here, so each join is
--- refused with <reject/> (N5, F13, G30). Both roles.
+-- Refuses rooms of other servers that want to join as nodes (generation 2, XEP-0289 version 0.2). No node is configured here, so each join
+-- is answered by <reject/> (N5, F13, G30). Both roles.
 --
--- An ordinary answer would harm: Openfire takes the occupants that it is shown for users who join its own room, and answers each.
+-- An ordinary answer would do harm. Openfire takes the occupants in it for users who join its own room, and answers each.
 
 local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
@@ -18,8 +18,8 @@ local links = lib "link/link";
 local once = lib "link/log".once;
 
 
--- Joins of one domain that are answered: so many at once, then so many a second. Openfire waits for ever for an answer, so that an honest
--- server should never meet the limit.
+-- How many joins of one domain are answered: at once, and each second. Openfire waits forever for an answer, so an honest server should
+-- never meet the limit.
 local max_at_once, max_per_second = 100, 10;
 
 local throttles = cache.new(256); -- domain of the peer -> throttle
@@ -37,7 +37,7 @@ local function is_user_here(jid)
 	return host ~= nil and host.type == "local";
 end
 
--- Whether the bare JID is at the other end of a link with that room, or may be of one that is about to begin
+-- Whether the bare JID is at the other end of a link with that room, open or about to begin
 local function is_link(jid, room_jid)
 	return links.get(room_jid, jid) ~= nil or relay_jid.unmirror(room_jid) == jid;
 end
@@ -47,8 +47,8 @@ local function is_occupant(jid, room_jid)
 	return room ~= nil and room ~= false and room:get_occupant_by_real_jid(jid) ~= nil;
 end
 
--- Whether a node says this: it speaks for an occupant of its own room, whose real JID it names (section 2b of the requirements), or for the
--- room. A mirror of generation 1 speaks from its bare JID as well, when it joins: to an occupant.
+-- Whether a node sends this. A node speaks for its room, or for an occupant by naming the real JID (section 2b of the requirements). A
+-- mirror of generation 1 also joins from its bare JID, but to an occupant.
 local function is_from_node(stanza, said)
 	local from, room_jid = stanza.attr.from, jid_bare(stanza.attr.to);
 	if not jid_node(from) or is_user_here(from) or is_link(jid_bare(from), room_jid) then return false; end
@@ -66,13 +66,13 @@ end
 
 local uninvited = {};
 
--- handle(event): a presence or message to a room
+-- handle(event): handles a presence or message to a room
 function uninvited.handle(event)
 	local stanza = event.stanza;
 	local said = generation2.read(stanza);
 	if not said or not is_from_node(stanza, said) then return; end
 	if said.is_join then reject(stanza); end
-	return true; -- what a node says that has not joined is for nobody, and an error would make some of them lose a user (O18)
+	return true; -- Nobody gets what a node says that has not joined. An error would make some nodes lose a user (O18).
 end
 
 return uninvited;

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The archive of mod_muc_mam with ids that another server has chosen (G8, G9). mod_muc_mam always makes ids of its own; a message is to
--- have the same id at both ends of a link, and the archive of a room knows it by the id that the room shows (XEP-0313 section 3.1).
+-- Writes to the archive of mod_muc_mam with ids that another server has chosen (G8, G9). mod_muc_mam always makes its own ids. But a
+-- message must have one id, at both ends of a link and in the archive (XEP-0313 section 3.1).
 --
--- The store is mod_muc_mam's, which answers the queries. It keeps out of what is archived here while room._data.archiving is false.
+-- The store belongs to mod_muc_mam, which answers the queries. While room._data.archiving is false, mod_muc_mam archives nothing itself.
 
 local configmanager = require "core.configmanager";
 local storagemanager = require "core.storagemanager";
@@ -13,9 +13,9 @@ local st = require "util.stanza";
 
 local xmlns_mam = "urn:xmpp:mam:2";
 
-local archived_as = "message<groupchat"; -- by mod_muc_mam, which looks for that
+local archived_as = "message<groupchat"; -- as mod_muc_mam stores it, and looks for it
 
--- of an archive in one file, which may be that much too long
+-- by how many lines an archive in one file may exceed its limit
 local lines_between_cuts = 1000;
 
 local hygiene = lib "link/hygiene";
@@ -40,19 +40,19 @@ local function item_limit()
 	return math.floor(module:get_option_number("storage_archive_item_limit", quota) * 0.99);
 end
 
--- own_all_rooms(): makes room._data.archiving count on this host, which this option of mod_muc_mam would overrule
+-- own_all_rooms(): makes room._data.archiving count on this host, where muc_log_all_rooms would overrule it
 function archive.own_all_rooms()
 	if not configmanager.get(module.host, "muc_log_all_rooms") then return; end
 	configmanager.set(module.host, "muc_log_all_rooms", false);
 	configmanager.set(module.host, "muc_log_by_default", true);
 end
 
--- may_choose_ids() -> whether room._data.archiving = false keeps mod_muc_mam out
+-- may_choose_ids() -> whether room._data.archiving = false stops mod_muc_mam
 function archive.may_choose_ids()
 	return not configmanager.get(module.host, "muc_log_all_rooms");
 end
 
--- is_on([room]) -> whether messages of the room, or of one that says nothing about it, are archived
+-- is_on([room]) -> whether messages of the room are archived; without room, or without a setting in it: what the host's default is
 function archive.is_on(room)
 	if not get_store() then return false; end
 	local archiving = room and room._data.archiving;
@@ -60,21 +60,21 @@ function archive.is_on(room)
 	return archiving;
 end
 
--- features() -> list of what a room of this host with an archive announces
+-- features() -> list of features that a room with an archive announces on this host
 function archive.features()
 	if not archive.is_on() then return {}; end
 	local caps = get_store().caps;
 	return caps and caps.full_id_range and caps.ids and { xmlns_mam, xmlns_mam .. "#extended" } or { xmlns_mam };
 end
 
--- mod_storage_internal, which keeps an archive in one file, reads and writes all of it to append something under a given id (40 ms at a
--- thousand messages, which is too much for each of them), but adds one line for an id of its own. This adds that line.
+-- mod_storage_internal keeps an archive in one file. To append under a given id, it reads and writes the whole file. That takes 40 ms at a
+-- thousand messages, too much for each message. For an id of its own it adds one line. This code adds such a line.
 local function is_one_file()
 	local _, driver_name = storagemanager.get_driver(module.host, "muc_log");
 	return driver_name == "internal";
 end
 
--- room._data.fmuc_appended: how many since the file was last cut
+-- room._data.fmuc_appended: how many lines since the file was last cut
 local function append_line(room, id, stanza, when)
 	local node, item = jid_node(room.jid), st.preserialize(stanza);
 	item.key, item.when, item.with, item.attr.stamp = id, when, archived_as, datetime.datetime(when);
@@ -99,24 +99,24 @@ local function append(room, id, stanza, when)
 	return ok, err;
 end
 
--- max_messages() -> how many messages of one room are archived at most, where that is known: of an archive in one file
+-- max_messages() -> the most messages of one room in an archive in one file; 0 for any other archive
 function archive.max_messages()
 	return archive.is_on() and is_one_file() and item_limit() + lines_between_cuts or 0;
 end
 
--- has(room, id) -> whether the room's archive has a message with that id, where it can say so without reading all of it
+-- has(room, id) -> whether the room's archive has a message with that id; false for an archive in one file
 function archive.has(room, id)
 	return archive.is_on() and not is_one_file() and get_store():get(jid_node(room.jid), id) ~= nil;
 end
 
--- begin(room): there is nothing in it yet. A server that was killed has left what it had.
+-- begin(room): empties the archive. A server that was killed has left old messages in it.
 function archive.begin(room)
 	room._data.fmuc_appended = nil;
 	if get_store() then get_store():delete(jid_node(room.jid)); end
 end
 
--- keep(room, stanza, id, [when]): archives the stanza under that id, which is not in the archive yet; `when` as os.time(). Its
--- stanza-id of the room is not kept, as mod_muc_mam adds it from the id.
+-- keep(room, stanza, id, [when]): archives the stanza under that id, which must be new to the archive; `when` as os.time(). The room's own
+-- stanza-id is left out, as mod_muc_mam adds it from the id.
 function archive.keep(room, stanza, id, when)
 	local copy = hygiene.copy("into the archive", stanza, { room_jid = room.jid });
 	copy.attr.to = nil;

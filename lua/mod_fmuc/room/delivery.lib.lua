@@ -1,40 +1,40 @@
 -- SPDX-License-Identifier: MIT
--- A room whose recipients lie in a fan-out list (design decisions 4 and 5). Some methods of that one room object are replaced, other
--- rooms of the service are untouched; what mod_muc does on its own goes through the replaced methods as well.
+-- A room with its recipients in a fan-out list (design decisions 4 and 5). Some methods of that one room object are replaced; other rooms
+-- of the service are untouched. mod_muc itself calls the replaced methods, too.
 --
 -- room.fmuc, made by the role, has at least
 --   recipients          prosody_relay.fanout list: real JID, occupant JID, group
---   group_of(jid)       name of the link behind which that session is; nil: a local session; false: no delivery at all
+--   group_of(jid)       name of the link of that session; nil: a local session; false: a session that gets nothing
 --   send_to_link(room, link, stanza)   sends the one copy for a link
---   send_to_users(room, link, stanza, condition)   sends a copy to each user behind a link whom condition(nick, occupant) selects
+--   send_to_users(room, link, stanza, condition)   sends a copy to each user of a link for whom condition(nick, occupant) holds
 --
--- Handlers of other modules may wait (util.async) in the middle of a stanza's way, while other stanzas go theirs. So nothing about one
--- stanza lies in a field of the room: it lies in an argument, in the event, in the `origin` that mod_muc hands on, or in on_its_way().
+-- Handlers of other modules may wait (util.async) in the middle of one stanza, while other stanzas pass. So data about one stanza never
+-- lies in a field of the room. It lies in an argument, in the event, in mod_muc's `origin`, or in on_its_way().
 
 local fanout = require "prosody_relay.fanout";
 
 local delivery = {};
 
--- on_its_way(room, stanza) -> table of what is to be known about that groupchat message until it has been delivered:
+-- on_its_way(room, stanza) -> table of data about that groupchat message until it has been delivered:
 --   except_link   name of the link that does not get it
 --   stanza_id     the id that the room gives it
--- mod_muc hands the very stanza from handler to handler.
+-- mod_muc hands the same stanza object from handler to handler.
 function delivery.on_its_way(room, stanza)
 	local ways = room.fmuc.ways;
 	ways[stanza] = ways[stanza] or {};
 	return ways[stanza];
 end
 
--- way_of(room, stanza) -> what on_its_way() was told about it; an empty table when that is nothing
+-- way_of(room, stanza) -> the data of on_its_way(), or an empty table
 local nothing = {};
 function delivery.way_of(room, stanza)
 	return room.fmuc.ways[stanza] or nothing;
 end
 
--- How many copies went to local users so far
+-- How many copies have gone to local users
 delivery.count = 0;
 
--- to_all(room, stanza, [except_nick]): to all local sessions but those of one occupant. Their addressee is all that changes.
+-- to_all(room, stanza, [except_nick]): sends to all local sessions except those of one occupant. Only the addressee changes.
 function delivery.to_all(room, stanza, except_nick)
 	local view, copies = fanout.view(stanza), 0;
 	for jid, nick, link in room.fmuc.recipients:each() do
@@ -65,7 +65,7 @@ local function add_sessions(state, occupant)
 	end
 end
 
--- Keeps the recipients of one occupant in step with its sessions
+-- Updates the recipients of one occupant after a change of its sessions
 function methods.save_occupant(room, occupant)
 	local recipients = room.fmuc.recipients;
 	for _, jid in ipairs(recipients:by_nick(occupant.nick)) do recipients:remove(jid); end
@@ -74,7 +74,7 @@ function methods.save_occupant(room, occupant)
 	return saved;
 end
 
--- Whether a condition, which selects occupants of the room, selects all of them
+-- Whether a condition on occupants holds for all of them
 local function selects_all(room, condition)
 	for occupant_jid, occupant in pairs(room._occupants) do
 		if not condition(occupant_jid, occupant) then return false; end
@@ -82,8 +82,8 @@ local function selects_all(room, condition)
 	return true;
 end
 
--- broadcast(room, stanza, [condition]): as mod_muc's, and one copy for each link if it is for everybody; otherwise one for each user behind
--- a link whom the condition selects (G27)
+-- broadcast(room, stanza, [condition]): as mod_muc's. A stanza for everybody goes to each link as one copy. Otherwise each user of a link
+-- for whom the condition holds gets a copy (G27).
 function delivery.broadcast(room, stanza, condition)
 	local state = room.fmuc;
 	local view, copies = fanout.view(stanza), 0;
@@ -106,7 +106,7 @@ end
 
 methods.broadcast = delivery.broadcast;
 
--- attach(room, state, more): makes `state` the room's and replaces the methods, those in table `more` too
+-- attach(room, state, more): gives the room its `state` and replaces its methods, also those in table `more`
 function delivery.attach(room, state, more)
 	room.fmuc = state;
 	state.recipients = fanout.new();

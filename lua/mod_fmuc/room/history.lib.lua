@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- How much of what was said before a newcomer gets (F22): the room's rule holds for those behind a mirror, too. The master says in the
--- room's description how many messages there are at most, and how many for who does not say how many, where that is not what every room
--- of mod_muc does. The mirror keeps and gives no more than that.
+-- How much history a newcomer gets (F22): the room's rule also holds for users behind a mirror. The master names two numbers in the room's
+-- description, unless they are mod_muc's defaults. One is the most messages, the other is for a user who asks for no number. The mirror
+-- keeps and gives no more than that.
 
--- the first is of XEP-0045, the other is mod_muc's name for it in the configuration form
+-- the first is from XEP-0045, the second is mod_muc's name in the configuration form
 local field_most, field_usual = "muc#maxhistoryfetch", "muc#roomconfig_defaulthistorymessages";
 
 -- of mod_muc
@@ -11,7 +11,7 @@ local default_length = 20;
 
 local history = {};
 
--- describe(event): at the master, in the description of a room
+-- describe(event): adds the rule to the description of a master's room
 function history.describe(event)
 	local form, formdata = event.form, event.formdata;
 	local most, usual = event.room:get_historylength(), event.room._data.default_history_messages;
@@ -40,7 +40,7 @@ function history.read(form)
 	return limits;
 end
 
--- trim(room): forgets what is beyond the limit
+-- trim(room): forgets messages beyond the limit
 function history.trim(room)
 	local entries, most = room._history or {}, room:get_historylength();
 	local excess = #entries - most;
@@ -48,7 +48,7 @@ function history.trim(room)
 	room._history = most > 0 and table.move(entries, excess + 1, #entries, 1, {}) or nil;
 end
 
--- limit(room, limits): a mirrored room keeps to what the master says
+-- limit(room, limits): applies the master's rule to a mirrored room
 function history.limit(room, limits)
 	room._data.history_length, room._data.default_history_messages = limits.most, limits.usual;
 	history.trim(room);

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Who may send private messages in a room (muc#roomconfig_allowpm, XEP-0045 section 7.5; mod_muc has it since 13.0). Those between two users
--- of one mirror never reach the master (G12), which therefore says in the room's description who may (XEP-0045 section 6.4); the mirror
--- keeps to it.
+-- Who may send private messages in a room (muc#roomconfig_allowpm, XEP-0045 section 7.5; mod_muc has it since 13.0). Messages between two
+-- users of one mirror never reach the master (G12). So the master announces the rule in the room's description (XEP-0045 section 6.4), and
+-- the mirror applies it.
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local field_allowpm, field_moderators = "muc#roomconfig_allowpm", "{xmpp:prosody.im}muc#allow_modpm";
 
--- By the names of XEP-0045, of Prosody, and of the community's module for it; what is not here is everybody
+-- Names in XEP-0045, in Prosody, and in the community's module; any other value means everybody
 local names = {
 	participants = "participants"; participant = "participants"; moderators = "moderators"; moderator = "moderators";
 	members = "members"; affiliated = "members"; none = "none";
@@ -19,7 +19,7 @@ local needed = { participants = 2; moderators = 3; none = math.huge };
 
 local restrict_pm = {};
 
--- describe(event): at the master, in the description of a room
+-- describe(event): adds the rule to the description of a master's room
 function restrict_pm.describe(event)
 	local room, form, formdata = event.room, event.form, event.formdata;
 	local rule = names[room._data.allow_pm];
@@ -31,7 +31,7 @@ function restrict_pm.describe(event)
 	formdata[field_moderators] = true;
 end
 
--- read(form) -> { who, moderators }, from the description of a room; nil when everybody may, or nobody says. form: stanza or nil
+-- read(form) -> { who, moderators }, from the description of a room; nil when everybody may, or when it names no rule. form: stanza or nil
 function restrict_pm.read(form)
 	local rule = {};
 	for field in (form and form:childtags("field") or function () end) do
@@ -48,7 +48,7 @@ local function item_of(room, occupant_jid)
 	return item and item.attr or {};
 end
 
--- refusal(room, from, to) -> who may, when that occupant of a mirrored room (occupant JID) may not write to that other one; or nil
+-- refusal(room, from, to) -> nil when occupant `from` of a mirrored room may write to occupant `to` (occupant JIDs); else who may
 function restrict_pm.refusal(room, from, to)
 	local rule = room.fmuc.info and room.fmuc.info.allowpm;
 	if not rule then return nil; end

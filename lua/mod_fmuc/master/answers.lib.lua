@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a mirrored user is answered: by the room, or by this module. It goes to the user's address at the mirror (M8).
+-- Answers to mirrored users, from the room or from this module. They go to the user's address at the mirror (M8).
 
 local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
@@ -7,8 +7,8 @@ local jid_bare = require "util.jid".bare;
 
 local answers = {};
 
--- origin(origin, room_jid, user_on_mirror, [join]) -> an origin for mod_muc, whose answers go to that full JID. join: what is to be known of the
--- user's join (master/links)
+-- origin(origin, room_jid, user_on_mirror, [join]) -> an origin for mod_muc, whose answers go to that full JID. join: data about the user's
+-- join (master/links)
 function answers.origin(origin, room_jid, user_on_mirror, join)
 	local function send(reply)
 		if reply.name == "presence" then
@@ -22,7 +22,7 @@ function answers.origin(origin, room_jid, user_on_mirror, join)
 	return setmetatable({ send = send; fmuc_join = join }, { __index = origin });
 end
 
--- refuse(origin, stanza, user_on_mirror, name, …) -> true, when the user has been told
+-- refuse(origin, stanza, user_on_mirror, name, …) -> true; the user gets the error of that name
 function answers.refuse(origin, stanza, user_on_mirror, ...)
 	return answers.origin(origin, jid_bare(stanza.attr.to), user_on_mirror).send(errors.reply(stanza, ...));
 end

@@ -1,14 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- At the master: the stanza-id of a message that its mirror has shown already (M21, G9) becomes the room's own, so that references to it
--- mean the same message at both ends.
+-- The stanza-id of a message that its mirror has already shown (M21, G9) becomes the master's own. So references to it mean the same
+-- message at both ends.
 --
--- No mirror may name a message after another one (F9, XEP-0359 section 3). So the master gives each link a random prefix of its own, and
--- takes over an id only if it has the prefix of that link, and a higher number than all that the link has used. Then it is new for certain,
--- whatever the archive has, and nothing has to be looked up. Any other message gets an id of the room, and what refers to it by the
--- mirror's id is lost here.
+-- No mirror may give a message the id of another one (F9, XEP-0359 section 3). So the master gives each link its own random prefix. It
+-- takes over an id only with that prefix, and with a higher number than all before on that link. Such an id is certainly new to the
+-- archive, so nothing has to be looked up. Any other message gets an id of the room, and references by the mirror's id are lost here.
 --
--- link:own("ids"): prefix, last. The prefix crosses the link once, if the mirror asks for it in a join: <fmuc ids=''/>, with the prefix
--- that it knows (our extension).
+-- link:own("ids"): prefix, last. A mirror asks for the prefix in a join: <fmuc ids=''/>, with the prefix that it knows (our extension). The
+-- prefix crosses the link once.
 
 local generation1 = lib "dialect/generation1";
 local delivery = lib "room/delivery";
@@ -25,8 +24,8 @@ local function is_possible(room)
 	return archive.may_choose_ids() and archive.is_on(room);
 end
 
--- offer(room, link, known) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over. known: the prefix that the
--- mirror has, if any: one that has been restarted has lost its numbers, and begins with another prefix
+-- offer(room, link, known) -> the presence that tells the mirror its prefix, or nil where no ids can be taken over. known: the prefix that
+-- the mirror has, if any. A restarted mirror has lost its numbers, and gets another prefix.
 function ids.offer(room, link, known)
 	if not is_possible(room) then return nil; end
 	local own = link:own("ids");
@@ -41,7 +40,7 @@ local function number_of(id, link)
 	return math.tointeger(tonumber(id:match("^%-([1-9]%d*)$", #prefix + 1)));
 end
 
--- read(room, stanza, link) -> the id that the mirror gave the message and the room can use, or nil. The mirror cannot use it again.
+-- read(room, stanza, link) -> the id that the mirror gave the message, if the room can use it; or nil. The mirror cannot use it again.
 function ids.read(room, stanza, link)
 	local id;
 	for child in stanza:childtags("stanza-id", xmlns_sid) do
@@ -53,7 +52,7 @@ function ids.read(room, stanza, link)
 	return id;
 end
 
--- handle_broadcast(event): a message is about to be shown to the room
+-- handle_broadcast(event): gives a message such an id before the room shows it
 function ids.handle_broadcast(event)
 	local room, stanza = event.room, event.stanza;
 	local id = room.fmuc and delivery.way_of(room, stanza).stanza_id;
@@ -62,14 +61,14 @@ function ids.handle_broadcast(event)
 	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = id }));
 end
 
--- The room as those see it who are to keep one message out of their archive. The room itself does not change: other messages may be on
--- their way meanwhile.
+-- The room, as handlers see it that are to keep one message out of the archive. The room itself does not change, as it may handle other
+-- messages meanwhile.
 local function without_archive(room)
 	local data = setmetatable({ archiving = false }, { __index = room._data; __newindex = room._data });
 	return setmetatable({ _data = data }, { __index = room; __newindex = room; __tostring = function () return tostring(room); end });
 end
 
--- handle_history(event): mod_muc_mam would give the message another id
+-- handle_history(event): keeps mod_muc_mam from giving the message another id
 function ids.handle_history(event)
 	local room, stanza = event.room, event.stanza;
 	if event.is_archived or not room.fmuc or not delivery.way_of(room, stanza).stanza_id then return; end

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Joins that a mirror sends for its users (M4, M5, M26 to M28): who may, what the mirror is sent with it, and how the user gets into the room.
+-- Joins that a mirror sends for its users (M4, M5, M26 to M28): who may join, what the mirror gets, and how the user enters the room.
 --
--- request: origin, stanza, wanted (of generation1.read_join()), real_jid, link_jid, peer (host of the mirror), room_jid, occupant_jid, nick,
--- user_on_mirror (address to answer to). When it is the session's turn: room, link (nil: a mirror that is new to the room), held (the real JID
--- that the mirror has brought with that nick), present_as (occupant JID of the session).
+-- request: origin, stanza, wanted (of generation1.read_join()), real_jid, link_jid, peer (host of the mirror), room_jid, occupant_jid,
+-- nick, user_on_mirror (address for answers). At the session's turn also: room, link (nil: a mirror that is new to the room), held (the
+-- real JID that the mirror has brought with that nick), present_as (occupant JID of the session).
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -35,12 +35,13 @@ local function refuse(request, ...)
 	return answers.refuse(request.origin, request.stanza, request.user_on_mirror, ...);
 end
 
--- M1: a mirror of a room has its name, in the one form that there is, so that a service has one mirror of each, and no account is taken for one
+-- M1: the name of a mirror follows from the room, in one form only. So a service has one mirror of each room, and no account passes for a
+-- mirror.
 local function is_mirror_of(link_jid, room_jid)
 	return relay_jid.unmirror(link_jid) == room_jid;
 end
 
--- What speaks against the mirror -> an error (errors.lib.lua), what its text needs; or nil
+-- An objection to the mirror -> name of an error (errors.lib.lua), argument of its text; or nil
 local function objection_to_mirror(request)
 	local real_jid, peer, link_jid = request.real_jid, request.peer, request.link_jid;
 	if not real_jid or not jid_node(real_jid) or not jid_resource(real_jid) then
@@ -54,7 +55,7 @@ local function objection_to_mirror(request)
 	end
 end
 
--- What speaks against the user, as far as the room does not know
+-- An objection to the user that the room itself cannot raise
 local function objection_to_user(request)
 	local room, link, held = request.room, request.link, request.held;
 	local is_elsewhere = request.present_as and request.present_as ~= request.occupant_jid;
@@ -69,7 +70,7 @@ local function objection_to_user(request)
 	end
 end
 
--- The room is not there, or has been destroyed: then mod_muc remembers for a while where its occupants are to go
+-- The room does not exist, or is destroyed. mod_muc remembers for a while to which room its occupants should go.
 local function refuse_absent(request)
 	local room = request.room;
 	if not room or room._data.locked < os.time() then return refuse(request, "no-room"); end
@@ -78,7 +79,7 @@ local function refuse_absent(request)
 	return answers.origin(request.origin, room.jid, request.user_on_mirror).send(reply);
 end
 
--- Our extension (G3): the user was in the room all the time, as far as the mirror knows -> whether the user has been kicked, and the mirror told
+-- Our extension (G3): the mirror believes that the user was in the room all the time -> whether the user was kicked; then the mirror is told
 local function tell_kick(request)
 	local kick = request.wanted.again and kicked.presence(request.room, request.link_jid, request.nick);
 	if not kick then return false; end
@@ -96,18 +97,18 @@ local function direct_join(request)
 	return presence;
 end
 
--- Our extension (G3): a limit of history in a join through a mirror asks for a resync; "0" says that nothing but this user is missing
+-- Our extension (G3): a history limit in a mirror's join asks for a resync; "0" says that only this user is missing
 local function wants_all(request)
 	local history = request.wanted.history;
 	return history ~= nil and history.maxstanzas ~= "0";
 end
 
--- Only a mirror that knows nothing yet, or that lost what it knew and joins again, gets occupants, history and subject
+-- Only a new mirror, or one that lost its data and joins again, gets occupants, history and subject
 local function is_to_be_dumped(request)
 	return not request.link or wants_all(request) or request.held ~= nil and not request.wanted.history;
 end
 
--- The link with that user -> link, and the join as master/links wants it
+-- Opens the link with that user -> link, and the join for master/links
 local function begin(request, stanza, dumping)
 	local room, is_new, is_resync = request.room, request.link == nil, wants_all(request);
 	local link = links.add_user(room, request.link_jid, request.nick, request.real_jid);
@@ -123,12 +124,12 @@ local function begin(request, stanza, dumping)
 		link:restart_count(nil, 1);
 	end
 	local ids = request.wanted.ids and stanza_ids.offer(room, link, request.wanted.ids);
-	if ids then links.send(room, link, ids); end -- first, for what the user says as soon as the answer is there
+	if ids then links.send(room, link, ids); end -- before the user can answer, so that the mirror has the prefix by then
 	return link, { occupant_jid = request.occupant_jid; dumping = dumping;
 		resyncing = is_resync and { nick = request.nick; is_complete = resync.is_remembered(room, stanza) } };
 end
 
--- The user goes through the room, whose word is final
+-- Lets the user enter the room, which decides
 local function admit(request)
 	local room, nick, real_jid, held = request.room, request.nick, request.real_jid, request.held;
 	local dumping, sent_before = is_to_be_dumped(request), dumps.sent(request.link);
@@ -153,19 +154,19 @@ local function admit(request)
 	end
 end
 
--- The join of a session whose turn it is
+-- Handles a join when it is the session's turn
 local function join_room(request)
 	local room = muc.get_room_from_jid(request.room_jid);
 	request.room = room;
 	if not room or room._data.destroyed then return refuse_absent(request); end
 	local link = links.get(room, request.link_jid);
-	if link then link:count_received(); end -- whatever becomes of it
+	if link then link:count_received(); end -- even if the join is refused
 	if tell_kick(request) then return; end
 	request.link, request.held, request.present_as = link, link and link.nicks[request.nick], room:get_occupant_jid(request.real_jid);
 	local objection = objection_to_user(request);
 	if objection then return refuse(request, objection); end
 	if link and link.state == "lost" and not wants_all(request) and not request.held then
-		return liveness.nudge(room.jid, link.peer); -- it has missed something, and is to resync before anything else
+		return liveness.nudge(room.jid, link.peer); -- the mirror has missed something, and must resync first
 	elseif is_to_be_dumped(request) and not dumps.may_have(request.link_jid) then
 		once("dumps\0" .. request.peer, "info", "Put off %s, which asks for %s too often", request.link_jid, room.jid);
 		return refuse(request, "too-many-dumps");
@@ -173,7 +174,7 @@ local function join_room(request)
 	admit(request);
 end
 
--- handle(event, wanted) -> true: the presence is a join through a mirror; wanted: of generation1.read_join()
+-- handle(event, wanted) -> true: handles a join through a mirror; wanted: of generation1.read_join()
 function joins.handle(event, wanted)
 	local stanza = event.stanza;
 	local link_jid, occupant_jid = stanza.attr.from, stanza.attr.to;
@@ -187,7 +188,7 @@ function joins.handle(event, wanted)
 	return refuse(request, "earlier-presences");
 end
 
--- check_nick(event): a nick is accepted as it is or not at all (M26), when every other handler has had its chance to change it
+-- check_nick(event): accepts a nick unchanged or not at all (M26), after all other handlers that may change it
 function joins.check_nick(event)
 	local join = event.origin.fmuc_join;
 	if join and event.occupant.nick ~= join.occupant_jid then
@@ -196,8 +197,8 @@ function joins.check_nick(event)
 	end
 end
 
--- check_join(event): other modules' handlers of a join may have waited, and the room has gone on: it may have been destroyed, somebody else
--- may have taken the nick, or another session of the user has come or gone.
+-- check_join(event): checks again, as other modules' handlers of a join may have waited. Meanwhile the room may be destroyed, the nick
+-- taken, or another session of the user have come or gone.
 function joins.check_join(event)
 	local room, occupant = event.room, event.occupant;
 	local join = event.origin.fmuc_join;

@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- What was said in a mirrored room lately, for mirrors that come back after an outage (G3). The room's own history is shorter, and leaves
--- out what has no body, such as reactions, and what is not to be stored: that is kept here for as long as it may not have arrived.
+-- The latest messages of a mirrored room, for mirrors that come back after an outage (G3). The room's own history is shorter. It lacks
+-- messages without a body, such as reactions, and those that must not be stored. The journal keeps those while they may not have arrived.
 -- Messages are kept as text, and parsed when a mirror asks.
 
 local datetime = require "util.datetime";
 local parse = require "prosody_relay.stanza".parse;
 local serialise = require "prosody_relay.stanza".serialise;
 
--- For a room and an hour; who was away for longer gets the room's history, which mod_muc_mam may back with an archive
+-- For a room and an hour. A mirror that was away longer gets the room's history, which mod_muc_mam may take from an archive.
 local max_entries, max_age = 500, 3600;
 
--- Bytes of the messages as text, which takes a small part of what a stanza takes in memory (F8): for a room, and for all rooms together
+-- Bytes of the messages as text, for a room and for all rooms together. Text takes a small part of a stanza's memory (F8).
 local max_bytes_of_room, max_bytes_of_all = 4 * 1024 * 1024, 64 * 1024 * 1024;
--- of an entry besides its text
+-- of an entry, in addition to its text
 local entry_bytes = 250;
--- Seconds between two looks for what is too old
+-- Seconds between two searches for entries that are too old
 local expiry_period = 60;
 
 local is_passing = lib "link/bandwidth".is_passing;
@@ -37,7 +37,7 @@ local function drop_first(entries)
 	entries.first = entries.first + 1;
 end
 
--- All rooms have an equal part of what there is for all
+-- All rooms have an equal part of the total
 local function trim(entries, now)
 	local max_bytes = math.min(max_bytes_of_room, max_bytes_of_all // room_count);
 	while entries.last >= entries.first and (entries.last - entries.first >= max_entries
@@ -46,21 +46,21 @@ local function trim(entries, now)
 	end
 end
 
--- begin(room_jid): from now on
+-- begin(room_jid): records the room from now on
 function journal.begin(room_jid)
 	if journals[room_jid] then return; end
 	journals[room_jid] = { since = os.time(); first = 1; last = 0; bytes = 0 };
 	room_count = room_count + 1;
 end
 
--- forget(room_jid): no mirror will ask any more
+-- forget(room_jid): deletes the journal, as no mirror will ask for it
 function journal.forget(room_jid)
 	if not journals[room_jid] then return; end
 	journals[room_jid] = nil;
 	room_count = room_count - 1;
 end
 
--- add(room_jid, stanza): a groupchat message as the occupants get it
+-- add(room_jid, stanza): records a groupchat message as the occupants get it
 function journal.add(room_jid, stanza)
 	local entries = journals[room_jid];
 	if not entries or not is_worth_keeping(stanza) then return; end
@@ -77,7 +77,7 @@ module:add_timer(expiry_period, function ()
 	return expiry_period;
 end);
 
--- since(room_jid, time) -> iterator of delayed messages, and the time from which on it has all of them; or nil
+-- since(room_jid, time) -> iterator of delayed messages, and the time from which on it has all messages; or nil
 function journal.since(room_jid, time)
 	local entries = journals[room_jid];
 	if not entries then return nil; end
@@ -85,7 +85,7 @@ function journal.since(room_jid, time)
 	while entries[index] and entries[index].time < time do index = index + 1; end
 	return function ()
 		local message, entry;
-		repeat -- what a module made and no parser reads did not cross the link either
+		repeat -- modules make some stanzas that no parser accepts; they did not cross the link either
 			entry, index = entries[index], index + 1;
 			message = entry and parse(entry.text);
 		until message or not entry;
@@ -98,7 +98,7 @@ function journal.save()
 	return journals;
 end
 
--- restore(saved): of save() of an earlier instance, or nil
+-- restore(saved): takes over what save() of an earlier instance returned; nil: nothing
 function journal.restore(saved)
 	journals, room_count = saved or {}, 0;
 	for _ in pairs(journals) do room_count = room_count + 1; end

@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Users of mirrors who were kicked (G14): their mirror may have been cut off then, and bring them back when it resyncs (G3). It is told what
--- it missed. A user who joins again of his own accord is as welcome as anybody.
+-- Users of mirrors who were kicked (G14). If their mirror was cut off, it may bring them back in a resync (G3). So it is told of the kick.
+-- A kicked user who joins again on purpose is treated like anybody.
 --
--- room._data.fmuc_kicked, which survives what the room survives: list of { mirror room JID, nick, presence as the mirror was to get it },
--- the oldest first
+-- room._data.fmuc_kicked: list of { mirror room JID, nick, presence for the mirror }, the oldest first. It survives what the room survives.
 
 local jid_resource = require "util.jid".resource;
 local heap_size = require "prosody_relay.stanza".heap_size;
@@ -21,13 +20,13 @@ local function find(room, link_jid, nick)
 	end
 end
 
--- A reason may be as long as a stanza
+-- The reason of a kick may be as long as a stanza
 local function within_bounds(presence)
 	if heap_size(presence) <= max_bytes then return presence; end
 	return hygiene.copy("long presence to remember", presence);
 end
 
--- The oldest, of the same mirror if there is another: no mirror makes the room forget the others'
+-- The entry to remove: the oldest of the same mirror, else the oldest of all. So no mirror makes the room forget entries of others.
 local function oldest(list)
 	local link_jid = list[#list][1];
 	for index = 1, #list - 1 do
@@ -36,7 +35,7 @@ local function oldest(list)
 	return 1;
 end
 
--- add(room, link_jid, presence): a user is being taken out of the room; presence: the last that the mirror gets of the user
+-- add(room, link_jid, presence): a user is being kicked; presence: the last that the mirror gets of the user
 function kicked.add(room, link_jid, presence)
 	local list = room._data.fmuc_kicked or {};
 	room._data.fmuc_kicked = list;
@@ -45,13 +44,13 @@ function kicked.add(room, link_jid, presence)
 	if #list > max_kicked then table.remove(list, oldest(list)); end
 end
 
--- presence(room, link_jid, nick) -> that presence of who was kicked, while nobody has joined with that nick since; or nil
+-- presence(room, link_jid, nick) -> the presence of a user who was kicked, if nobody has joined with that nick since; or nil
 function kicked.presence(room, link_jid, nick)
 	local _, entry = find(room, link_jid, nick);
 	return entry and st.deserialize(entry[3]);
 end
 
--- forget(room, link_jid, nick): somebody has joined
+-- forget(room, link_jid, nick): a user has joined with that nick
 function kicked.forget(room, link_jid, nick)
 	local index = find(room, link_jid, nick);
 	if index then table.remove(room._data.fmuc_kicked, index); end

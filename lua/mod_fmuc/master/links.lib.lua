@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The links of a master's room: which mirror brought which occupants, and the one copy that each mirror gets (M5, M6, M10, M19).
+-- The links of a master's room (M5, M6, M10, M19): which mirror brought which occupants, and the one copy for each mirror.
 --
--- room.fmuc.links[mirror room JID] = link (link/link), with these fields besides:
---   nicks   [nick] = real JID. It lies in room._data.fmuc_links as well, and so survives what the room survives.
+-- room.fmuc.links[mirror room JID] = link (link/link), with two more fields:
+--   nicks   [nick] = real JID. It also lies in room._data.fmuc_links, and so survives what the room survives.
 --   joins   [real JID] = the join of that session, while it goes through the room: { occupant_jid, thread (coroutine), dumping (the mirror
---           gets occupants, history and subject), resyncing (nil, or after an outage { nick (on whose behalf), is_complete (the journal
+--           gets occupants, history and subject), resyncing (nil, or after an outage { nick (of the asking user), is_complete (the journal
 --           reaches back to it) }), is_over (the user or the link has gone meanwhile) }
--- The level of bandwidth that a mirror asked for (G25) lies in room._data.fmuc_bandwidth as well.
+-- The bandwidth level that a mirror asked for (G25) also lies in room._data.fmuc_bandwidth.
 
 local st = require "util.stanza";
 local jid_resource = require "util.jid".resource;
@@ -36,19 +36,19 @@ local function send_to_link(room, link_jid, stanza, is_awaited)
 	local link = room.fmuc.links[link_jid];
 	stanza = bandwidth.down(link, stanza, is_awaited);
 	if not stanza then return; end
-	link:count_sent(); -- what is not sent counts as well: that is how the mirror learns that something is missing
+	link:count_sent(); -- a stanza that is not sent counts, too: so the mirror learns that something is missing
 	if not link:is_open() then return; end
 	local copy = st.clone(stanza);
 	copy.attr.to = link_jid;
 	stock(room).route_stanza(room, copy);
 end
 
--- send(room, link, stanza): the one copy for a link
+-- send(room, link, stanza): sends the one copy for a link
 function links.send(room, link, stanza)
 	send_to_link(room, link.peer, stanza);
 end
 
--- What is meant for one user goes to the user's address at the mirror (M8, G12, G13)
+-- A stanza for one user goes to the user's address at the mirror (M8, G12, G13)
 local function send_to_user(room, link, nick, stanza)
 	if link.state == "lost" and stanza.name == "presence" then link:count_sent(); end -- so that the mirror learns of it
 	if not link:is_open() then return; end
@@ -59,7 +59,7 @@ local function send_to_user(room, link, nick, stanza)
 	stock(room).route_stanza(room, copy);
 end
 
--- For those users behind a link whom a condition of mod_muc selects, once for each
+-- Sends a copy to each user of a link whom a condition of mod_muc selects
 local function send_to_users(room, link_jid, stanza, condition)
 	local link = room.fmuc.links[link_jid];
 	for nick in pairs(link.nicks) do
@@ -84,7 +84,7 @@ function links.get(room, link_jid)
 	return room and room.fmuc and room.fmuc.links[link_jid];
 end
 
--- add_user(room, mirror_room_jid, nick, real_jid) -> link, made when it is the mirror's first user
+-- add_user(room, mirror_room_jid, nick, real_jid) -> link; the mirror's first user opens it
 function links.add_user(room, link_jid, nick, real_jid)
 	local state = room.fmuc or attach(room);
 	local link = state.links[link_jid];
@@ -102,7 +102,7 @@ function links.add_user(room, link_jid, nick, real_jid)
 	return link;
 end
 
--- set_bandwidth(room, link, level): what the mirror wants to get from now on; nil: everything
+-- set_bandwidth(room, link, level): sets what the mirror gets from now on; nil: everything
 function links.set_bandwidth(room, link, level)
 	bandwidth.set_level(link, level);
 	local levels = room._data.fmuc_bandwidth or {};
@@ -110,7 +110,7 @@ function links.set_bandwidth(room, link, level)
 	room._data.fmuc_bandwidth = next(levels) and levels or nil;
 end
 
--- replace_session(room, nick, former): the nick's session is another one now; the former leaves the room
+-- replace_session(room, nick, former): the nick has another session now; the session `former` leaves the room
 function links.replace_session(room, nick, former)
 	local occupant_jid = room.jid .. "/" .. nick;
 	local leave = st.presence({ type = "unavailable"; from = former; to = occupant_jid });
@@ -118,7 +118,7 @@ function links.replace_session(room, nick, former)
 	if room.fmuc then room.fmuc.link_of[former] = nil; end
 end
 
--- forget(room_jid): the room ends; another of that name begins anew
+-- forget(room_jid): the room ends; a later room of that name begins from zero
 function links.forget(room_jid)
 	for link in all_links.each() do
 		if link.room_jid == room_jid then link:close(); end
@@ -135,7 +135,7 @@ local function end_link(room, link)
 	link:close();
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;
-	-- or the room has ended, and there may be another of that name
+	-- or the room has ended, and another of that name may exist
 	if not all_links.has_any(room.jid) then journal.forget(room.jid); end
 	delivery.detach(room, methods);
 end
@@ -145,24 +145,24 @@ local function end_session(room, link, real_jid)
 	if not next(link.nicks) and not next(link.joins) then end_link(room, link); end
 end
 
--- remove_user(room, link, nick): with the last one the link ends
+-- remove_user(room, link, nick): the user has left; the link ends with its last user
 function links.remove_user(room, link, nick)
 	local real_jid = link.nicks[nick];
 	if not real_jid then return; end
 	link.nicks[nick] = nil;
 	local join = link.joins[real_jid];
 	if not join then return end_session(room, link, real_jid); end
-	join.is_over = true; -- the room may yet have something to say to that session, which is the link's to swallow
+	join.is_over = true; -- the room may still send something to that session, which the link must drop
 end
 
--- while_joining(link, real_jid, join, f): calls f(), which takes that session into the room. join: see above
+-- while_joining(room, link, real_jid, join, f): calls f(), which lets that session enter the room. join: see above
 function links.while_joining(room, link, real_jid, join, f)
 	join.thread = coroutine.running();
 	link.joins[real_jid] = join;
 	local ok, err = xpcall(f, debug.traceback);
 	link.joins[real_jid] = nil;
 	if join.is_over then
-		-- handlers of other modules may have been the last to let the session in
+		-- a handler of another module may have let the session in at the end
 		local leave = st.presence({ type = "unavailable"; from = real_jid; to = join.occupant_jid });
 		if room:get_occupant_jid(real_jid) then room:handle_normal_presence({ send = function () end }, leave); end
 		end_session(room, link, real_jid);
@@ -170,19 +170,19 @@ function links.while_joining(room, link, real_jid, join, f)
 	if not ok then error(err, 0); end
 end
 
--- join_of(link, real_jid) -> the join of that session, when what is going on now is part of it; or nil
+-- join_of(link, real_jid) -> the join of that session, if the current coroutine is part of it; or nil
 function links.join_of(link, real_jid)
 	local join = link.joins[real_jid];
 	return join and join.thread == coroutine.running() and join or nil;
 end
 
--- What mod_muc sends to one session becomes what a whole mirror may see: no mark of a self-presence, no JID that only some may know
+-- Turns a stanza for one session into one for the whole mirror, without self-presence marks and hidden JIDs
 local function presence_for_link(room, stanza)
 	return hygiene.copy("presence to a mirror", stanza, { is_hidden = room:get_whois() ~= "anyone" });
 end
 
--- For a mirror that resyncs (G3, our extension): which of the occupants it brought itself, where its count of stanzas has to be, and
--- whether it will be told all that was said in the time it asks for
+-- For a mirror that resyncs (G3, our extension), marks the occupants that the mirror brought itself. The mark also gives the count of
+-- stanzas, and whether the mirror will get all messages that it asks for.
 local function mark_own_user(link, join, presence, who)
 	local nick = jid_resource(presence.attr.from);
 	if not join or not join.resyncing or not link.nicks[nick] then return presence; end
@@ -213,7 +213,7 @@ local function route_presence(room, link, stanza)
 	if is_own and is_kick(presence) then kicked.add(room, link.peer, presence_for_link(room, stanza)); end
 	presence = mark_own_user(link, join, presence, who);
 	if who == "user" then
-		-- who has left is not in the room any more
+		-- a user who has left is not in the room any more
 		local occupant_jid = is_own and stanza.attr.from or room:get_occupant_jid(to);
 		if occupant_jid then send_to_user(room, link, jid_resource(occupant_jid), presence); end
 		return;
@@ -237,8 +237,8 @@ function methods.route_stanza(room, stanza)
 	end
 end
 
--- handle_stray(event): a stanza on its way out. A module may send to an occupant's real JID past the room: to a mirrored user that is a way
--- around the mirror, to a client that knows nothing of this room. mod_muc of 13.0 does so with the picture of the room, at each join.
+-- handle_stray(event): handles a stanza on its way out. A module may send to an occupant's real JID past the room. In 13.0 mod_muc sends
+-- the room's picture that way, at each join. For a mirrored user that would bypass the mirror, and the client does not know this room.
 function links.handle_stray(event)
 	local stanza = event.stanza;
 	if stanza.name ~= "presence" or stanza.attr.type ~= nil or jid_resource(stanza.attr.from) then return; end
@@ -246,11 +246,11 @@ function links.handle_stray(event)
 	local link = room and room.fmuc and room.fmuc.link_of[stanza.attr.to];
 	if not link then return; end
 	local join = links.join_of(link, stanza.attr.to);
-	if join and join.dumping then links.send(room, link, stanza); end -- others of the mirror have it
+	if join and join.dumping then links.send(room, link, stanza); end -- for other joins the mirror has it
 	return true;
 end
 
--- A mirror may read the archive of a room that it is in, members only or not (G8)
+-- A mirror may read the archive of a room that it is in, even if the room is members-only (G8)
 function methods.get_affiliation(room, jid)
 	return stock(room).get_affiliation(room, jid) or room.fmuc.links[jid] and "member" or nil;
 end
@@ -263,7 +263,7 @@ local function says_that_jids_are_public(stanza)
 	return false;
 end
 
--- Who joins a room after it has become non-anonymous sees the JIDs of all who are there. Mirrors have to know them for that.
+-- A user who joins a room after it became non-anonymous sees all real JIDs. So the mirrors must know them.
 local function send_real_jids(room)
 	for _, occupant in room:each_occupant() do
 		if room:get_presence_broadcast()[occupant.role] then
@@ -283,15 +283,15 @@ function methods.broadcast(room, stanza, condition)
 	if stanza.attr.from == room.jid and says_that_jids_are_public(stanza) then send_real_jids(room); end
 end
 
--- room.fmuc.publicising[coroutine] = { nick, own (set of the occupant's own links), sent (set of links that have their copy), recipient
--- (it is for one occupant only), seen_by (see master/audience) }. mod_muc builds and routes the presences in one go, with nothing of ours
--- in its hands: that leaves the coroutine.
+-- room.fmuc.publicising[coroutine] = { nick, own (set of the occupant's own links), sent (set of links that have their copy), recipient (it
+-- is for one occupant only), seen_by (see master/audience) }. mod_muc builds and routes the presences in one step, and cannot pass our data
+-- on. So the data lies under the coroutine.
 function methods.publicise_occupant_status(room, occupant, x, nick, actor, reason, prev_role, force_unavailable, recipient)
 	local state, thread = room.fmuc, coroutine.running();
-	local own = {}; -- of a user who came through several mirrors there are several
+	local own = {}; -- several, if the user came through several mirrors
 	for jid, presence in occupant:each_session() do
 		local link = state.link_of[jid];
-		-- a session that leaves the nick to others of its user is not what its link should see of the nick
+		-- If a session leaves and its user has others in the nick, its link sees the nick as others do
 		if link and (occupant.role == nil or presence.attr.type == nil) then own[link] = true; end
 	end
 	local former = state.publicising[thread];
@@ -303,7 +303,8 @@ function methods.publicise_occupant_status(room, occupant, x, nick, actor, reaso
 	if not ok then error(err, 0); end
 end
 
--- revive(room): a room that comes back from storage, after a restart or because mod_muc had put it aside, brings its mirrored users along
+-- revive(room): connects a room that comes back from storage with its mirrored users. That happens after a restart, or when mod_muc had put
+-- the room aside
 function links.revive(room)
 	room_data.check(room);
 	local saved = room._data.fmuc_links;
@@ -314,11 +315,11 @@ function links.revive(room)
 		end
 	end
 	if not room.fmuc then return; end
-	for _, link in pairs(room.fmuc.links) do link:fire("dumped"); end -- nobody waits any more
-	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- which puts them behind their links
+	for _, link in pairs(room.fmuc.links) do link:fire("dumped"); end -- nobody waits for a dump any more
+	for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- puts the occupants behind their links
 end
 
--- end_all(room): the users of all mirrors leave the room, which is not mirrored any more
+-- end_all(room): removes the users of all mirrors from the room, which is not mirrored any more
 function links.end_all(room)
 	for _, link in pairs(room.fmuc.links) do
 		for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end

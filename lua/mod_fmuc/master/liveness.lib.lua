@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The master's watch over its mirrors (G2, G7): a mirror that cannot be reached keeps its users in the room for a grace period, within
--- which it may come back without anybody noticing; then all of them leave at once. Mirrors that are silent for long are asked whether
--- they are there, one question for each mirror and room, none for single users.
+-- The master's watch over its mirrors (G2, G7). A mirror that cannot be reached keeps its users in the room for a grace period. If it comes
+-- back in that time, nobody notices the outage; otherwise all its users leave at once. The master asks a mirror that is silent for long
+-- whether it is there. It sends one question for each mirror and room, none for single users.
 
 local compat = require "prosody_relay.compat";
 local jid_host = require "util.jid".host;
@@ -17,14 +17,15 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 local grace_period, answer_timeout = settings.grace_period, settings.join_timeout;
 
--- Mirrors of this module speak up a little more often than this, so that only others are ever asked
+-- Mirrors of this module send something a little more often, so only others are ever asked
 local silence = 6 * grace_period;
--- After a connection broke, a mirror that is still there needs no longer to speak up
+-- After a connection broke, a mirror that is still there sends something within this time
 local suspicion = math.min(10, grace_period / 2);
 
 local id_prefix = "fmuc-watch-";
 
--- What the other server says when a message has not reached the mirror (XEP-0045 section 9.6); any other error is about that message
+-- By these conditions the other server says that a message has not reached the mirror (XEP-0045 section 9.6). Any other error is about the
+-- message.
 local delivery_failures = {
 	["gone"] = true; ["item-not-found"] = true; ["recipient-unavailable"] = true; ["redirect"] = true;
 	["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
@@ -37,9 +38,9 @@ local muc = module:depends "muc";
 
 -- link:own("liveness"):
 --   since        when the mirror was last found to be out of reach
---   nudges, next_nudge   how often it was told to join again, when it is told next
---   suspected    when a connection with its server broke
---   confirmed    how many stanzas it said to have got
+--   nudges, next_nudge   how often the mirror was told to join again, and when it is told next
+--   suspected    when a connection with the mirror's server broke
+--   confirmed    how many stanzas the mirror said it has got
 
 local liveness = {};
 
@@ -69,14 +70,14 @@ local function set_lost(link, why)
 	own.since, own.nudges, own.next_nudge = now(), 0, now() + 2;
 end
 
--- Whether the mirror has got all that it was sent, so that nothing is in doubt any more, whatever errors of this server say later
+-- Whether the mirror has got everything that it was sent. Then a later error of this server puts nothing in doubt.
 local function is_confirmed(link)
 	return link:own("liveness").confirmed == link.sent;
 end
 
--- failed(room, link, event): the error event.stanza came back in the mirror's name. This server could not deliver, or does not know
--- whether it did: the mirror has the grace period to come back. Else it is the mirror's word, or that of its server (G2): the mirror does
--- not know this room, or is not there. It has the grace period too if its server says that it is not there for the moment.
+-- failed(room, link, event): handles the error event.stanza, which came back in the mirror's name. If this server could not deliver, or
+-- cannot know, the mirror has the grace period to come back. Otherwise the mirror or its server has answered (G2): the mirror does not know
+-- this room, or is not there. If its server says that the mirror is away for the moment, the mirror has the grace period, too.
 function liveness.failed(room, link, event)
 	local stanza = event.stanza;
 	local type, condition = stanza:get_error();
@@ -96,7 +97,7 @@ function liveness.heard(link)
 	link:own("liveness").suspected = nil;
 end
 
--- nudge(room_jid, link_jid): tells a mirror that it has missed something and is to join again (G4)
+-- nudge(room_jid, link_jid): tells a mirror that it has missed something and must join again (G4)
 function liveness.nudge(room_jid, link_jid)
 	module:send(generation1.unknown(room_jid, link_jid));
 end
@@ -138,7 +139,8 @@ module:add_timer(1, function ()
 	return 1;
 end);
 
--- handle_answer(event): an IQ to the room, maybe the answer to ask(). Any answer of the mirror but one shows that it is there.
+-- handle_answer(event): handles an IQ to the room, perhaps the answer to ask(). Any answer of the mirror except item-not-found shows that
+-- it is there.
 function liveness.handle_answer(event)
 	local stanza = event.stanza;
 	local id, type = stanza.attr.id, stanza.attr.type;
@@ -156,8 +158,9 @@ function liveness.handle_answer(event)
 	return true;
 end
 
--- handle_ping(event): the mirror asks whether it is in the room, and whether anything is missing (our extension): the answer says how many
--- stanzas have crossed each way. A question takes the place of one for each of its users. After a connection broke it says how many it has got.
+-- handle_ping(event): answers a mirror that asks whether it is in the room and whether anything is missing (our extension). The answer says
+-- how many stanzas have crossed each way. One question serves all users of the mirror. After a connection broke, it says how many stanzas
+-- the mirror has got.
 function liveness.handle_ping(event)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(stanza.attr.to);

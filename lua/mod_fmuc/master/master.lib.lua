@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The master role: rooms of this MUC service may be mirrored by other services. Requirements M4 to M26. This file: the parts of the role, and
--- every event that it takes part in.
+-- The master role: other services may mirror the rooms of this MUC service (requirements M4 to M26). This file lists the parts of the role,
+-- and every event that the role handles.
 
 local commands = require "prosody_relay.commands";
 
@@ -29,11 +29,11 @@ local function describe(event)
 	event.reply:tag("feature", { var = generation1.xmlns_private }):up();
 end
 
--- Every event that this role takes part in, with the priority of each handler. mod_muc routes stanzas at -2: a stanza of a mirror is
--- translated before the room sees it.
+-- Every event that this role handles, with the priority of each handler. mod_muc routes stanzas at -2, so a mirror's stanza is translated
+-- before the room sees it.
 lib "link/events".hook {
 	["presence/full"] = {
-		{ 100, traffic.count_received }; -- whatever becomes of it
+		{ 100, traffic.count_received }; -- counts every stanza
 		{ 10, uninvited.handle };
 		{ 1, mirrors.handle_presence };
 	};
@@ -44,7 +44,7 @@ lib "link/events".hook {
 	};
 	["message/bare"] = {
 		{ 100, traffic.count_received };
-		{ 50, drop_repeated }; -- its bytes have crossed, and nothing else of it counts
+		{ 50, drop_repeated }; -- after its bytes are counted: they have crossed
 		{ 10, uninvited.handle };
 		{ 1, mirrors.handle_message };
 	};
@@ -61,7 +61,7 @@ lib "link/events".hook {
 	};
 	["iq/full"] = {
 		{ 100, traffic.count_received };
-		{ 10, requests.handle_answer }; -- mod_muc would route it to the occupant
+		{ 10, requests.handle_answer }; -- before mod_muc routes it to the occupant
 		{ 1, private.handle };
 	};
 	["iq-get/bare/urn:xmpp:ping:ping"] = { { 1, liveness.handle_ping } }; -- before mod_ping's 0
@@ -76,8 +76,8 @@ lib "link/events".hook {
 		{ -0.2, history.describe };
 	};
 	["muc-occupant-pre-join"] = {
-		{ -1000, joins.check_nick }; -- after every other handler has had its chance to change the nick
-		{ -1001, joins.check_join }; -- the last of all: handlers of other modules may have waited
+		{ -1000, joins.check_nick }; -- after all other handlers that may change the nick
+		{ -1001, joins.check_join }; -- last: handlers of other modules may have waited
 	};
 	["muc-occupant-left"] = { { 0, mirrors.handle_left } };
 	["muc-broadcast-message"] = { { 0.5, ids.handle_broadcast } }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What mirrors send to the rooms of a master, and others in the name of mirrors (M4 to M26). A mirrored user is an occupant like any other,
--- under the real JID that the mirror vouches for. Joins: master/joins. What mirrors get: master/links.
+-- What mirrors, and others in their name, send to the rooms of a master (M4 to M26). A mirrored user is an occupant like any other, under
+-- the real JID that the mirror names. Joins: master/joins. What mirrors get: master/links.
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
@@ -23,12 +23,12 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 
 local mirrors = {};
 
--- A presence as it is kept: without what its author has added, or with nothing, when it is too long
+-- The presence to keep. If it is too long, it loses what its author added, or everything in it.
 local function trimmed(presence)
 	return limits.trimmed(presence) or st.clone(presence, true);
 end
 
--- hear(room, link, event) -> whether a stanza from the mirror's address is what it says, and no error
+-- hear(room, link, event) -> whether a stanza from the mirror's address is no error; notes what it says about the link
 local function hear(room, link, event)
 	if event.stanza.attr.type == "error" then
 		liveness.failed(room, link, event);
@@ -39,12 +39,12 @@ local function hear(room, link, event)
 	return true;
 end
 
--- A presence of a mirrored session whose turn it is
+-- Handles a presence of a mirrored session when it is the session's turn
 local function update(origin, stanza, room_jid, link_jid)
 	local room, nick = muc.get_room_from_jid(room_jid), jid_resource(stanza.attr.to);
 	local link = links.get(room, link_jid);
 	local real_jid = link and link.nicks[nick];
-	if not real_jid then return; end -- has left while an earlier stanza of the same session was on its way
+	if not real_jid then return; end -- the user left during an earlier stanza of the same session
 	stanza.attr.from = real_jid;
 	room:handle_presence_to_occupant(answers.origin(origin, room_jid, link_jid .. "/" .. nick), stanza);
 	if stanza.attr.type == "unavailable" and links.get(room, link_jid) == link then links.remove_user(room, link, nick); end
@@ -56,7 +56,7 @@ local function handle_update(event, room, link)
 	local real_jid = link.nicks[nick];
 	if not hear(room, link, event) then return true; end
 	if link.state == "lost" and stanza.attr.type ~= "unavailable" then
-		link:count_received(-1); -- nobody hears it, which the mirror learns by the count
+		link:count_received(-1); -- nobody gets it; the mirror learns that from the count
 		liveness.nudge(room.jid, link.peer);
 	elseif not real_jid then
 		if stanza.attr.type ~= "unavailable" then
@@ -73,7 +73,7 @@ local function handle_update(event, room, link)
 	return true;
 end
 
--- One session cannot be in the room twice; where would its stanzas go?
+-- One session cannot be in the room twice: the room would not know where to send its stanzas
 local function handle_direct(event)
 	local origin, stanza = event.origin, event.stanza;
 	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
@@ -83,7 +83,7 @@ local function handle_direct(event)
 	return true;
 end
 
--- handle_presence(event): to an occupant
+-- handle_presence(event): handles a presence to an occupant
 function mirrors.handle_presence(event)
 	local stanza = event.stanza;
 	local from = stanza.attr.from;
@@ -99,12 +99,12 @@ function mirrors.handle_presence(event)
 	event.stanza = hygiene.cleaned("from anybody", stanza);
 end
 
--- clean(event): what others than mirrors say in the name of FMUC would be taken for this service's word (G21)
+-- clean(event): removes elements of FMUC that others than mirrors send. Recipients would take them for this service's word (G21).
 function mirrors.clean(event)
 	event.stanza = hygiene.cleaned("from anybody", event.stanza);
 end
 
--- handle_message(event): M17: from a mirrored user to the room
+-- handle_message(event): handles a message to the room, perhaps of a mirrored user (M17)
 function mirrors.handle_message(event)
 	local origin, stanza = event.origin, event.stanza;
 	local from = stanza.attr.from;
@@ -129,7 +129,7 @@ function mirrors.handle_message(event)
 	return true;
 end
 
--- handle_left(event): the room has lost an occupant, for whatever reason
+-- handle_left(event): the room has lost an occupant, for any reason
 function mirrors.handle_left(event)
 	local room, nick = event.room, jid_resource(event.nick);
 	if not room.fmuc then return; end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What an admin sees of the links of a master's rooms, and does with them (requirements section 5).
+-- What an admin can see of the links of a master's rooms, and do with them (requirements section 5).
 
 local traffic = lib "link/traffic";
 
@@ -20,7 +20,7 @@ local function count(room, link)
 	return here - there, there;
 end
 
--- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }; what other mirrors bring is
+-- links() -> array of { here, there (JIDs of the rooms), state, local_occupants, remote_occupants, traffic }; users of other mirrors are
 -- local here
 function role.links()
 	local list = {};
@@ -42,14 +42,14 @@ function role.states()
 	return list;
 end
 
--- resync(link): tells the mirror that it has missed something, and is to join again
+-- resync(link): tells the mirror that it has missed something and must join again
 function role.resync(link)
 	local current = all_links.get(link.here, link.there);
-	if current then current:count_sent(); end -- the mirror believes the count
+	if current then current:count_sent(); end -- or the mirror would find nothing missing
 	liveness.nudge(link.here, link.there);
 end
 
--- drop(link): the users of that mirror are kicked from the room
+-- drop(link): kicks the users of that mirror from the room
 function role.drop(link)
 	local room = muc.get_room_from_jid(link.here);
 	local current = links.get(room, link.there);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What goes between single occupants: private messages (G12) and IQ (G13), at the master. A mirrored user is an occupant like any other,
--- reached as R/Nick at the mirror, if the mirror announces that it takes such stanzas. Nobody is asked at a real JID that a mirror brought.
+-- Private messages (G12) and IQ (G13) between single occupants, at the master. A mirrored user is an occupant like any other. The user gets
+-- them as R/Nick at the mirror, if the mirror announces that it accepts them. This module never asks at a real JID that a mirror named.
 
 local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
@@ -22,7 +22,7 @@ local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 
 local answer_timeout, features_timeout = 60, 20;
 local max_age, max_age_failure = 3600, 60;
--- Of stanzas that wait for what a mirror can do: bytes of heap for all, and for each user
+-- Bytes of heap for stanzas that wait for the features of a mirror: for all users, and for each
 local max_waiting, max_waiting_of_user = 16 * 1024 * 1024, 1024 * 1024;
 
 local links, requests, liveness = lib "master/links", lib "link/requests", lib "master/liveness";
@@ -43,7 +43,7 @@ local function refuse(stanza, reply_to, name)
 	return send_error(errors.reply(stanza, name), reply_to);
 end
 
--- To one occupant behind a link. reply_to: where the sender, whose nick is `from`, is to get the answer
+-- Sends a request to one occupant behind a link. from: the sender's occupant JID; reply_to: where the sender gets the answer
 local function send_request(link, stanza, real_jid, from, reply_to)
 	local copy = hygiene.copy("from anybody", stanza);
 	local record = { asker = reply_to; user = real_jid; asked = stanza.attr.to; id = stanza.attr.id };
@@ -53,7 +53,7 @@ local function send_request(link, stanza, real_jid, from, reply_to)
 	end
 end
 
--- The answer of mod_muc to one who is behind a link goes back there, from the occupant that was meant
+-- An origin for mod_muc. Its answers go back to the sender behind a link, in the name of the occupant that was asked
 local function origin_for(origin, occupant_jid, reply_to)
 	local function send(reply)
 		reply.attr.from, reply.attr.to = occupant_jid, reply_to;
@@ -63,12 +63,12 @@ local function origin_for(origin, occupant_jid, reply_to)
 	return setmetatable({ send = send }, { __index = origin });
 end
 
--- The occupant's link, when the first of its sessions is behind one; that is the session which mod_muc would ask
+-- The link of the occupant's first session, or nil; mod_muc would ask that session
 local function link_of(room, occupant)
 	return occupant and room.fmuc and room.fmuc.link_of[occupant.jid];
 end
 
--- deliver(room, stanza, real_jid, reply_to, origin): from the occupant whose session is real_jid to the occupant in `to`
+-- deliver(room, stanza, real_jid, reply_to, origin): sends the stanza from the occupant with session real_jid to the occupant in `to`
 local function deliver(room, stanza, real_jid, reply_to, origin)
 	local from, to = room:get_occupant_jid(real_jid), stanza.attr.to;
 	local link = link_of(room, room:get_occupant_by_nick(to));
@@ -90,7 +90,7 @@ local function peer_takes_private(host)
 	return peer.takes_private or false;
 end
 
--- Once the features of the mirror are known; failure: error of this server, which could not ask
+-- Called when the features of the mirror are known; failure: error of this server, which could not ask
 local function deliver_or_refuse(room, link, waiting, failure)
 	local stanza = waiting.stanza;
 	if failure then
@@ -138,7 +138,7 @@ local function handle_features(record, answer, is_undeliverable)
 	end
 end
 
--- From anybody in the room to somebody behind a link
+-- Handles a stanza of any occupant to an occupant behind a link
 local function to_link(room, link, stanza, real_jid, reply_to)
 	if stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
 		return refuse(stanza, reply_to, "request-does-not-cross");
@@ -152,7 +152,7 @@ local function to_link(room, link, stanza, real_jid, reply_to)
 	return true;
 end
 
--- An error of a mirrored user, or of the way there, for who sent the private message
+-- Returns an error of a mirrored user, or of the way there, to the sender of the private message
 local function return_error(room, link, stanza)
 	local from = room.jid .. "/" .. jid_resource(stanza.attr.from);
 	local occupant = room:get_occupant_by_nick(stanza.attr.to);
@@ -162,18 +162,18 @@ local function return_error(room, link, stanza)
 	room:route_to_occupant(occupant, copy);
 end
 
--- From a mirror: one of the nicks it brought speaks
+-- Handles a stanza of a mirror, which one of its users sends
 local function from_link(room, link, event)
 	local stanza, reply_to = event.stanza, event.stanza.attr.from;
 	local type, nick = stanza.attr.type, jid_resource(reply_to);
 	local real_jid = nick and link.nicks[nick];
 	if type == "error" and stanza.name == "message" then
 		if nick then return_error(room, link, whose_error.explained(event)); end
-		-- of a copy for the whole mirror; or nothing at all reaches the mirror (G2)
+		-- a copy for the whole mirror has failed, or nothing reaches the mirror (G2)
 		if not nick or whose_error.is_undeliverable(event) then liveness.failed(room, link, event); end
 		return true;
 	elseif type == "error" or type == "result" then
-		return true; -- to a request that nobody has sent, or not any more
+		return true; -- nobody has sent that request, or it has ended
 	elseif not real_jid then
 		return refuse(stanza, reply_to, "not-in-room");
 	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
@@ -185,7 +185,7 @@ local function from_link(room, link, event)
 	return deliver(room, stanza, real_jid, reply_to, event.origin);
 end
 
--- handle(event): a message or IQ to an occupant
+-- handle(event): handles a message or IQ to an occupant
 function private.handle(event)
 	local stanza = event.stanza;
 	local from, type = stanza.attr.from, stanza.attr.type;
@@ -200,7 +200,7 @@ function private.handle(event)
 	if occupant_requests.is_stray_error(room, stanza) then return true; end
 	local target = link_of(room, room:get_occupant_by_nick(stanza.attr.to));
 	if not target or type == "error" or type == "result" or type == "groupchat" then return; end
-	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses
+	if not room:get_occupant_jid(from) then return; end -- mod_muc refuses it
 	return to_link(room, target, stanza, from, from);
 end
 

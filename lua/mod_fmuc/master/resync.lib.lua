@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The join of a user whom the master takes to be in the room already: the mirror was cut off, or restarted, and wants to know what it
--- missed (G3). The room hears of it only if something about the user has changed.
+-- Joins of users that are already in the room, as far as the master knows. The mirror was cut off or restarted, and asks what it missed
+-- (G3). The room shows such a join only if something about the user has changed.
 
 local datetime = require "util.datetime";
 local st = require "util.stanza";
@@ -20,24 +20,24 @@ local function without_muc(join)
 	return hygiene.copy("presence without the mark of a join", join);
 end
 
--- handle(room, origin, join, wants_all): join is the presence as if the user had joined directly; wants_all: the mirror gets occupants,
+-- handle(room, origin, join, wants_all): join: the presence as if the user had joined directly; wants_all: the mirror gets occupants,
 -- history and subject, not only the user's own presence
 function resync.handle(room, origin, join, wants_all)
 	local real_jid = join.attr.from;
 	local occupant = room:get_occupant_by_real_jid(real_jid);
-	-- as for any presence of an occupant: other modules may add to it, or refuse it
+	-- other modules may add to it or refuse it, as with any presence of an occupant
 	local change = { room = room; origin = origin; stanza = join; orig_occupant = occupant; dest_occupant = occupant };
 	if module:fire_event("muc-occupant-pre-change", change) then return; end
 	if not equivalent(occupant:get_presence(real_jid), without_muc(join)) then
 		return room:handle_normal_presence(origin, wants_all and join or without_muc(join));
 	end
-	occupant:set_session(real_jid, join); -- with the id that the answer is known by
+	occupant:set_session(real_jid, join); -- with the id by which the mirror knows the answer
 	room:save_occupant(occupant);
 	if wants_all then
 		room:send_occupant_list(real_jid, function (nick) return nick ~= occupant.nick; end);
 	end
 	local x = st.stanza("x", { xmlns = xmlns_muc_user });
-	if wants_all and room:get_whois() == "anyone" then x:tag("status", { code = "100" }):up(); end -- it may not have been so before
+	if wants_all and room:get_whois() == "anyone" then x:tag("status", { code = "100" }):up(); end -- the room may have been semi-anonymous before
 	room:publicise_occupant_status(occupant, x, nil, nil, nil, nil, false, occupant);
 	if wants_all then -- history and subject
 		module:fire_event("muc-occupant-session-new", { room = room; nick = occupant.nick; occupant = occupant; stanza = join;
@@ -45,8 +45,8 @@ function resync.handle(room, origin, join, wants_all)
 	end
 end
 
--- From when on the mirror wants to know, or nil: it says so by the clock, and counted back from its question. Clocks may differ, and
--- questions take a while: the earlier of the two is the safe one.
+-- The time from which on the mirror asks for messages, or nil. The mirror names a time by its clock, and seconds before its question.
+-- Clocks may differ, and a question may be slow: the earlier of the two times is the safe one.
 local function wanted_since(join)
 	local history = join:find("{" .. xmlns_muc .. "}x/history");
 	if not history then return nil; end
@@ -55,7 +55,7 @@ local function wanted_since(join)
 	return seconds and since and math.min(seconds, since) or seconds or since;
 end
 
--- is_remembered(room, join) -> whether the journal has everything that the mirror asks for
+-- is_remembered(room, join) -> whether the journal has all messages that the mirror asks for
 function resync.is_remembered(room, join)
 	local since, _, complete_from = wanted_since(join), journal.since(room.jid, 0);
 	return since ~= nil and since >= complete_from;
@@ -67,7 +67,7 @@ local function stamp_of(message, room_jid)
 	end
 end
 
--- What the room's history, or its archive, has from the one time to the other
+-- The messages between two times from the room's history, or its archive
 local function history_between(event, since, time)
 	local room = event.room;
 	local history = { room = room; stanza = event.stanza; to = event.to; since = since; next_stanza = function () end; before_journal = true };
@@ -79,7 +79,7 @@ local function history_between(event, since, time)
 	end
 end
 
--- tell_history(event): a mirror that resyncs gets what it missed, however much that is
+-- tell_history(event): gives a mirror that resyncs all messages that it missed
 function resync.tell_history(event)
 	local room = event.room;
 	local link = room.fmuc and room.fmuc.link_of[event.to];

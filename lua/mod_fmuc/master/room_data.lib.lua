@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What a master keeps in the data of its rooms (room._data), which mod_muc stores: fmuc_links and fmuc_bandwidth (master/links), fmuc_kicked
--- (master/kicked), fmuc_appended (room/archive). A store may have been damaged, or written by somebody else: it must not keep a room, or
--- this module, from loading.
+-- Checks what a master keeps in room._data, which mod_muc stores: fmuc_links and fmuc_bandwidth (master/links), fmuc_kicked
+-- (master/kicked), fmuc_appended (room/archive). A store may be damaged, or written by somebody else. It must not stop a room or this
+-- module from loading.
 
 local st = require "util.stanza";
 
@@ -19,7 +19,7 @@ local function is_text(value, key)
 	return type(value) == "string" and type(key) == "string";
 end
 
--- each is_valid(value) -> boolean; may raise
+-- name of a field = is_valid(value) -> boolean; it may raise an error
 local fields = {
 	fmuc_links = function (value)
 		return is_table_of(value, function (nicks, link_jid) return type(link_jid) == "string" and is_table_of(nicks, is_text); end);
@@ -34,7 +34,7 @@ local fields = {
 	fmuc_appended = function (value) return type(value) == "number"; end;
 };
 
--- check(room): removes what this module cannot have written, and says so in the log
+-- check(room): removes data that this module cannot have written, and logs it
 function room_data.check(room)
 	for name, is_valid in pairs(fields) do
 		local value = room._data[name];

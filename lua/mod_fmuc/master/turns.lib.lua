@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- One presence of a session after the other. A handler of another module may wait (util.async) in the middle of a user's join; what the
--- same user sends meanwhile, over another stream, has its turn when the join is over.
+-- Handles the presences of a session one after the other. A handler of another module may wait (util.async) during a user's join. Stanzas
+-- that the same user sends meanwhile, over another stream, wait for the end of the join.
 
 local turns = {};
 
--- Presences of one session that wait
+-- Waiting presences of one session
 local max_waiting = 10;
 
--- Key: room JID and real JID; value: list of functions whose turn is yet to come
+-- [room JID and real JID] = list of functions that wait for their turn
 local waiting = {};
 
 local function run_all(queue, f)
@@ -20,9 +20,9 @@ local function run_all(queue, f)
 	return failure;
 end
 
--- take(room_jid, real_jid, f, [is_part]) -> whether f() is called: now, or when those of that session are over that came before. False: too
--- many wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f goes to whoever
--- calls take().
+-- take(room_jid, real_jid, f, [is_part]) -> whether f() is called: now, or after the earlier presences of that session. False: too many
+-- wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f reaches the caller
+-- whose take() runs it.
 function turns.take(room_jid, real_jid, f, is_part)
 	local key = room_jid .. "\0" .. real_jid;
 	local queue = waiting[key];

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What users and peers are told when something cannot be done (prosody_relay.errors). Errors of the other side are passed on as they are.
+-- Errors that this module sends to users and peers (prosody_relay.errors). Errors of the other side are passed on unchanged.
 
 local here = module.host;
 
@@ -24,8 +24,8 @@ return require "prosody_relay.errors".new(module, {
 	["server-of-room-silent"] = { "wait", "remote-server-timeout", "The server of %s does not answer" };
 	["server-unreachable"] = { "wait", "remote-server-timeout", "The room's server cannot be reached" };
 	["message-not-returned"] = { "wait", "remote-server-timeout", "The room's server did not return this message" };
-	["message-broke-streams"] = { "wait", "remote-server-timeout", "The connection to the room's server broke each time when this message was sent" };
-	["message-not-got"] = { "wait", "resource-constraint", "The room's server has not got this message" };
+	["message-broke-streams"] = { "wait", "remote-server-timeout", "The connection to the room's server broke each time this message was sent" };
+	["message-not-got"] = { "wait", "resource-constraint", "The room's server did not get this message" };
 	["occupant-silent"] = { "wait", "remote-server-timeout", "The occupant does not answer" };
 	["mirror-closing"] = { "wait", "service-unavailable", "The mirror is closing" };
 	["mirror-out-of-service"] = { "wait", "service-unavailable", "This mirror is not in service at present" };
@@ -43,10 +43,10 @@ return require "prosody_relay.errors".new(module, {
 	["in-room-through-mirror"] = { "cancel", "conflict", "You are in this room through a mirror" };
 	["subject-changed-since"] = { "cancel", "conflict", "The subject has been changed since" };
 
-	-- about what does not cross
+	-- about stanzas that do not cross
 	["request-does-not-cross"] = { "cancel", "service-unavailable", "This kind of request does not cross a mirror" };
-	["private-does-not-cross"] = { "cancel", "service-unavailable", "Private stanzas do not cross this mirror" };
-	["private-does-not-arrive"] = { "cancel", "service-unavailable", "Private stanzas do not reach this occupant" };
+	["private-does-not-cross"] = { "cancel", "service-unavailable", "Private messages and requests do not cross this mirror" };
+	["private-does-not-arrive"] = { "cancel", "service-unavailable", "Private messages and requests do not reach this occupant" };
 	["private-not-allowed"] = { "cancel", "policy-violation", "In this room %s may send private messages" };
 	["recipient-not-in-room"] = { "cancel", "item-not-found", "Recipient not in room" };
 	["link-too-narrow"] = { "cancel", "policy-violation", "Only messages cross the narrow link between this mirror and the room" };
@@ -56,14 +56,14 @@ return require "prosody_relay.errors".new(module, {
 	["no-real-jid"] = { "modify", "jid-malformed", "The mirror did not name the user's full JID" };
 	["mirror-not-trusted"] = { "auth", "forbidden", "%s may not speak for this user here" };
 	["no-name-of-mirror"] = { "cancel", "not-allowed", "This is not the address of a mirror of the room" };
-	["too-many-mirrored"] = { "wait", "service-unavailable", "This mirror brings too many users" };
+	["too-many-mirrored"] = { "wait", "service-unavailable", "This mirror has brought too many users into the room" };
 	["too-many-dumps"] = { "wait", "resource-constraint", "This mirror has asked for the room too often" };
-	["earlier-presences"] = { "wait", "resource-constraint", "The room has yet to deal with earlier presences" };
+	["earlier-presences"] = { "wait", "resource-constraint", "The room is still busy with earlier presences" };
 
-	-- about bounds
+	-- about limits
 	["too-many-questions"] = { "wait", "resource-constraint" };
 	["too-many-rooms"] = { "wait", "resource-constraint", "You are in too many mirrored rooms" };
-	["no-place-for-room"] = { "wait", "resource-constraint", "This mirror has no room for another room" };
+	["no-place-for-room"] = { "wait", "resource-constraint", "This mirror cannot serve another room at present" };
 	["too-many-waiting"] = { "wait", "resource-constraint", "Too many users wait for the server of %s" };
 	["too-many-servers"] = { "wait", "resource-constraint", "This mirror is waiting for too many servers" };
 	["too-many-messages"] = { "wait", "resource-constraint", "Too many messages are on their way already" };

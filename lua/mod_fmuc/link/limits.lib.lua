@@ -54,7 +54,7 @@ function limits.has_memory_for(jid, bytes)
 	if memory.used:take(jid, bytes) then return true; end
 	if now() - memory.counted >= 1 then count(); end
 	if memory.used:take(jid, bytes) then return true; end
-	once("memory\0" .. jid, "warn", "%s makes this service keep too much, of which a part is left out now", jid);
+	once("memory\0" .. jid, "warn", "%s sends more data than this service keeps for it; the rest is left out", jid);
 	return false;
 end
 

@@ -1,18 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- What the master knows of local users, and has to be told: their presences (M16), and that they have left (M12). It is sent at once, or put
--- off while the master cannot be reached. Local users see it at once when they carry on alone (G1).
+-- Changes of local users that the master must know: their presences (M16), and that they have left (M12). The mirror sends them at once, or after
+-- an outage. Local users who carry on alone see them at once (G1).
 --
--- The state of a nick with several sessions is that of the first, as in any room of mod_muc. The master knows a user by that session. When
--- it leaves, the next one takes its place here and there.
+-- A nick with several sessions has the presence of the first session, as in any room of mod_muc. The master knows the user by that session. When it
+-- leaves, the next session takes its place at the mirror and at the master.
 --
 -- link:own("changes"):
---   presences  occupant JID -> presence of a local user as the master gets it: that of the user's first session
---   others     JID of another session of a local user -> its presence, as the master would get it
+--   presences  occupant JID -> presence of the user's first session, as sent to the master
+--   others     JID of a further session of a local user -> its presence, as it would be sent to the master
 --   known_as   occupant JID -> JID of the session that the master knows the user by
 --   passwords  occupant JID -> the password that the master accepted
---   changed    set of the occupant JIDs with another presence, which the master has to be told
---   unconfirmed   occupant JID -> how many new presences of a local user were sent that have not come back
---   parted     set of the nicks that left, which the master has to be told
+--   changed    set of the occupant JIDs whose new presence the master does not have yet
+--   unconfirmed   occupant JID -> number of presences that were sent and have not come back
+--   parted     set of the nicks that left, which the master does not know yet
 
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
@@ -58,7 +58,7 @@ local function show(room, occupant_jid, copy)
 	mirrored.show(room, occupant_jid, copy, sessions);
 end
 
--- show_payload(room, stanza, occupant_jid): a change of status (and nothing else) of a local user, for local users
+-- show_payload(room, stanza, occupant_jid): shows local users only the new status of a local user
 function changes.show_payload(room, stanza, occupant_jid)
 	local known = room.fmuc.copies[occupant_jid];
 	if not known then return; end
@@ -68,7 +68,7 @@ function changes.show_payload(room, stanza, occupant_jid)
 	return true;
 end
 
--- send(room, occupant_jid, presence): a local user's new presence, now or when the master is there again
+-- send(room, occupant_jid, presence): sends a local user's new presence to the master, now or after the outage
 function changes.send(room, occupant_jid, presence)
 	local own = of(room);
 	if room.fmuc.authority:is_out() then
@@ -80,14 +80,14 @@ function changes.send(room, occupant_jid, presence)
 	room.fmuc.authority:send(presence);
 end
 
--- for_master(room, occupant_jid, stanza) -> that presence of a local user as the master gets it, or nil when it is too long
+-- for_master(room, occupant_jid, stanza) -> the local user's presence as sent to the master, or nil when it is too long
 function changes.for_master(room, occupant_jid, stanza)
 	local presence = hygiene.copy("presence to the master", stanza);
 	presence.attr.from, presence.attr.to = room.jid, room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid);
 	return limits.trimmed(presence);
 end
 
--- announce(room, stanza) -> the presence in which that presence of a local user goes to the master; it is the nick's from now on
+-- announce(room, stanza) -> the local user's presence as sent to the master. From now on the nick has this presence
 function changes.announce(room, stanza)
 	local copy = changes.for_master(room, stanza.attr.to, stanza);
 	if not copy then
@@ -106,12 +106,12 @@ function changes.join_presence(room, occupant_jid, history)
 	own.changed[occupant_jid], own.known_as[occupant_jid] = nil, session;
 	presence.attr.from, presence.attr.to = room.jid, authority.peer .. "/" .. jid_resource(occupant_jid);
 	presence.attr.id = generation1.new_join_id();
-	local ids_wanted = history.since and policy.is_nomirror(authority.peer) and ids.prefix(room) or nil; -- the master may know it no more
+	local ids_wanted = history.since and policy.is_nomirror(authority.peer) and ids.prefix(room) or nil; -- the master may have forgotten the prefix
 	generation1.add_join(presence, { real_jid = session; again = true; ids = ids_wanted; history = history; password = password });
 	return presence;
 end
 
--- The first session of that occupant is another now than the master knows
+-- The occupant has a new first session that the master does not know yet
 local function promote(room, occupant)
 	local occupant_jid, user, own = occupant.nick, occupant.jid, of(room);
 	local presence = own.others[user];
@@ -122,12 +122,12 @@ local function promote(room, occupant)
 	if room.fmuc.authority:is_out() or not room_info.has(room, generation1.xmlns_private) then
 		own.known_as[occupant_jid] = user;
 		changes.send(room, occupant_jid, st.clone(presence));
-	else -- a master that takes a repeated join for what it is learns the new JID, too
+	else -- a master of this module accepts a repeated join, and learns the new JID from it
 		room.fmuc.authority:send(changes.join_presence(room, occupant_jid, { maxstanzas = "0" }));
 	end
 end
 
--- is_of_first_session(room, stanza) -> whether that new presence of a session is the nick's; if not, it is kept until it is
+-- is_of_first_session(room, stanza) -> whether the new presence is the nick's. If not, it is kept until its session is the first
 function changes.is_of_first_session(room, stanza)
 	local user = stanza.attr.from;
 	local occupant = room:get_occupant_by_real_jid(user);
@@ -139,35 +139,35 @@ function changes.is_of_first_session(room, stanza)
 	return false;
 end
 
--- update(room, stanza): the new presence of a session that is in the room; the first one's is that of the nick, as in any room
+-- update(room, stanza): a session in the room sends a new presence
 function changes.update(room, stanza)
 	if changes.is_of_first_session(room, stanza) then changes.send(room, stanza.attr.to, changes.announce(room, stanza)); end
 end
 
--- knows(room, occupant_jid, user): the master knows that user by this session
+-- knows(room, occupant_jid, user): the master knows the occupant by this session (JID)
 function changes.knows(room, occupant_jid, user)
 	local own = of(room);
 	own.known_as[occupant_jid], own.parted[jid_resource(occupant_jid)] = user, nil;
 end
 
--- accepted(room, occupant_jid, password): the master has let the user in with that password, or without (G22)
+-- accepted(room, occupant_jid, password): the master has accepted the user's join with this password, or without one (G22)
 function changes.accepted(room, occupant_jid, password)
 	of(room).passwords[occupant_jid] = password;
 end
 
--- refused(room, occupant_jid): the user does not come in
+-- refused(room, occupant_jid): the user's join has failed
 function changes.refused(room, occupant_jid)
 	of(room).presences[occupant_jid] = nil;
 end
 
--- joined(room, occupant_jid, join): a session has entered the room with that presence
+-- joined(room, occupant_jid, join): a session has entered the room with this join presence
 function changes.joined(room, occupant_jid, join)
 	local own = of(room);
 	if own.known_as[occupant_jid] == join.attr.from then return; end
 	own.others[join.attr.from] = changes.for_master(room, occupant_jid, join);
 end
 
--- settle(room, occupant_jid): a user has been let in; the session that asked may have gone before
+-- settle(room, occupant_jid): a user has entered. The session whose join went to the master may have left before
 function changes.settle(room, occupant_jid)
 	promote(room, room:get_occupant_by_nick(occupant_jid));
 end
@@ -185,25 +185,25 @@ function changes.handle_session_left(event)
 	promote(event.room, event.occupant);
 end
 
--- confirm(room, occupant_jid): one of the new presences of a local user that were sent has been answered
+-- confirm(room, occupant_jid): the master has answered a new presence of a local user
 function changes.confirm(room, occupant_jid)
 	local unconfirmed = of(room).unconfirmed;
 	if unconfirmed[occupant_jid] then unconfirmed[occupant_jid] = unconfirmed[occupant_jid] > 1 and unconfirmed[occupant_jid] - 1 or nil; end
 end
 
--- doubt_all(room): those that were sent may have been lost on the way there, or on the way back
+-- doubt_all(room): the presences that were sent, or the answers to them, may be lost
 function changes.doubt_all(room)
 	local own = of(room);
 	for occupant_jid in pairs(own.unconfirmed) do own.changed[occupant_jid] = true; end
 	own.unconfirmed = {};
 end
 
--- is_changed(room, occupant_jid) -> whether the master has to be told of another presence of that user
+-- is_changed(room, occupant_jid) -> whether the master does not have the user's new presence yet
 function changes.is_changed(room, occupant_jid)
 	return of(room).changed[occupant_jid] == true;
 end
 
--- send_changed(room): what was put off
+-- send_changed(room): sends the presences that had to wait
 function changes.send_changed(room)
 	local own = of(room);
 	local changed = own.changed;
@@ -217,35 +217,35 @@ local function send_part(room_jid, nick, status)
 	mirrored.send(room_jid, generation1.part(room_jid, relay_jid.unmirror(room_jid) .. "/" .. nick, status));
 end
 
--- may_be_there(room, nick): a local user has left, as the master is to be told later
+-- may_be_there(room, nick): a local user has left, and the master will be told later
 function changes.may_be_there(room, nick)
 	local own = of(room);
 	if own.parted[nick] or limits.has_place(own, own.parted) then
 		own.parted[nick] = true;
 	else
-		room.fmuc.authority:miss(); -- the master says then who of this mirror it has
+		room.fmuc.authority:miss(); -- the resync shows which users of this mirror the master has
 	end
 end
 
--- part(room_jid, nick, [status]): tells the master that a user has left (M12), now or when it is there again. status: the user's last words
--- (<status/>)
+-- part(room_jid, nick, [status]): tells the master that a user has left (M12), now or after the outage. status: <status/> of the user's last
+-- presence
 function changes.part(room_jid, nick, status)
 	local room = mirrored.get(room_jid);
 	if room and room.fmuc.authority:is_out() then return changes.may_be_there(room, nick); end
 	send_part(room_jid, nick, status);
 end
 
--- is_gone(room, nick): the master knows that, or somebody else has the nick
+-- is_gone(room, nick): the master knows that the user has left, or another user has the nick
 function changes.is_gone(room, nick)
 	of(room).parted[nick] = nil;
 end
 
--- has_parted(room, nick) -> whether the master has yet to be told that this user has left
+-- has_parted(room, nick) -> whether the master does not know yet that this user has left
 function changes.has_parted(room, nick)
 	return of(room).parted[nick] == true;
 end
 
--- forget_parted(room, is_there): those who are not at the master anyway; is_there: set of occupant JIDs
+-- forget_parted(room, is_there): forgets the nicks that the master does not have anyway. is_there: set of occupant JIDs
 function changes.forget_parted(room, is_there)
 	local parted = of(room).parted;
 	for nick in pairs(parted) do
@@ -253,7 +253,7 @@ function changes.forget_parted(room, is_there)
 	end
 end
 
--- take_parted(room) -> set of the nicks of which the master has to be told now
+-- take_parted(room) -> set of the nicks that left. The caller tells the master
 function changes.take_parted(room)
 	local own = of(room);
 	local parted = own.parted;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Some clients ask for a room's archive right after they have sent their join. The master decides whether they come in, so a mirror can
--- answer only when the join has ended: the query waits for that, and is refused where the user does not come in.
+-- Some clients query a room's archive right after they have sent their join. The master decides on the join, so a mirror can answer only when the
+-- join has ended. The query waits here, and is refused if the join fails.
 
 local jid_bare = require "util.jid".bare;
 local heap_size = require "prosody_relay.stanza".heap_size;
@@ -8,10 +8,10 @@ local pending = require "prosody_relay.pending";
 local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
--- Queries of all users, of one user, and bytes of heap of one query, which is longer only if somebody wants it to be
+-- Limits: queries of all users, queries of one user, and bytes of heap of one query (normal queries are shorter)
 local max_held, max_held_of_user, max_bytes = 200, 5, 32768;
--- After the longest time that a join may take
 local errors = lib "errors";
+-- Seconds, more than a join may take
 local deadline = lib "settings".join_timeout + 5;
 
 local query_event = "iq-set/bare/urn:xmpp:mam:2:query";
@@ -24,7 +24,7 @@ local held_joins = lib "mirror/held_joins";
 local mirrored = lib "mirror/room";
 local users = lib "mirror/users";
 
--- Whether that session waits to be let into the room
+-- Whether the session waits to enter the room
 local function is_joining(room_jid, user)
 	return held_joins.holds(room_jid, user) or users.waits_elsewhere(mirrored.get(room_jid), nil, user);
 end
@@ -43,7 +43,7 @@ local function key_of(stanza)
 	return table.concat({ stanza.attr.from, stanza.attr.to, stanza.attr.id }, "\0");
 end
 
--- hold(stanza) -> true when that query waits; nil when its sender does not join the room, or has too many
+-- hold(stanza) -> true when the query waits; nil when its sender is not joining the room, or has too many queries
 function early_queries.hold(stanza)
 	if not is_joining(stanza.attr.to, stanza.attr.from) or heap_size(stanza) > max_bytes or held:get(key_of(stanza)) then return nil; end
 	if not places:take(stanza.attr.from) then return nil; end
@@ -51,7 +51,7 @@ function early_queries.hold(stanza)
 	return true;
 end
 
--- take(room_jid, user) -> list of what waits for that user's join to end
+-- take(room_jid, user) -> list of the user's queries for the room, which wait no longer
 local function take(room_jid, user)
 	local list = {};
 	for key, stanza in held:each() do
@@ -64,19 +64,19 @@ local function take(room_jid, user)
 	return list;
 end
 
--- handle_session(event): a user has been let in, and has got the history and the subject
+-- handle_session(event): a session has entered, and has received the history and the subject
 function early_queries.handle_session(event)
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, stanza in ipairs(take(event.room.jid, event.jid)) do module:fire_event(query_event, { origin = origin; stanza = stanza }); end
 end
 
--- handle_refusal(event): a user has not been let in
+-- handle_refusal(event): a user's join has failed
 function early_queries.handle_refusal(event)
 	if not event.join then return; end
 	for _, stanza in ipairs(take(jid_bare(event.join.attr.to), event.join.attr.from)) do refuse(stanza); end
 end
 
--- save() -> what waits, for the saved_state.early_queries of the next instance
+-- save() -> the waiting queries, for the saved_state.early_queries of the next instance
 function early_queries.save()
 	return held:save();
 end

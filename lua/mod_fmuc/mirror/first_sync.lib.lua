@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- When has the first user of a mirrored room been sent all of it? The subject ends what a joining room is sent, but the master may have
--- none, or this mirror may have missed it. Where the master may think that the mirror has everything (G4), one user asks for it, for all.
+-- Finds out when the master has sent everything to the first user of a mirrored room. The subject comes last, but the master may have none, or this
+-- mirror may have missed it. If the master may think that the mirror has everything (G4), one join asks for everything, for all users.
 --
--- link:own("first_sync"): asker (record of that user's join), started_over
+-- link:own("first_sync"): asker (record of the join that asks for everything), started_over
 
 local jid_resource = require "util.jid".resource;
 
@@ -12,7 +12,7 @@ local liveness = lib "mirror/liveness";
 local mirrored = lib "mirror/room";
 local restart = lib "mirror/restart";
 
--- A master that has accepted the join and then been silent for so long is asked whether that was all: on a slow link it may be nothing
+-- Seconds of silence after an accepted join until the mirror asks the master whether that was all. On a slow link the silence may mean nothing
 local subject_timeout = 3;
 
 local first_sync = {};
@@ -25,7 +25,7 @@ local function is_over(room)
 	return room.fmuc.authority.state ~= "joining";
 end
 
--- asks_for_all(room, record) -> whether the join of that record is the one that asks for everything
+-- asks_for_all(room, record) -> whether this join is the one that asks for everything
 function first_sync.asks_for_all(room, record)
 	if is_over(room) or not (joins.is_repeated(room) or restart.is_known(room.jid)) then return false; end
 	local own = of(room);
@@ -33,7 +33,7 @@ function first_sync.asks_for_all(room, record)
 	return own.asker == record;
 end
 
--- is_under_way(room) -> whether somebody has asked for everything
+-- is_under_way(room) -> whether a join has asked for everything
 function first_sync.is_under_way(room)
 	return of(room).asker ~= nil;
 end
@@ -43,7 +43,7 @@ local function forget_answer(room, occupant_jid, record)
 	joins.begin_again(record);
 end
 
--- pass_on(room, record): the user of that record does not come in; somebody else may have to ask for everything. room may be nil
+-- pass_on(room, record): this join has failed, so another one may have to ask for everything. room may be nil
 function first_sync.pass_on(room, record)
 	if not room or is_over(room) or of(room).asker ~= record then return; end
 	of(room).asker = nil;
@@ -59,7 +59,7 @@ local function has_seen_anything(room)
 	return room._history ~= nil;
 end
 
--- join_again(room): what the master has sent is not all; everybody who waits joins once more
+-- join_again(room): the master has not sent everything, so all waiting users join again
 function first_sync.join_again(room)
 	local own = of(room);
 	if own.started_over then return; end
@@ -69,8 +69,8 @@ function first_sync.join_again(room)
 	joins.send_joins(room);
 end
 
--- The master has answered and sent neither occupants nor subject, so it believes that this mirror has them: it has not heard that the
--- mirror was restarted and lost its users. An error tells it so, and all may join again.
+-- The master has answered, but has sent neither occupants nor subject. So it believes that this mirror has them. It does not know that the mirror
+-- was restarted and lost its users. An error tells the master, and all users may join again.
 local function start_over(room, occupant_jid)
 	module:send(generation1.unknown(room.jid, room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid)));
 	first_sync.join_again(room);
@@ -82,12 +82,12 @@ local function accepted_user(state)
 	end
 end
 
--- is_anybody_accepted(state) -> whether the master has let somebody in who still waits for the rest; state: room.fmuc
+-- is_anybody_accepted(state) -> whether an accepted user still waits for the rest. state: room.fmuc
 function first_sync.is_anybody_accepted(state)
 	return accepted_user(state) ~= nil;
 end
 
--- finish(room): what a joining room is sent is here
+-- finish(room): the master has sent everything that a joining room gets
 function first_sync.finish(room)
 	local authority = room.fmuc.authority;
 	if is_over(room) then return; end
@@ -95,13 +95,13 @@ function first_sync.finish(room)
 	authority:fire("synced");
 end
 
--- check(room, time): once a second, while the first user has not been let in
+-- check(room, time): once a second, until the first user has entered
 function first_sync.check(room, time)
 	local _, record = accepted_user(room.fmuc);
 	if record and time - math.max(record.accepted_at, room.fmuc.authority.heard) >= subject_timeout then liveness.ping(room, "greeting"); end
 end
 
--- complete(room, [is_broken]): nothing more will come for the first user. is_broken: but something is missing
+-- complete(room, [is_broken]): the master will send nothing more to the first user. is_broken: something is missing
 function first_sync.complete(room, is_broken)
 	local occupant_jid = accepted_user(room.fmuc);
 	if is_over(room) or not occupant_jid then
@@ -117,7 +117,7 @@ function first_sync.complete(room, is_broken)
 	end
 end
 
--- is that all for the first user?
+-- has the master sent everything to the first user?
 liveness.on("greeting", {
 	answered = function (room, asked, answer)
 		first_sync.complete(room, liveness.is_complete(room, asked, answer) == false);

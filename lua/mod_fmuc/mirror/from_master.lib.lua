@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The presences that the master sends to a mirrored room, and what they do there (M5 to M10, M13; sections 4 and 2b of the requirements).
--- Messages: mirror/messages.
+-- The presences of the master to a mirrored room (M5 to M10, M13; sections 4 and 2b of the requirements). Messages: mirror/messages.
 --
--- A local join enters the room when the master has accepted it and the occupants, history and subject are here, so that mod_muc greets
--- the user in the order of XEP-0045.
+-- A local user enters the room when the master has accepted the join and has sent occupants, history and subject. Then mod_muc greets the user in
+-- the order of XEP-0045.
 
 local fair_cache = require "prosody_relay.fair_cache";
 local jid_resource = require "util.jid".resource;
@@ -32,7 +31,7 @@ local unavailable = lib "mirror/unavailable";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
--- of the ids that a mirror may give to messages (mirror/ids)
+-- Limit for the prefix of the ids that a mirror may give to messages (mirror/ids)
 local max_prefix_bytes = 32;
 
 local from_master = {};
@@ -42,14 +41,14 @@ local function show(room, occupant_jid, presence)
 	local was_hidden = room.fmuc.hidden[occupant_jid];
 	local copy, is_hidden = presence.copy, presence.is_hidden;
 	mirrored.keep(room, occupant_jid, copy, is_hidden);
-	-- after an outage the master may say what is known here already
+	-- after an outage the master may repeat what local users know
 	if known and was_hidden == room.fmuc.hidden[occupant_jid] and equivalent(known, copy) then return; end
 	local sessions = room.fmuc.recipients:by_nick(occupant_jid);
 	mirrored.set_occupant(room, occupant_jid, copy, sessions);
 	mirrored.show(room, occupant_jid, copy, sessions, presence.id);
 end
 
--- The answer to the join of that record: { copy, mark, is_hidden }
+-- The master has answered the join of this record with this presence: { copy, mark, is_hidden }
 local function take_answer(room, occupant_jid, record, presence)
 	local authority, sent = room.fmuc.authority, presence.mark and presence.mark.sent;
 	presences.take_own_codes(room, presence.copy);
@@ -62,7 +61,7 @@ local function take_answer(room, occupant_jid, record, presence)
 	resync.continue(room);
 end
 
--- The candidate of that record was the answer
+-- The candidate of this record was the answer
 local function accepted(room, occupant_jid, record)
 	local candidate = record.candidate;
 	record.candidate = nil;
@@ -70,7 +69,7 @@ local function accepted(room, occupant_jid, record)
 	if candidate.gone then mirrored.remove_occupant(room, occupant_jid, candidate.gone); end
 end
 
--- handle_pong(event): an IQ to the room has come, maybe the answer to the ping after a join (mirror/joins)
+-- handle_pong(event): an IQ to the room has come, perhaps the answer to the ping after a join (mirror/joins)
 function from_master.handle_pong(event)
 	local stanza = event.stanza;
 	local type = stanza.attr.type;
@@ -82,7 +81,7 @@ function from_master.handle_pong(event)
 	return true;
 end
 
--- not_the_answer(room, occupant_jid, record): its candidate shows somebody else; room may be nil
+-- not_the_answer(room, occupant_jid, record): the candidate shows another user. room may be nil
 function from_master.not_the_answer(room, occupant_jid, record)
 	local candidate = record.candidate;
 	record.candidate = nil;
@@ -107,7 +106,7 @@ local function handle_available(room, occupant_jid, presence, id)
 		presences.take_own_codes(room, presence.copy, true);
 	end
 	if record and record.accepted and not mirrored.is_local(room, occupant_jid) then
-		mirrored.keep(room, occupant_jid, presence.copy, presence.is_hidden); -- is shown when the user enters
+		mirrored.keep(room, occupant_jid, presence.copy, presence.is_hidden); -- shown when the user enters
 	else
 		presence.id = not generation1.is_join_id(id) and id or nil;
 		show(room, occupant_jid, presence);
@@ -129,21 +128,21 @@ local function refuse_join(room, occupant_jid, record, stanza)
 	mirrored.forget_if_unused(room.jid);
 end
 
--- This server could not deliver a presence, or does not know whether it did. Who wants to join a room that others are in waits for the end of
--- the outage; who would be the first gets the error, and is taken out again in case the master has let him in.
+-- This server could not deliver a presence, or does not know whether it did. If the room has local users, a join waits for the end of the outage.
+-- The first user of a room gets the error. The master is told that this user has left, in case it has accepted the join.
 local function handle_undeliverable(room, occupant_jid, event)
 	local state, stanza = room.fmuc, event.stanza;
 	local record, nick = state.waiting[occupant_jid], jid_resource(occupant_jid);
 	local _, condition = stanza:get_error();
 	if resync.is_answer(room, occupant_jid, stanza.attr.id) then return liveness.failed(room, state.authority.asked.id); end
-	if not record and nick and not mirrored.is_local(room, occupant_jid) then changes.may_be_there(room, nick); end -- may have been a part
+	if not record and nick and not mirrored.is_local(room, occupant_jid) then changes.may_be_there(room, nick); end -- may have said that the user left
 	outage.undelivered(room, condition);
 	if not record or stanza.attr.id ~= record.id or state.authority:is_out() then return; end
 	refuse_join(room, occupant_jid, record, whose_error.explained(event));
-	if not event.origin.dummy then changes.part(room.jid, nick); end -- mod_s2s never sent it
+	if not event.origin.dummy then changes.part(room.jid, nick); end -- else mod_s2s never sent it
 end
 
--- The master refuses a new presence of a local user, who is told as in the master's room
+-- The master refuses a new presence of a local user. The user gets the error, as in the master's room
 local function pass_on_refusal(room, occupant_jid, stanza)
 	changes.confirm(room, occupant_jid);
 	local copy = hygiene.copy("from anybody", stanza);
@@ -151,15 +150,15 @@ local function pass_on_refusal(room, occupant_jid, stanza)
 	room:route_to_occupant(room:get_occupant_by_nick(occupant_jid), copy);
 end
 
--- Whether the mirror may have everything, though the master asks it to join again (G4): the master could not deliver something, or does not
--- know whether it did. One of this module knows by the count of stanzas, for which it is asked first.
+-- Whether the mirror may have everything, although the master asks it to join again (G4). The master could not deliver something, or does not know
+-- whether it did. A master of this module counts stanzas, so the mirror asks for its count first.
 local function may_be_complete(room)
 	local authority = room.fmuc.authority;
 	local is_counting = authority.counts or authority.counts == nil and room_info.has(room, generation1.xmlns_private);
 	return is_counting and authority.state ~= "syncing" and authority.state ~= "rejoining";
 end
 
--- M8, M9: the master refuses a join; or does not know a user, or the mirror (G4)
+-- The master refuses a join (M8, M9), or does not know a user or the mirror (G4)
 local function handle_error(room, occupant_jid, stanza)
 	local state, id = room.fmuc, stanza.attr.id;
 	local record = state.waiting[occupant_jid];
@@ -168,10 +167,10 @@ local function handle_error(room, occupant_jid, stanza)
 		resync.refused(room, stanza);
 	elseif record and (not id or id == record.id) then
 		refuse_join(room, occupant_jid, record, stanza);
-	elseif record then -- the end of an earlier join
+	elseif record then -- the error of an earlier join
 		return;
 	elseif not occupant_jid and state.authority.state == "joining" and condition == "item-not-found" then
-		first_sync.join_again(room); -- the master has lost this mirror, which is new to the room
+		first_sync.join_again(room); -- the master has forgotten this mirror during the first sync
 	elseif occupant_jid and not mirrored.is_local(room, occupant_jid) then
 		return;
 	elseif condition == "item-not-found" or condition == "not-acceptable" then
@@ -183,25 +182,25 @@ end
 
 local known_roles = { visitor = true; participant = true; moderator = true };
 
--- mod_muc compares roles, and takes an occupant without one for nobody
+-- mod_muc compares roles, and ignores an occupant without one
 local function complete_item(x)
 	if not x:get_child("item") then x:tag("item", { affiliation = "none" }):up(); end
 	local item = x:get_child("item");
 	if not known_roles[item.attr.role] then item.attr.role = "participant"; end
 end
 
--- deny(room_jid, stanza): tells a master that believes this mirror to be in its room. Once a second will do: it may be sending a large
--- room to somebody who left.
+-- deny(room_jid, stanza): tells a master that this mirror is not in its room. Once a second is enough: the master may be sending a large room to a
+-- user who has left.
 local denied = fair_cache.new(256);
 function from_master.deny(room_jid, stanza)
-	if restart.is_known(room_jid) then return; end -- after a restart: its users are given time to come back
+	if restart.is_known(room_jid) then return; end -- after a restart users have time to come back
 	local second = os.time();
 	if denied:get(room_jid) == second then return; end
 	denied:set(room_jid, stanza.attr.from, second);
 	errors.refuse(stanza, "no-item");
 end
 
--- One such presence is enough
+-- The room is destroyed. The first such presence is enough
 local function is_end(room, copy)
 	local destroy = copy:get_child("x", xmlns_muc_user):get_child("destroy");
 	if not destroy then return false; end
@@ -218,7 +217,7 @@ local function handle_unavailable(room, occupant_jid, copy)
 		record.removed = copy;
 		return;
 	elseif record and record.accepted then
-		first_sync.finish(room); -- in and out at once: the user sees both
+		first_sync.finish(room); -- joined and left at once: the user sees both
 	end
 	mirrored.remove_occupant(room, occupant_jid, copy);
 end
@@ -241,7 +240,7 @@ local function handle_occupant(room, occupant_jid, stanza)
 	elseif stanza.attr.type == nil then
 		local asked_for_marks = joins.is_repeated(room) or restart.is_known(room.jid);
 		if asked_for_marks and mark and not room.fmuc.waiting[occupant_jid] and not mirrored.is_local(room, occupant_jid) then
-			-- one of this mirror, but not any more; after a restart there is a time to come back
+			-- a user of this mirror who is not here any more; after a restart users have time to come back
 			local nick = jid_resource(occupant_jid);
 			if not restart.had(room.jid, nick) then changes.part(room.jid, nick); end
 			return;
@@ -252,14 +251,14 @@ local function handle_occupant(room, occupant_jid, stanza)
 	end
 end
 
--- handle_held(event): a presence that has been counted and held (mirror/outage)
+-- handle_held(event): a presence that was counted and held (mirror/outage)
 function from_master.handle_held(event)
 	local room, stanza = event.room, event.stanza;
 	if stanza.name ~= "presence" then return; end
 	handle_occupant(room, presences.subject(room, stanza), stanza);
 end
 
--- handle_presence(room_jid, event): to the bare JID of the mirrored room or, for one user only, to the occupant
+-- handle_presence(room_jid, event): to the bare JID of the mirrored room or, for one user only, to the occupant JID
 function from_master.handle_presence(room_jid, event)
 	local stanza = event.stanza;
 	local room = mirrored.get(room_jid);

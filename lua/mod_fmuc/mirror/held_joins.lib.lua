@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Is the room one that can be mirrored at all? A plain room does not know what to make of a mirror: some servers are silent, some answer
--- with an error, some take the mirror for an occupant and its second user for a new nick of the first (section 2b of the requirements).
--- So before the first user enters, the master is asked for its features (mirror/room_info, which asks once and remembers), and users
--- wait here meanwhile. Masters listed in fmuc_allow_masters are taken for what the admin says they are.
+-- Checks whether a room can be mirrored. A plain room does not understand a mirror (section 2b of the requirements). Some servers do not answer,
+-- and some answer with an error. Some take the mirror for an occupant, and its second user for a new nick of the first. So before the first user
+-- enters, the mirror asks the master for its features. mirror/room_info asks once and remembers the answer. Users wait here meanwhile. If the admin
+-- has listed masters in fmuc_allow_masters, no join waits here.
 
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
@@ -19,13 +19,13 @@ local unavailable = lib "mirror/unavailable";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
--- Joins that wait; the rest is told to come later: of all, of one user, and for one room. What is kept of one has a bound (limits.trimmed).
+-- Limits of waiting joins: of all users, of one user, and for one room. Further joins get an error. limits.trimmed limits the size of each.
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
 
 local mirrored = lib "mirror/room";
 local room_info = lib "mirror/room_info";
 
--- [room JID] = list of join presences, in the order in which they came
+-- [room JID] = list of join presences, in order of arrival
 local held = {};
 
 local held_joins = {};
@@ -49,7 +49,7 @@ local function release(room_jid, info)
 	end
 end
 
--- handle_info(event): what the master says of a room is known
+-- handle_info(event): the master has described a room, or has failed to do so
 function held_joins.handle_info(event)
 	release(event.room_jid, event.info);
 end
@@ -61,7 +61,7 @@ local function find_held(stanza)
 	end
 end
 
--- A user who does not wait any longer
+-- A waiting user leaves
 local function take_back(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
@@ -70,7 +70,7 @@ local function take_back(stanza)
 	return true;
 end
 
--- A user whose status changes meanwhile
+-- A waiting user sends a new presence
 local function renew(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
@@ -99,7 +99,7 @@ local function hold(room_jid, master, stanza)
 	return true;
 end
 
--- G18: a mirrored room is not mirrored again. The refusal is for the user there, as a master's (M8).
+-- A mirrored room is not mirrored again (G18). The refusal goes to the user at the other mirror, as a master's does (M8).
 local function refuse_mirror(stanza)
 	local answer = errors.reply(stanza, "mirror-by-a-mirror");
 	answer.attr.from, answer.attr.to = jid_bare(stanza.attr.to), stanza.attr.from .. "/" .. jid_resource(stanza.attr.to);
@@ -113,7 +113,7 @@ local function is_from_mirror(stanza)
 	return generation1.speaks(stanza) and not jid_resource(from) and from ~= relay_jid.unmirror(jid_bare(stanza.attr.to));
 end
 
--- handle_presence(event): of somebody who wants to join, or does not any more
+-- handle_presence(event): of a user who wants to join, or who waits here
 function held_joins.handle_presence(event)
 	local stanza = event.stanza;
 	if stanza.attr.type == nil and is_from_mirror(stanza) then return refuse_mirror(stanza); end
@@ -123,16 +123,16 @@ function held_joins.handle_presence(event)
 	local room_jid = jid_bare(stanza.attr.to);
 	local master = relay_jid.unmirror(room_jid);
 	if not master or mirrored.get(room_jid) or policy.lists_masters() then return; end
-	if not policy.may_use(stanza.attr.from) or not policy.may_be_mirrored(master) then return; end -- refused without a question
+	if not policy.may_use(stanza.attr.from) or not policy.may_be_mirrored(master) then return; end -- mirror/users refuses them
 	local info = not held[room_jid] and room_info.get(room_jid);
-	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- what failed may succeed now
+	if not info or info.failed ~= nil then return hold(room_jid, master, stanza); end -- a question that failed may succeed now
 	local err = unavailable.error_for(master, info);
 	if not err then return; end
 	refusal.pass_on(stanza, err);
 	return true;
 end
 
--- holds(room_jid, user) -> whether that session waits here
+-- holds(room_jid, user) -> whether the session waits here
 function held_joins.holds(room_jid, user)
 	for _, join in ipairs(held[room_jid] or {}) do
 		if join.attr.from == user then return true; end
@@ -140,7 +140,7 @@ function held_joins.holds(room_jid, user)
 	return false;
 end
 
--- close(): nobody waits any longer
+-- close(): refuses all waiting joins
 function held_joins.close()
 	local everybody = held;
 	held, places = {}, shares.new(max_held, max_held_of_user);
@@ -149,12 +149,12 @@ function held_joins.close()
 	end
 end
 
--- save() -> those who wait, for the next instance of the module
+-- save() -> the waiting joins, for the next instance of the module
 function held_joins.save()
 	return held;
 end
 
--- restore(saved): of save() of an earlier instance, or nil
+-- restore(saved): what save() of an earlier instance returned, or nil
 function held_joins.restore(saved)
 	held = saved or {};
 	for _, joins in pairs(held) do

@@ -1,24 +1,24 @@
 -- SPDX-License-Identifier: MIT
--- Who is let into a mirrored room: whose join the master has answered (F3, M5, M8). Not every presence for a nick is the answer to the join
--- that waits for that nick: somebody else may have the nick at the master.
+-- Joins of local users. A user enters a mirrored room when the master has answered the join (F3, M5, M8). Not every presence for a nick answers the
+-- join that waits for that nick. Another user may have the nick at the master.
 --
--- A master returns the id of the join with its answer; this module does. XEP-0045 does not ask for that, so other masters may not. It is
--- not known of a room that is opened whether its master does. Until the first answer shows it, one join is out at a time: before the mirror
--- has a user in the room, the master sends presences only when it has accepted that one. Later, with a master that returns no ids, each
--- join is followed by a ping: a server answers in order. A presence for the nick that comes before the answer to the ping, without an
--- error, is the answer to the join. A queue alone would not do: somebody else may take the nick just before the join arrives.
+-- A master of this module returns the id of the join with its answer. XEP-0045 does not require that, so other masters may not. A mirror that opens
+-- a room does not know whether the master does. Until the first answer shows it, the mirror sends one join at a time. Before the mirror has a user
+-- in the room, the master sends presences only after it has accepted that join. Later, if the master returns no ids, the mirror sends a ping after
+-- each join, since servers answer in order. A presence for the nick that comes before the pong, without an error, is the answer to the join. A
+-- queue alone is not enough: another user may take the nick just before the join arrives.
 --
 -- state.waiting[occupant JID] = record of a user's join:
 --   room_jid, user (bare JID), id (of the presence to the master), since (time), sent, password
---   order      JIDs of the user's sessions, as they came
+--   order      JIDs of the user's sessions, in order of arrival
 --   joins      JID of a session -> its join presence
 --   updates    JID of a session -> its new presence meanwhile
---   held       what the master has said to that user alone meanwhile
+--   held       stanzas that the master has sent to this user alone meanwhile
 --   fence      id of the ping
 --   candidate  a presence that may be the answer, see mirror/from_master
 --   accepted, accepted_at
---   entered    set of the sessions that were let in, while others are: handlers of other modules may wait meanwhile
---   removed    the presence by which the master took the user away at that time
+--   entered    set of the sessions that have entered, until all have; handlers of other modules may wait meanwhile
+--   removed    the presence by which the master removed the user during that time
 
 local async = require "util.async";
 local jid_resource = require "util.jid".resource;
@@ -45,20 +45,20 @@ local xmlns_ping = "urn:xmpp:ping";
 
 local fence_prefix = "fmuc-fence-";
 
--- What the master says to a user alone before the user is in the room
+-- Stanzas of the master to one user alone, before the user is in the room
 local max_held = 50;
 
 local joins = {};
 
--- Joins that the master has not answered, until it is too late. Key: occupant JID
+-- Joins that the master has not answered, with their deadlines. Key: occupant JID
 local timers;
 
--- new_record(room_jid, user) -> record of a user's (bare JID) join without any session
+-- new_record(room_jid, user) -> record of a join without any session. user: bare JID
 function joins.new_record(room_jid, user)
 	return { room_jid = room_jid; user = user; id = generation1.new_join_id(); since = now(); order = {}; joins = {} };
 end
 
--- add_session(record, user, join): another session of the user wants to be let in, or the same again
+-- add_session(record, user, join): another session of the user joins, or the same session again
 function joins.add_session(record, user, join)
 	joins.remove_session(record, user);
 	record.order[#record.order + 1] = user;
@@ -66,7 +66,7 @@ function joins.add_session(record, user, join)
 	record.joins[user] = st.clone(join);
 end
 
--- remove_session(record, user): that session does not want to be let in any more
+-- remove_session(record, user): the session does not want to join any more
 function joins.remove_session(record, user)
 	record.joins[user] = nil;
 	for i, other in ipairs(record.order) do
@@ -74,20 +74,20 @@ function joins.remove_session(record, user)
 	end
 end
 
--- wait(room, occupant_jid, record): for the master's answer, or until it is too late
+-- wait(room, occupant_jid, record): waits for the master's answer, until the deadline
 function joins.wait(room, occupant_jid, record)
 	visits.wait(record, record.user);
 	room.fmuc.waiting[occupant_jid] = record;
 	timers:add(occupant_jid, record, join_timeout);
 end
 
--- stop_waiting(occupant_jid): the join of that user has no deadline any more
+-- stop_waiting(occupant_jid): removes the deadline of the user's join
 function joins.stop_waiting(occupant_jid)
 	local record = timers:remove(occupant_jid);
 	if record then visits.stop(record); end
 end
 
--- take(room, occupant_jid, [is_refused]): a join is over. room: nil when an admin has destroyed it; is_refused: the user does not come in
+-- take(room, occupant_jid, [is_refused]): a join has ended. room: nil when an admin has destroyed it; is_refused: the user does not enter
 function joins.take(room, occupant_jid, is_refused)
 	joins.stop_waiting(occupant_jid);
 	if not room then return; end
@@ -97,13 +97,13 @@ function joins.take(room, occupant_jid, is_refused)
 	ids.join_refused(room);
 end
 
--- waiting_for(occupant_jid) -> the record of a join with that nick, whether the master has answered it or not; or nil
+-- waiting_for(occupant_jid) -> record of the join with this nick that has not ended, answered by the master or not; or nil
 function joins.waiting_for(occupant_jid)
 	local room = mirrored.get(occupant_jid:match("^[^/]*"));
 	return timers:get(occupant_jid) or room and room.fmuc.waiting[occupant_jid];
 end
 
--- put_off(record, stanza) -> whether that is a new presence of a session which waits; it counts when the session is in the room
+-- put_off(record, stanza) -> whether this is a new presence of a session that waits. It is used when the session is in the room
 function joins.put_off(record, stanza)
 	local user = stanza.attr.from;
 	if not record or not record.joins[user] then return false; end
@@ -117,7 +117,7 @@ function joins.first_session(record)
 	return record.order[1], record.joins[record.order[1]];
 end
 
--- Those of the joins that wait for the next step (is_next(record)), in the order in which they came. Few do at a time, of many that wait.
+-- The joins that wait for the next step (is_next(record)), in order of arrival. These are few of the many that wait.
 local function in_order(waiting, is_next)
 	local list = {};
 	for occupant_jid, record in pairs(waiting) do
@@ -131,7 +131,7 @@ local function is_sent(record) return record.sent; end
 local function is_unsent(record) return not record.sent; end
 local function is_to_enter(record) return record.accepted and not record.entered; end
 
--- send_joins(room): sends to the master what may go now of the joins that wait
+-- send_joins(room): sends the waiting joins that may go to the master now
 function joins.send_joins(room)
 	local state = room.fmuc;
 	if state.authority:is_out() then return; end -- mirror/resync sends them
@@ -144,34 +144,34 @@ function joins.send_joins(room)
 	end
 end
 
--- begin_again(record): what the master has said to that join does not count; it is sent once more
+-- begin_again(record): ignores the master's answer to this join, which is sent again
 function joins.begin_again(record)
 	record.accepted, record.accepted_at, record.sent, record.candidate = nil, nil, nil, nil;
 	record.id = generation1.new_join_id();
 end
 
--- doubt_all(room): those that were sent may have been lost
+-- doubt_all(room): the joins that were sent may be lost
 function joins.doubt_all(room)
 	for _, record in pairs(room.fmuc.waiting) do record.sent = nil; end
 end
 
--- sent(record): the join has left for the master
+-- sent(record, password): the join was sent to the master
 function joins.sent(record, password)
 	record.sent, record.sent_at, record.password = true, now(), password;
 end
 
--- fence(room, record): after the join has been sent
+-- fence(room, record): sends a ping after the join, if the answer may be unclear
 function joins.fence(room, record)
 	record.fence, record.candidate = nil, nil;
 	local state = room.fmuc;
-	-- a mirror that was restarted may be in the room already, as the master knows
+	-- for the master, a restarted mirror may still be in the room
 	local is_new = state.authority.state == "joining" and not joins.is_repeated(room) and not restart.is_known(room.jid);
 	if state.reflects_ids or is_new then return; end
 	record.fence = fence_prefix .. new_id();
 	module:send(st.iq({ type = "get"; id = record.fence; from = room.jid; to = state.authority.peer }):tag("ping", { xmlns = xmlns_ping }));
 end
 
--- repeat_all(room): everybody who waits joins once more, though the master may think that it has told this mirror everything
+-- repeat_all(room): all waiting users join again, although the master may think that this mirror has everything
 function joins.repeat_all(room)
 	room.fmuc.authority:own("joins").is_repeated = true;
 end
@@ -181,14 +181,14 @@ function joins.is_repeated(room)
 	return room.fmuc.authority:own("joins").is_repeated == true;
 end
 
--- learn(event): the master of a room is one of this module, which returns ids
+-- learn(event): the master has described the room. A master of this module returns ids
 function joins.learn(event)
 	if not event.info.features[generation1.xmlns_private] then return; end
 	event.room.fmuc.reflects_ids = true;
 	joins.send_joins(event.room);
 end
 
--- answers(room, record, id) -> whether an available presence with that id, for the nick of that join, is the answer to it; nil: maybe
+-- answers(room, record, id) -> whether an available presence with this id, for the nick of the join, answers the join; nil: perhaps
 function joins.answers(room, record, id)
 	local state = room.fmuc;
 	if generation1.is_join_id(id) and not state.reflects_ids then
@@ -197,17 +197,17 @@ function joins.answers(room, record, id)
 	end
 	if not record or not record.sent or record.accepted then return false; end
 	if id == record.id then return true; end
-	if state.reflects_ids or id ~= nil then return false; end -- somebody else's
+	if state.reflects_ids or id ~= nil then return false; end -- another user's
 	if record.fence then return nil; end
 	return state.authority.state == "joining";
 end
 
--- is_pong(id) -> whether that is the id of a ping of fence()
+-- is_pong(id) -> whether a ping of fence() had this id
 function joins.is_pong(id)
 	return id:sub(1, #fence_prefix) == fence_prefix;
 end
 
--- take_fenced(room, id) -> occupant JID and record of the join after which that ping was sent; or nil
+-- take_fenced(room, id) -> occupant JID and record of the join after which this ping was sent; or nil
 function joins.take_fenced(room, id)
 	for occupant_jid, record in pairs(room and room.fmuc.waiting or {}) do
 		if record.fence == id then
@@ -217,8 +217,8 @@ function joins.take_fenced(room, id)
 	end
 end
 
--- tell(room, occupant_jid, copy): what the master has to say to that user alone, as the user gets it (M8, G27); one who has not been let in
--- yet gets it then
+-- tell(room, occupant_jid, copy): a stanza that the master has sent to this user alone, as the user gets it (M8, G27). A user who has not entered
+-- yet gets it on entering
 function joins.tell(room, occupant_jid, copy)
 	local record = room.fmuc.waiting[occupant_jid];
 	if record then
@@ -235,7 +235,7 @@ end
 
 local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 
--- One session of an accepted user. What the master made of the presence counts; the history limits are the user's.
+-- Lets in one session of an accepted user. The presence is the master's version; the history limits are the user's.
 local function let_session_in(room, occupant_jid, record, user)
 	local join = record.joins[user];
 	local stanza = hygiene.copy("presence to let in", room.fmuc.copies[occupant_jid]);
@@ -246,7 +246,7 @@ local function let_session_in(room, occupant_jid, record, user)
 	end
 	room:handle_normal_presence(setmetatable({ fmuc_record = record }, { __index = origin }), stanza);
 	if room:get_occupant_jid(user) ~= occupant_jid then return; end
-	if not record.joins[user] then -- has gone while a handler waited
+	if not record.joins[user] then -- left while a handler waited
 		return room:handle_normal_presence(origin, st.presence({ type = "unavailable"; from = user; to = occupant_jid }));
 	end
 	changes.joined(room, occupant_jid, join);
@@ -271,7 +271,7 @@ local function let_in(room, occupant_jid, record)
 	end
 end
 
--- handle_pre_join(event): after all handlers of other modules, which may have waited for long
+-- handle_pre_join(event): after all handlers of other modules, which may have waited long
 function joins.handle_pre_join(event)
 	local room, stanza, record = event.room, event.stanza, event.origin.fmuc_record;
 	if not record then return; end
@@ -283,14 +283,14 @@ local function settle(room, occupant_jid, record)
 	local state = room.fmuc;
 	if not state or state.waiting[occupant_jid] ~= record then return; end -- the room has ended, or the user was refused
 	state.waiting[occupant_jid] = nil;
-	changes.accepted(room, occupant_jid, record.password); -- which was the right one (G22)
+	changes.accepted(room, occupant_jid, record.password); -- the right one (G22)
 	if record.removed then mirrored.remove_occupant(room, occupant_jid, record.removed); end
 	if mirrored.is_local(room, occupant_jid) then
 		changes.settle(room, occupant_jid);
 		for user, update in pairs(record.updates or {}) do
 			if room:get_occupant_jid(user) == occupant_jid then changes.update(room, update); end
 		end
-	elseif state.copies[occupant_jid] then -- another module here kept the user out
+	elseif state.copies[occupant_jid] then -- another module has refused the user
 		mirrored.forget(room, occupant_jid);
 		changes.refused(room, occupant_jid);
 		changes.part(room.jid, jid_resource(occupant_jid));
@@ -319,13 +319,13 @@ local function admit_in_a_coroutine(room)
 	if is_main then async.runner(admit):run(room); else admit(room); end
 end
 
--- accept(room, record): the master has let that user in
+-- accept(room, record): the master has accepted the join
 function joins.accept(room, record)
 	record.accepted, record.accepted_at = true, record.accepted_at or now();
 	if room.fmuc.authority.state ~= "joining" then return admit_in_a_coroutine(room); end
 end
 
--- handle_synced(event): what a joining room is sent is here
+-- handle_synced(event): the master has sent everything that a joining room gets
 function joins.handle_synced(event)
 	local room = mirrored.get(event.room_jid);
 	if room.fmuc.reflects_ids == nil then room.fmuc.reflects_ids = false; end
@@ -333,7 +333,7 @@ function joins.handle_synced(event)
 	admit_in_a_coroutine(room);
 end
 
--- end_room(room, destroy): the room has been destroyed; users are told with that element (G17)
+-- end_room(room, destroy): the room was destroyed. Users get the <destroy/> element (G17)
 function joins.end_room(room, destroy)
 	room_info.forget(room.jid);
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
@@ -350,8 +350,8 @@ limits.count_with(function (add)
 	end
 end);
 
--- start(on_timeout, saved): on_timeout(occupant_jid, record) is called when the master has not answered; saved: of save() of an earlier
--- instance, or nil
+-- start(on_timeout, saved): on_timeout(occupant_jid, record) is called when the master has not answered in time. saved: what save() of an earlier
+-- instance returned, or nil
 function joins.start(on_timeout, saved)
 	timers = pending.new(module, on_timeout, saved);
 end

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Masters that are listed in fmuc_allow_masters are joined without a question first (mirror/held_joins): some support mirrors and do not say so.
--- One that knows no mirrors, or not the room, may be silent about a join (Openfire is). It is asked for a description of the room at the
--- same time. Servers answer in order, so if the description says that something is wrong, and the join is not answered soon after, the
--- users are told what is wrong.
+-- If the admin lists masters in fmuc_allow_masters, the mirror joins without asking first (mirror/held_joins). Some masters support mirrors but do
+-- not announce it. A server without support for mirrors, or without the room, may not answer a join (Openfire does not). So the mirror asks for a
+-- description of the room at the same time. Servers answer in order. If the description shows a problem, and the join stays unanswered, the users
+-- get the problem as an error.
 
 local st = require "util.stanza";
 
 local policy = lib "mirror/policy";
 local unavailable = lib "mirror/unavailable";
 
--- seconds for which an answer may follow the description, on a fast link; on a slow one twice as long as the description took
+-- Seconds to wait for the join's answer after the description. On a slow link: twice the time that the description took
 local patience = 2;
 
 local refuse_join = lib "mirror/users".refuse_join;
@@ -17,7 +17,7 @@ local room_info = lib "mirror/room_info";
 
 local listed = {};
 
--- check(room_jid, state, time): once a second while the first user has not been let in. state: of the room, which may have been put aside
+-- check(room_jid, state, time): once a second until the first user has entered. state: room.fmuc of the room, which mod_muc may have unloaded
 function listed.check(room_jid, state, time)
 	local info = policy.lists_masters() and room_info.of(room_jid, state);
 	if not info or info.failed == false or info.is_undeliverable then return; end

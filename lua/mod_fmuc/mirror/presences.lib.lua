@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Whom a presence of the master is about, and what local users may see of it (G10, G14, G21).
+-- The occupant that the master's presence is about, and what local users may see of it (G10, G14, G21).
 
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
@@ -19,8 +19,8 @@ local function local_occupant(room, real_jid)
 	return jid and room:get_occupant_jid(jid);
 end
 
--- subject(room, stanza) -> occupant JID that the presence is about, or nil: by its nick, then by item@jid, only then by fmuc@from (G14).
--- An error is about the user it is sent to.
+-- subject(room, stanza) -> occupant JID that the presence is about, or nil: by its nick, then by item@jid, only then by fmuc@from (G14). An error
+-- is about the user who receives it.
 function presences.subject(room, stanza)
 	local nick = jid_resource(stanza.attr.from) or jid_resource(stanza.attr.to);
 	if stanza.attr.type == "error" then nick = jid_resource(stanza.attr.to) or nick; end
@@ -29,16 +29,16 @@ function presences.subject(room, stanza)
 		or local_occupant(room, (generation1.read_mark(stanza) or {}).real_jid);
 end
 
--- addressee(room, stanza) -> occupant JID of the only user whom that presence is for
+-- addressee(room, stanza) -> occupant JID of the only user who gets the presence
 function presences.addressee(room, stanza)
 	return room.jid .. "/" .. jid_resource(stanza.attr.to);
 end
 
--- for_local_users(room, stanza, occupant_jid, [is_for_one]) -> what they get of it, without `to` and `id`. is_for_one: the master has
--- decided what that user may know
+-- for_local_users(room, stanza, occupant_jid, [is_for_one]) -> the presence as local users get it, without `to` and `id`. is_for_one: for one user;
+-- the master has decided what that user may see
 function presences.for_local_users(room, stanza, occupant_jid, is_for_one)
 	local context = ids.from_master(room);
-	-- the answer to a join says whether all may know real JIDs, and comes last
+	-- the answer to a join comes last, and says whether everybody may see real JIDs
 	local state = room.fmuc.authority.state;
 	local is_known = state ~= "joining" and state ~= "syncing";
 	context.is_hidden = not is_for_one and is_known and room:get_whois() ~= "anyone";
@@ -47,10 +47,10 @@ function presences.for_local_users(room, stanza, occupant_jid, is_for_one)
 	return copy;
 end
 
--- take_own_codes(room, copy, [is_rejoin]): codes for the joining user alone leave the copy for everybody; mod_muc gives them to the user.
--- is_rejoin: the codes may be left out, as the user knows them
+-- take_own_codes(room, copy, [is_rejoin]): removes codes for the joining user alone from the copy; mod_muc sends them to the user. is_rejoin: the
+-- master may leave the codes out, because the user knows them
 function presences.take_own_codes(room, copy, is_rejoin)
-	local info = room.fmuc.info; -- of the same time; XEP-0045 wants the code as well
+	local info = room.fmuc.info; -- as old as the answer; XEP-0045 requires the code as well
 	local whois = is_rejoin and room:get_whois() or info and info.features.muc_nonanonymous and "anyone" or "moderators";
 	local logged = is_rejoin and room.fmuc.logged or nil;
 	local x = copy:get_child("x", xmlns_muc_user);

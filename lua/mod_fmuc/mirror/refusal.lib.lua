@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a user of the mirror is told who does not come into the room, or is not in it.
+-- Answers to users of the mirror who cannot enter a room, or are not in it.
 
 local st = require "util.stanza";
 
@@ -10,20 +10,20 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local refusal = {};
 
--- pass_on(join, error_element): the answer to a join that failed: from the occupant JID, with the user's id (XEP-0045 section 7.2)
+-- pass_on(join, error_element): answers a failed join, from the occupant JID and with the user's id (XEP-0045 section 7.2)
 function refusal.pass_on(join, error_element)
 	module:fire_event("fmuc-join-refused", { error = error_element; join = join });
 	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
 		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
 end
 
--- join(join, name, …) -> true, when the user has been answered with that error (errors.lib.lua)
+-- join(join, name, …) -> true; the user gets this error (errors.lib.lua)
 function refusal.join(join, ...)
 	refusal.pass_on(join, errors.element(...));
 	return true;
 end
 
--- absent(user, occupant_jid): to a client that believes to be in the room: it was out of reach when it was not any more (XEP-0045 sections
+-- absent(user, occupant_jid): tells a client that it is not in the room. The client was unreachable when the user was removed (XEP-0045 sections
 -- 7.1, 7.14)
 function refusal.absent(user, occupant_jid)
 	local absent = st.presence({ type = "unavailable"; from = occupant_jid; to = user })

@@ -1,10 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What a mirror remembers of its rooms over a restart of the server (G4): the users that their masters may still take to be there. Those
--- who come back within the grace period find their place kept; the others are taken out of the room.
+-- What a mirror stores of its rooms for a restart of the server (G4). These are the users that the masters may still have as occupants. Users who
+-- come back within the grace period keep their place. The mirror tells the masters that the others have left.
 --
--- Each room is stored by itself, so that who comes and goes in one costs nothing for the others, by a hash of its JID, which may be too
--- long for a file name: record = { room and master (JIDs), generation = 1, nicks = { [nick] = true }, stamp = time of the last change
--- (XEP-0082) }.
+-- Each room has its own record, so a change in one room costs nothing for the others. The key is a hash of the room JID, which may be too long for
+-- a file name. record = { room and master (JIDs), generation = 1, nicks = { [nick] = true }, stamp = time of the last change (XEP-0082) }.
 
 local datetime = require "util.datetime";
 local jid_host = require "util.jid".host;
@@ -14,12 +13,12 @@ local stores = require "prosody_relay.stores";
 local sha256 = require "util.hashes".sha256;
 local st = require "util.stanza";
 
-local store = module:open_store("fmuc_mirrored", "map"); -- a single value is one row where the storage has rows
+local store = module:open_store("fmuc_mirrored", "map"); -- in a database, a single value is one row
 local everything = module:open_store("fmuc_mirrored", "keyval");
 
--- Of before the restart, while users may come back. Key: room JID; value as stored
+-- Records from before the restart, while users may come back. Key: room JID; value as stored
 local rooms = {};
--- Set of the JIDs of rooms there is a record of in the store
+-- Set of the JIDs of rooms that have a record in the store
 local stored = {};
 
 local mirrored = lib "mirror/room";
@@ -27,17 +26,17 @@ local grace_period = lib "settings".grace_period;
 
 local restart = {};
 
--- is_known(room_jid) -> whether the room's master may still take users to be there who have not come back yet
+-- is_known(room_jid) -> whether the room's master may still have users who have not come back yet
 function restart.is_known(room_jid)
 	return rooms[room_jid] ~= nil;
 end
 
--- had(room_jid, nick) -> whether that user was in the room
+-- had(room_jid, nick) -> whether the user was in the room before the restart
 function restart.had(room_jid, nick)
 	return rooms[room_jid] ~= nil and rooms[room_jid].nicks[nick] == true;
 end
 
--- record: as stored, nil for a room in which nobody is any more
+-- record: as stored; nil for a room without local users
 local function write(room_jid, record)
 	if not record and not stored[room_jid] then return; end
 	stored[room_jid] = record and true;
@@ -45,7 +44,7 @@ local function write(room_jid, record)
 	if not called or not ok then module:log("error", "Could not store who is in %s: %s", room_jid, called and err or ok); end
 end
 
--- Whether that is what write() has stored under that key
+-- Whether write() has stored the data under this key
 local function is_record(key, data)
 	local record = data.record;
 	if jid_host(record.room) ~= module.host or sha256(record.room, true) ~= key then return false; end
@@ -60,7 +59,7 @@ local function read()
 	local keys, records = {}, {};
 	local each, state;
 	if everything.users then each, state = everything:users(); end
-	if not each then return records; end -- a storage that keeps nothing
+	if not each then return records; end -- the storage keeps nothing
 	for key in each, state do keys[#keys + 1] = key; end
 	for _, key in ipairs(keys) do
 		local data = stores.read(module, "fmuc_mirrored", key, function (data) return is_record(key, data); end);
@@ -81,7 +80,7 @@ local function remember(room)
 		stamp = datetime.datetime() } or nil);
 end
 
--- handle_change(event): somebody has come or gone
+-- handle_change(event): a user has joined or left
 function restart.handle_change(event)
 	if event.room.fmuc then remember(event.room); end
 end
@@ -107,12 +106,12 @@ local function take_out()
 	end
 end
 
--- save() -> for the next instance of the module
+-- save() -> state for the next instance of the module
 function restart.save()
 	return { rooms = rooms; stored = stored };
 end
 
--- restore(saved): of save() of an earlier instance; nil after a start of the server
+-- restore(saved): what save() of an earlier instance returned; nil after a start of the server
 function restart.restore(saved)
 	if saved then
 		rooms, stored = saved.rooms, saved.stored;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What users of a mirror are told about rooms that they cannot join, or not any more: no such room, no mirrors there, destroyed (G17, F15, F16).
+-- Errors for users who cannot join a room (any more): no such room, no support for mirrors, destroyed (G17, F15, F16).
 --
--- A destroyed room may name another one to go to. Users get the address as its owner gave it, whether or not that room can be mirrored.
+-- A destroyed room may name another room. Users get its address as the owner gave it, whether or not that room can be mirrored.
 
 local st = require "util.stanza";
 
@@ -15,14 +15,14 @@ local function error_element(type, condition, text)
 	return st.error_reply(st.iq { type = "get"; id = "" }, type, condition, text):get_child("error");
 end
 
--- gone(destroy) -> the <error/> that says the same as <destroy/>, to somebody who wants to join
+-- gone(destroy) -> the <error/> that says the same as <destroy/>, for a user who wants to join
 function unavailable.gone(destroy)
 	local err = error_element("cancel", "gone", destroy:get_child_text("reason"));
 	if destroy.attr.jid then err.tags[1]:text("xmpp:" .. destroy.attr.jid .. "?join"); end
 	return err;
 end
 
--- destroyed(err) -> the <destroy/> that says the same as an <error/> with <gone/>, to somebody who is in the room
+-- destroyed(err) -> the <destroy/> that says the same as an <error/> with <gone/>, for a user who is in the room
 function unavailable.destroyed(err)
 	local text, where = err:get_child_text("text", xmlns_stanzas), err:get_child_text("gone", xmlns_stanzas) or "";
 	local destroy = st.stanza("destroy", { jid = where:match("^xmpp:([^?]+)") });
@@ -30,8 +30,7 @@ function unavailable.destroyed(err)
 	return destroy;
 end
 
--- error_for(master, info) -> the <error/> for somebody who wants to join a room that cannot be mirrored; or nil when it can. info: of
--- mirror/room_info
+-- error_for(master, info) -> the <error/> for a user whose room cannot be mirrored; or nil when it can. info: of mirror/room_info
 function unavailable.error_for(master, info)
 	if info.features[xmlns_fmuc] then return nil; end
 	local type, condition, text;
@@ -50,13 +49,13 @@ function unavailable.error_for(master, info)
 	return errors.element("no-mirrors-there", master, master);
 end
 
--- is_absence(err) -> whether an <error/> says that there is no such room, or none any more
+-- is_absence(err) -> whether an <error/> says that the room does not exist, or not any more
 function unavailable.is_absence(err)
 	return (err:get_child("item-not-found", xmlns_stanzas) or err:get_child("gone", xmlns_stanzas)) ~= nil;
 end
 
--- refusal(master, info, err) -> the <error/> for somebody whose join the master has refused with the <error/> err. A room that the master
--- describes, but does not find when it is joined, is one of a service without mirrors. info: what is known of the room, or nil
+-- refusal(master, info, err) -> the <error/> for a user whose join the master has refused with the <error/> err. If the master describes a room but
+-- does not find it on a join, its service has no mirrors. info: of mirror/room_info, or nil
 function unavailable.refusal(master, info, err)
 	local is_absent = err:get_child("item-not-found", xmlns_stanzas) ~= nil;
 	return is_absent and info and info.failed == nil and unavailable.error_for(master, info) or err;

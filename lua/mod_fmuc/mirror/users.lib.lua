@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Presences of local users, to the rooms of a mirror and to their occupants: joins, which the master decides on (M4, M5, M27), parts, and
--- changes of status (M16). Who waits for the master: mirror/joins.
+-- Presences of local users to mirrored rooms and their occupants: joins (M4, M5, M27), leaves, and status changes (M16). The master decides on
+-- joins; mirror/joins has those that wait for the master.
 
 local relay_jid = require "prosody_relay.jid";
 local errors = lib "errors";
@@ -29,7 +29,7 @@ local muc = module:depends "muc";
 
 local users = {};
 
--- send_join(event): a join that is due goes to the master (M4, M16)
+-- send_join(event): sends a join that is due to the master (M4, M16)
 function users.send_join(event)
 	local room, record = event.room, event.record;
 	local user, join = joins.first_session(record);
@@ -39,19 +39,19 @@ function users.send_join(event)
 	copy.attr.id = record.id;
 	local wants_all, history = first_sync.asks_for_all(room, record), nil;
 	if wants_all then
-		history = {}; -- G4: the master may think that it has told this mirror everything
+		history = {}; -- the master may think that it has told this mirror everything (G4)
 	elseif restart.had(room.jid, jid_resource(occupant_jid)) or authority.state == "rejoining" or first_sync.is_under_way(room) then
 		history = { maxstanzas = "0" };
 	end
 	generation1.add_join(copy, { real_jid = user; ids = ids.ask(room); password = password; history = history });
 	joins.sent(record, password);
 	changes.knows(room, occupant_jid, user);
-	if wants_all then authority:restart_count(-1); end -- from then on the master counts anew
+	if wants_all then authority:restart_count(-1); end -- the master starts a new count with this join
 	authority:send(copy);
 	joins.fence(room, record);
 end
 
--- The user does not come in after all
+-- The user does not enter
 local function withdraw(occupant_jid, record)
 	local room = mirrored.get(record.room_jid);
 	joins.take(room, occupant_jid, true);
@@ -73,15 +73,14 @@ local function on_join_timeout(occupant_jid, record)
 	users.refuse_join(occupant_jid, record, errors.element("server-silent"));
 end
 
--- Whether a session of another account has that nick on this mirror already
+-- Account (bare JID) that has the nick on this mirror, or waits for it; or nil
 local function nick_owner(room, record, occupant_jid)
 	local occupant = room and room.fmuc and mirrored.is_local(room, occupant_jid) and room:get_occupant_by_nick(occupant_jid);
 	if occupant then return occupant.bare_jid; end
 	return record and jid_bare((joins.first_session(record)));
 end
 
--- waits_elsewhere(room, occupant_jid, user) -> whether that session waits to be let in already, with another nick than that of the occupant
--- JID (nil: any)
+-- waits_elsewhere(room, occupant_jid, user) -> whether a join of the session waits with another nick than that of occupant_jid (nil: with any nick)
 function users.waits_elsewhere(room, occupant_jid, user)
 	for other_jid, record in pairs(room and room.fmuc and room.fmuc.waiting or {}) do
 		if other_jid ~= occupant_jid and record.joins[user] then return true; end
@@ -89,7 +88,7 @@ function users.waits_elsewhere(room, occupant_jid, user)
 	return false;
 end
 
--- info: of the room, if the master was asked for this join
+-- info: of the room, if the mirror asked the master because of this join
 local function handle_join(stanza, room, info)
 	local occupant_jid, user = stanza.attr.to, stanza.attr.from;
 	local room_jid = jid_bare(occupant_jid);
@@ -113,7 +112,7 @@ local function handle_join(stanza, room, info)
 		joins.add_session(record, user, kept);
 		return true;
 	elseif owner then
-		return; -- a further session of an occupant concerns only this side (G23)
+		return; -- the master need not know of a further session (G23)
 	end
 	if visits.has_enough(user) then return refusal.join(stanza, "too-many-rooms"); end
 	room = mirrored.open(room_jid, master);
@@ -126,12 +125,12 @@ local function handle_join(stanza, room, info)
 	return true;
 end
 
--- A user who goes before the master has answered
+-- A user leaves before the master has answered
 local function cancel_join(occupant_jid, user)
 	local record = joins.waiting_for(occupant_jid);
 	if not record or not record.joins[user] then return false; end
 	joins.remove_session(record, user);
-	if record.entered then return false; end -- mod_muc takes that session out, if it is in
+	if record.entered then return false; end -- mod_muc removes the session, if it is in the room
 	if next(record.joins) == nil then
 		withdraw(occupant_jid, record);
 	end
@@ -149,20 +148,20 @@ local function handle_user_presence(stanza, occupant_jid, info)
 	elseif present_as and present_as ~= occupant_jid then
 		return errors.refuse(stanza, "nick-stays"); -- M27
 	elseif stanza:get_child("x", xmlns_muc) then
-		if present_as then return; end -- wants everything again, which is all here
+		if present_as then return; end -- the client wants everything again, which mod_muc has
 		return handle_join(stanza, room, info);
 	elseif present_as then
 		changes.update(room, stanza);
 		return true;
 	elseif joins.put_off(joins.waiting_for(occupant_jid), stanza) then
-		return true; -- has not been let in yet
+		return true; -- has not entered yet
 	elseif relay_jid.unmirror(jid_bare(occupant_jid)) and policy.may_use(user) then
 		refusal.absent(user, occupant_jid);
 		return true;
 	end
 end
 
--- handle_presence_to_occupant(event): of a user, or of the master
+-- handle_presence_to_occupant(event): from a user or the master
 function users.handle_presence_to_occupant(event)
 	local stanza = event.stanza;
 	local room_jid = jid_bare(stanza.attr.to);
@@ -172,7 +171,7 @@ function users.handle_presence_to_occupant(event)
 	return handle_user_presence(stanza, stanza.attr.to, event.fmuc_info);
 end
 
--- handle_presence_to_room(event): of a user, or of the master
+-- handle_presence_to_room(event): from a user or the master
 function users.handle_presence_to_room(event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
@@ -192,7 +191,7 @@ function users.handle_presence_to_room(event)
 	return handled;
 end
 
--- handle_message_to_room(event): of a user, or of the master
+-- handle_message_to_room(event): from a user or the master
 function users.handle_message_to_room(event)
 	local stanza = event.stanza;
 	local room_jid = stanza.attr.to;
@@ -205,7 +204,7 @@ function users.handle_message_to_room(event)
 	return errors.refuse(stanza, "not-in-room");
 end
 
--- leave(room, code): all local users leave, and are told with that status code
+-- leave(room, code): removes all local users from the room, with this status code
 function users.leave(room, code)
 	for occupant_jid in room:each_occupant() do
 		if mirrored.is_local(room, occupant_jid) then changes.part(room.jid, jid_resource(occupant_jid)); end
@@ -214,7 +213,7 @@ function users.leave(room, code)
 	mirrored.forget_if_unused(room.jid);
 end
 
--- close(): all leave all rooms; the local users are told
+-- close(): removes all local users from all rooms, and tells them
 function users.close()
 	for room_jid, state in mirrored.each() do
 		for occupant_jid, record in pairs(state.waiting) do
@@ -228,7 +227,7 @@ function users.close()
 	end
 end
 
--- restore(saved): of joins.save() of an earlier instance, or nil
+-- restore(saved): what joins.save() of an earlier instance returned, or nil
 function users.restore(saved)
 	joins.start(on_join_timeout, saved);
 end

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- What was said in an outage, from the master's archive (G8, XEP-0313), where the master cannot tell that it has repeated everything: it
--- was restarted, or is not of this module. The mirror asks, once for all its users, for the time since it last heard of the master, the
--- latest page first.
+-- After an outage the mirror reads missed messages from the master's archive (G8, XEP-0313). It does so if the master cannot know that it has
+-- repeated everything. Such a master was restarted, or does not run this module. The mirror asks once for all its users. It asks for the time since
+-- the master's last stanza, the latest page first.
 --
--- current: what is known of the resync that is under way (mirror/resync); its field archive has pages (lists of messages, the latest page
--- first), page (the one that is coming), count
+-- current: state of the resync in progress (mirror/resync). current.archive = { pages (lists of messages, the latest page first), page (the page
+-- that is arriving), count }
 
 local datetime = require "util.datetime";
 local jid_bare = require "util.jid".bare;
@@ -39,7 +39,7 @@ local function ask(room, current, before)
 	room.fmuc.authority:ask("archive", question);
 end
 
--- begin(room, current) -> whether there is more to come, at the end of what the master repeats by itself
+-- begin(room, current) -> whether archived messages are still to come. Called at the end of what the master repeats by itself
 function backfill.begin(room, current)
 	if current.archive then return true; end
 	if current.is_complete or not room_info.has(room, xmlns_mam) then return false; end
@@ -48,13 +48,13 @@ function backfill.begin(room, current)
 	return true;
 end
 
--- Elements of the namespace that stanzas of a client have, as those of this server
+-- Removes the client namespace, which Prosody's own stanzas do not carry
 local function unqualify(element)
 	if element.attr.xmlns == xmlns_client then element.attr.xmlns = nil; end
 	for _, child in ipairs(element.tags) do unqualify(child); end
 end
 
--- The message as the master would repeat it in the history of the room, or nil
+-- The archived message in the form in which the master repeats room history, or nil
 local function as_history(result, master)
 	local forwarded = result:get_child("forwarded", xmlns_forward);
 	local stamp = forwarded and forwarded:find("{" .. xmlns_delay .. "}delay@stamp");
@@ -62,12 +62,12 @@ local function as_history(result, master)
 	if not stamp or not message or jid_bare(message.attr.from) ~= master or message.attr.type ~= "groupchat" then return nil; end
 	message = hygiene.copy("message of the master's archive", message, { room_jid = master });
 	unqualify(message);
-	if message:get_child("subject") and not message:get_child("body") then return nil; end -- which it is now, the master has said
+	if message:get_child("subject") and not message:get_child("body") then return nil; end -- the master has already sent the current subject
 	message:tag("stanza-id", { xmlns = xmlns_sid; by = master; id = result.attr.id }):up();
 	return message:tag("delay", { xmlns = xmlns_delay; from = master; stamp = stamp }):up();
 end
 
--- take(room, current, stanza) -> whether that message of the master is about its archive; current: nil when no resync is under way
+-- take(room, current, stanza) -> whether the master's message is about its archive. current: nil when no resync is in progress
 function backfill.take(room, current, stanza)
 	local result = stanza:get_child("result", xmlns_mam);
 	local authority = room.fmuc.authority;
@@ -83,7 +83,8 @@ function backfill.take(room, current, stanza)
 	return true;
 end
 
--- finish(current): there is nothing more; what is here, of a page that broke off as well, goes before what the master has repeated by itself
+-- finish(current): no more pages will come. The archived messages, also those of an incomplete page, go before what the master has repeated by
+-- itself
 function backfill.finish(current)
 	local messages, pages = current.archive.page, current.archive.pages;
 	for i = #pages, 1, -1 do table.move(pages[i], 1, #pages[i], #messages + 1, messages); end
@@ -91,7 +92,7 @@ function backfill.finish(current)
 	current.messages = messages;
 end
 
--- go_on(room, current, answer) -> whether there is more to come, after the answer by which the master ends a page, or an error
+-- go_on(room, current, answer) -> whether another page will come. answer: the master's answer that ends a page, or an error
 function backfill.go_on(room, current, answer)
 	local archive = current.archive;
 	local page, fin = archive.page, answer:get_child("fin", xmlns_mam);

@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- The identifiers of a mirrored room: stanza-id (XEP-0359, G9) and occupant-id (XEP-0421, G10) are the master's, so that replies,
--- reactions, retractions and moderation mean the same message and the same person at both ends.
+-- Identifiers in a mirrored room: stanza-id (XEP-0359, G9) and occupant-id (XEP-0421, G10) are the master's. So replies, reactions, retractions and
+-- moderation mean the same message and the same user on both sides.
 --
--- What a client says about them is removed, and so is what a master lets pass that does not announce to take care of them
--- (link/hygiene).
+-- link/hygiene removes identifiers that a client has set. It also removes those of a master that does not announce support for them.
 --
--- link:own("ids"): used: the stanza-ids that the room has given (mirror/used_ids); prefix, count: the ids that the master will take over from
--- this mirror begin with that prefix, and are numbered (master/ids); is_asked: a join that asks for a prefix is on its way
+-- link:own("ids"):
+--   used       the stanza-ids that the room has assigned (mirror/used_ids)
+--   prefix, count   the master adopts ids of this mirror that begin with this prefix; they are numbered (master/ids)
+--   is_asked   a join that asks for a prefix was sent
 
 local new_id = require "util.id".medium;
 local st = require "util.stanza";
@@ -19,9 +20,9 @@ local used_ids = lib "mirror/used_ids";
 local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- An id is put into every store and every answer; a longer one is none
+-- Each id goes into every store and every answer, so longer ids are ignored
 local max_id_bytes = 256;
--- Of so many latest messages at least no two have the same id: of all that an archive in one file has, if it has more
+-- At least this many latest messages have different ids. If an archive in one file holds more messages, all of them do
 local min_compared = 1000;
 
 local archive = lib "room/archive";
@@ -33,7 +34,7 @@ local function of(room)
 	return room.fmuc.authority:own("ids");
 end
 
--- from_client(room) -> context of link/hygiene for stanzas of local users, of whom nobody identifies himself
+-- from_client(room) -> context of link/hygiene for stanzas of local users, who must not set identifiers
 function ids.from_client(room)
 	return { by = { [room.jid] = true; [room.fmuc.authority.peer] = true } };
 end
@@ -55,7 +56,7 @@ local function add_stanza_id(stanza, by, id)
 	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = by; id = id }));
 end
 
--- set_prefix(room, prefix): the master takes over ids that begin so; the same prefix as before goes on where it was
+-- set_prefix(room, prefix): the master adopts ids with this prefix. The count goes on if the prefix is the same as before
 function ids.set_prefix(room, prefix)
 	local own = of(room);
 	if own.prefix ~= prefix then own.prefix, own.count = prefix, 0; end
@@ -66,7 +67,7 @@ function ids.prefix(room)
 	return of(room).prefix or "";
 end
 
--- ask(room) -> "" for a join that is to ask for a prefix, or nil when there is no need
+-- ask(room) -> "" when the join has to ask for a prefix, or nil
 function ids.ask(room)
 	local own = of(room);
 	if own.prefix or own.is_asked or not policy.is_nomirror(room.fmuc.authority.peer) then return nil; end
@@ -74,12 +75,12 @@ function ids.ask(room)
 	return "";
 end
 
--- join_refused(room): the prefix has to be asked for again
+-- join_refused(room): another join has to ask for the prefix
 function ids.join_refused(room)
 	of(room).is_asked = nil;
 end
 
--- new_stanza_id(stanza, room) -> id that this side gives a message which the master does not return (M21), or nil
+-- new_stanza_id(stanza, room) -> id for a message that the master does not send back (M21), or nil
 function ids.new_stanza_id(stanza, room)
 	if not room_info.has(room, xmlns_sid) or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then
 		return nil;
@@ -90,8 +91,8 @@ function ids.new_stanza_id(stanza, room)
 	return ("%s-%d"):format(own.prefix, own.count);
 end
 
--- The id of a message in the mirrored room: the master's. A master that repeats an id, because it lies or has lost its count in a restart,
--- does not give two messages the same one here.
+-- The id of a message in the mirrored room is the master's. A master may repeat an id, because it lies or lost its count in a restart. Then the
+-- second message gets a new id here.
 local function own_id(stanza, room, id)
 	local own = of(room);
 	id = id or masters_id(stanza, room);
@@ -104,7 +105,7 @@ local function own_id(stanza, room, id)
 	return id;
 end
 
--- Every message of the room goes this way once, whether it is shown now or was said before
+-- Called once for each message of the room, live or old
 local function identify(stanza, room, id, when)
 	id = own_id(stanza, room, id);
 	if not id then return; end
@@ -112,7 +113,7 @@ local function identify(stanza, room, id, when)
 	add_stanza_id(stanza, room.jid, id);
 end
 
--- mark_history(stanza, room, when): a message from before that has not been here
+-- mark_history(stanza, room, when): an old message that is new to this mirror
 function ids.mark_history(stanza, room, when)
 	identify(stanza, room, nil, when);
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The questions that a mirrored room asks its master, one at a time (G7): is it there, is the mirror in the room, is anything missing? The
--- answer of a master of this module says how many stanzas have crossed (our extension), so that a connection that broke without any loss
--- costs one small question and no resync. Whatever the answer is: all that the master sent before it is here then.
+-- Questions that a mirrored room asks its master, one at a time (G7). Is the master there? Is the mirror in the room? Is anything missing? A master
+-- of this module answers with its counts of stanzas (our extension). So a connection that broke without loss costs one small question and no
+-- resync. When any answer arrives, everything that the master sent before has arrived too.
 
 local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
 local new_id = require "util.id".medium;
@@ -15,19 +15,19 @@ local id_prefix = "fmuc-ping-";
 
 local liveness = {};
 
--- [kind of question] = what is to be done, see on()
+-- [kind of question] = its handlers, see on()
 local kinds = {};
 
--- on(kind, { answered, failed, unanswered }): for questions of that kind, each a function or nil
+-- on(kind, { answered, failed, unanswered }): for questions of this kind, each a function or nil
 --   answered(room, asked, answer)   the master has answered; asked: see link/link
 --   failed(room)                    this server could not deliver the question
---   unanswered(room)                the master has answered what was asked later, so this will have no answer. Without this function, the
---                                   question is repeated after a silence.
+--   unanswered(room)                the master has answered a later question, so it will not answer this one. Without this function, the question
+--                                   is repeated after a silence.
 function liveness.on(kind, handlers)
 	kinds[kind] = handlers;
 end
 
--- new_id() -> id for an IQ, whose answer is recognised by it
+-- new_id() -> id for an IQ, by which its answer is recognised
 function liveness.new_id()
 	return id_prefix .. new_id();
 end
@@ -36,29 +36,29 @@ local function new_ping(room, received)
 	return generation1.ping(room.jid, room.fmuc.authority.peer, liveness.new_id(), received);
 end
 
--- ping(room, kind): one question for the whole mirror (G7). Whatever the answer is, all that the master sent before is here then. After a
--- connection broke the question says how much has come (our extension), so that the master knows as well whether anything is missing.
+-- ping(room, kind): asks one question for the whole mirror (G7). When any answer arrives, everything that the master sent before has arrived. After
+-- a broken connection the question contains the count of received stanzas (our extension). So the master also learns whether anything is missing.
 function liveness.ping(room, kind)
 	local authority = room.fmuc.authority;
 	authority:ask(kind, new_ping(room, kind == "probe" and authority.received or nil));
 end
 
--- repeat_question(room): there has been no answer, but no error either. It may have been swallowed, or the link may need longer for it,
--- and more so next time: the question is the same, so that whichever answer comes is one.
+-- repeat_question(room): neither an answer nor an error has come. The question may be lost, or the link may need more time. The mirror asks the
+-- same question again and waits longer, so the answer to either copy counts.
 function liveness.repeat_question(room)
 	local authority = room.fmuc.authority;
 	if authority.asked.kind == "join" then authority:restart_count(0); end
 	authority:ask_again();
 end
 
--- check(room): the master sends stanzas, but has not answered the question. It answers one question after the other: when it answers a ping,
--- the question will never be answered.
+-- check(room): the master sends stanzas but has not answered the question. Sends a ping: servers answer in order, so when the pong arrives, the
+-- question will never be answered.
 function liveness.check(room)
 	local authority = room.fmuc.authority;
 	if kinds[authority.asked.kind].unanswered then authority:check(new_ping(room)); end
 end
 
--- is_complete(room, asked, answer) -> whether nothing is missing, by the counts of the answer; nil when it has none
+-- is_complete(room, asked, answer) -> whether nothing is missing, by the counts in the answer; nil when it has none
 function liveness.is_complete(room, asked, answer)
 	local sent, received = generation1.read_pong(answer);
 	local authority = room.fmuc.authority;
@@ -67,7 +67,7 @@ function liveness.is_complete(room, asked, answer)
 	return sent == authority.received and received == asked.sent;
 end
 
--- failed(room, id): the question with that id could not be delivered
+-- failed(room, id): the question with this id could not be delivered
 function liveness.failed(room, id)
 	local authority = room.fmuc.authority;
 	if not authority.asked or authority.asked.id ~= id then return; end

@@ -23,7 +23,7 @@ local resync = lib "mirror/resync";
 local room_info = lib "mirror/room_info";
 local shown = lib "mirror/shown";
 
--- of heap, of the history of a room
+-- Limit for the history of a room, in bytes of heap
 local max_history_bytes = 1024 * 1024;
 
 local xmlns_delay = "urn:xmpp:delay";
@@ -37,7 +37,7 @@ local function master_delay(stanza, master)
 	end
 end
 
--- A message from before, as the master dated it
+-- Dates an old message as the master does
 local function date(room, stanza, delay)
 	local when = datetime.parse(delay.attr.stamp) or os.time();
 	ids.mark_history(stanza, room, when);
@@ -45,7 +45,7 @@ local function date(room, stanza, delay)
 	return when;
 end
 
--- What is kept of the history: the latest messages, as many as there is memory for
+-- Keeps the latest messages of the history that fit into the limit
 local function trim_history(room)
 	local entries, bytes, first = room._history or {}, 0, 1;
 	for i = #entries, 1, -1 do
@@ -62,7 +62,7 @@ local function trim_history(room)
 	room.fmuc.history_bytes = bytes;
 end
 
--- The room's history as the master keeps it, with the master's stamps
+-- Adds a message to the room's history, with the master's timestamp
 local function add_history(room, stanza, when)
 	room._history = room._history or {};
 	table.insert(room._history, { stanza = stanza; timestamp = when });
@@ -75,8 +75,8 @@ function messages.trim_history(event)
 	if event.room.fmuc and event.room._history then trim_history(event.room); end
 end
 
--- limit_history(event): the history is what the master sent and what came since. mod_muc_mam would replace one that is shorter than the
--- room's limit by its archive, which has nothing from before.
+-- limit_history(event): the history is what the master has sent and what came later. If it is shorter than the room's limit, mod_muc_mam would
+-- replace it by its archive, which has no older messages.
 function messages.limit_history(event)
 	if not event.room.fmuc then return; end
 	local kept = #(event.room._history or {});
@@ -86,10 +86,10 @@ end
 -- The codes for a change of the room's configuration (XEP-0045 section 10.2.1)
 local changes = { ["104"] = true; ["170"] = true; ["171"] = true; ["172"] = true; ["173"] = true; ["174"] = true };
 
--- Those about real JIDs, and who may know them then
+-- The codes about real JIDs, and who may see real JIDs after the change
 local whois = { ["172"] = "anyone"; ["173"] = "moderators"; ["174"] = "moderators" };
 
--- The room may have changed, says that message. What it says of real JIDs holds at once; for the rest the master is asked.
+-- Reads from a message what has changed about the room. Changes about real JIDs apply at once; for the rest the mirror asks the master.
 local function take_change(room, stanza)
 	local x = not jid_resource(stanza.attr.from) and stanza:get_child("x", xmlns_muc_user);
 	if not x then return; end
@@ -102,8 +102,7 @@ local function take_change(room, stanza)
 	if has_changed then room_info.renew(room); end
 end
 
--- The message as local users get it, and its delay element if the master says that it is from before. id: of the message, where the
--- master has lost it
+-- The message as local users get it, and the master's delay element if there is one. id: of the message, if the master has lost it
 local function for_users(room, stanza, id)
 	local copy = hygiene.copy("message from the master", stanza, ids.from_master(room));
 	local nick = jid_resource(stanza.attr.from);
@@ -121,8 +120,8 @@ local function set_subject(room, copy, delay)
 	room._data.subject_time = delay and datetime.parse(delay.attr.stamp) or os.time();
 end
 
--- The local user's message that this is the copy of, or nil; even if the user has left meanwhile. room may be nil. known: how it is known
--- that the message has been here before (seen.has)
+-- Takes the local user's message that has come back as this copy, or nil. The user may have left meanwhile; room may be nil. known: what
+-- shown.has() says of the message
 local function take_echo(room_jid, room, stanza, known)
 	local nick = jid_resource(stanza.attr.from);
 	if not nick then return nil; end
@@ -131,8 +130,7 @@ local function take_echo(room_jid, room, stanza, known)
 	return outbox.take_echo(room_jid .. "/" .. nick, stanza, how, room and shown.id(room, stanza));
 end
 
--- A message that local users saw before the master did has an identifier now, and can be archived (G8). One that was fired and forgotten
--- had its own.
+-- A message that local users saw before the master did has an id now, and can be archived (G8). A fire-and-forget message has its own id.
 local function archive_shown(room, echo, stanza, copy, delay)
 	shown.confirm(room, stanza);
 	if generation1.is_nomirror(echo.stanza) then return; end
@@ -145,11 +143,11 @@ local function handle_groupchat(room, stanza)
 	if is_joining and not first_sync.is_anybody_accepted(room.fmuc) then return; end -- meant for users who have left
 	local copy, delay = for_users(room, stanza, echo and stanza.attr.id == nil and echo.id);
 	if is_subject(copy) then
-		if delay and not is_joining and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- repeated
+		if delay and not is_joining and copy:get_child_text("subject") == (room._data.subject or "") then return; end -- a repeated subject
 		set_subject(room, copy, delay);
 		if is_joining then return first_sync.finish(room); end
 	elseif delay then
-		-- a dump that broke off is followed by another
+		-- an incomplete dump is followed by another
 		if is_joining and not shown.has(room, stanza, delay.attr.stamp) then
 			shown.add(room, stanza);
 			add_history(room, copy, date(room, copy, delay));
@@ -157,13 +155,13 @@ local function handle_groupchat(room, stanza)
 		return;
 	end
 	first_sync.finish(room); -- live messages come after the subject
-	if shown.is_same(room, stanza) then return; end -- sent again by a stream that broke
+	if shown.is_same(room, stanza) then return; end -- sent twice because a stream broke
 	take_change(room, copy);
 	shown.add(room, stanza);
 	room:broadcast_message(copy);
 end
 
--- handle_repeated(event): what the master repeats in a resync, or said during it; shown if it is new to local users
+-- handle_repeated(event): the master has repeated a message in a resync, or sent a new one meanwhile. It is shown if it is new to local users
 function messages.handle_repeated(event)
 	local room, stanza = event.room, event.stanza;
 	local copy, delay = for_users(room, stanza);
@@ -186,13 +184,13 @@ function messages.handle_repeated(event)
 	room:broadcast(st.clone(copy));
 end
 
--- handle_held(event): a groupchat message that has been counted and held (mirror/outage)
+-- handle_held(event): a groupchat message that was counted and held (mirror/outage)
 function messages.handle_held(event)
 	if event.stanza.name == "message" then handle_groupchat(event.room, event.stanza); end
 end
 
--- tell_sender(room_jid, room, stanza, [echo]): the error of a message, to who has sent it. One whose message is not in the outbox has had
--- the outcome of it; but a master may lose ids.
+-- tell_sender(room_jid, room, stanza, [echo]): sends the error of a message to its sender. If the message is not in the outbox, its sender already
+-- knows the outcome. But a master may lose ids, so an error without an id may be about any message.
 local function tell_sender(room_jid, room, stanza, echo)
 	local occupant_jid = stanza.attr.to;
 	local is_any_message = not stanza.attr.id and room and mirrored.is_local(room, occupant_jid);
@@ -204,8 +202,8 @@ local function tell_sender(room_jid, room, stanza, echo)
 	module:send(copy);
 end
 
--- G15: the master refused a message; its sender is told, even one who has left meanwhile. A master that does not know the sender may get it
--- once more after a resync.
+-- The master has refused a message (G15). The sender gets the error, also after leaving the room. If the master does not know the sender, the
+-- resync may send the message once more.
 local function handle_message_error(room_jid, room, stanza)
 	local is_local = room and mirrored.is_local(room, stanza.attr.to);
 	local echo = outbox.take_echo(stanza.attr.to, stanza);
@@ -220,8 +218,8 @@ local function handle_message_error(room_jid, room, stanza)
 	if is_local and is_unknown then outage.lost(room, condition, true); end
 end
 
--- This server could not deliver a message, or does not know whether it did. The message keeps its place in the outbox: the resync tells
--- whether it has arrived. One that is not there has come back already.
+-- This server could not deliver a message, or does not know whether it did. The message keeps its place in the outbox, and the resync shows whether
+-- it has arrived. A message that is not in the outbox has come back already.
 local function handle_undeliverable(room_jid, room, event)
 	local stanza = event.stanza;
 	if room then outage.undelivered(room, (select(2, stanza:get_error()))); end
@@ -241,7 +239,7 @@ local function handle_in_room(room, stanza)
 	end
 end
 
--- handle(room_jid, event): to the mirrored room or to one of its occupants
+-- handle(room_jid, event): from the master, to the mirrored room or to one of its occupants
 function messages.handle(room_jid, event)
 	local stanza = event.stanza;
 	local room = mirrored.get(room_jid);
@@ -261,7 +259,7 @@ function messages.handle(room_jid, event)
 		joins.tell(room, stanza.attr.to, (for_users(room, stanza)));
 	elseif type == "groupchat" then
 		handle_in_room(room, stanza);
-	else -- about the room, and not said in it
+	else -- about the room, and not a part of the conversation
 		delivery.to_all(room, (for_users(room, stanza)));
 	end
 	return true;

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- A mirrored room whose master cannot be reached (G1, G5, G7): how that is noticed, what holds meanwhile, and how it ends. What follows
--- when the master is there again: mirror/resync.
+-- Outages: the master of a mirrored room cannot be reached (G1, G5, G7). This file detects an outage, handles the room meanwhile, and ends the
+-- outage. When the master can be reached again, mirror/resync takes over.
 --
 -- link:own("outage"):
---   lost_at, since   when the outage began, and when the master had last been heard of then
+--   lost_at, since   when the outage began, and when the last stanza of the master before it came
 --   held       stanzas of the master that came while the link was lost
---   attempts, retried_at, next_try   how often the link has been tried, when the last attempt failed, when the next is due
---   refused    the last question after a silence was answered with not-acceptable
+--   attempts, retried_at, next_try   number of attempts, time of the last failed one, time of the next
+--   refused    the master answered the last question after a silence with not-acceptable
 
 local now = require "util.time".monotonic;
 local st = require "util.stanza";
@@ -26,15 +26,15 @@ local settings = lib "settings";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local grace_period, policy = settings.grace_period, settings.outage_policy;
--- a question, or a message that should come back, that is followed by silence for so long has met an outage
+-- Seconds of silence after a question, or after a message that should come back, that mean an outage
 local answer_timeout = settings.join_timeout;
--- A master that has been silent for so long is asked whether it is there, and the mirror still in the room
+-- After this silence the mirror asks the master whether it is there, and the mirror still in the room
 local silence = 5 * grace_period;
--- for the answer to a question that may have been lost with a connection
+-- Seconds for the answer to a question that a broken connection may have lost
 local doubtful_timeout = math.min(answer_timeout, 8);
--- within the grace period the master is asked often enough, the last time shortly before its end
+-- Seconds between attempts at most: several fit into the grace period, the last one shortly before its end
 local max_backoff = math.min(60, grace_period / 4);
--- more than that is left to the resync
+-- The resync brings what exceeds this limit
 local max_held = 300;
 
 local outage = {};
@@ -43,11 +43,11 @@ local function of(room)
 	return room.fmuc.authority:own("outage");
 end
 
--- heard(room, stanza): of the master, not an error of this server in its name
+-- heard(room, stanza): a stanza of the master has come, not an error of this server in the master's name
 function outage.heard(room, stanza)
 	local authority = room.fmuc.authority;
 	authority:hear();
-	-- as the master counts: what is for the whole mirror
+	-- counts as the master does: stanzas for the whole mirror
 	if stanza.attr.to == room.jid and stanza.name ~= "iq" and stanza.attr.type ~= "error" then authority:count_received(); end
 end
 
@@ -60,33 +60,33 @@ local function try(room)
 	end
 end
 
--- retry(room): the attempt has failed; another one later
+-- retry(room): the attempt has failed. Plans the next one
 function outage.retry(room)
 	local own, authority = of(room), room.fmuc.authority;
 	authority:fire("broken");
 	authority:answered();
 	own.held = own.held or {};
-	own.lost_at, own.since = own.lost_at or now(), own.since or authority.heard; -- the outage was over, had all gone well
+	own.lost_at, own.since = own.lost_at or now(), own.since or authority.heard; -- outage.over() may have cleared these
 	own.attempts = (own.attempts or 0) + 1;
 	own.retried_at = now();
 	own.next_try = own.retried_at + math.min(2 ^ own.attempts, max_backoff);
 end
 
--- A resync that was under way has met the next outage
+-- A new outage interrupts a resync
 local function interrupt(room)
 	local own = of(room);
-	if room.fmuc.authority.heard > (own.retried_at or 0) then own.attempts = 0; end -- the master is there
+	if room.fmuc.authority.heard > (own.retried_at or 0) then own.attempts = 0; end -- the master has been reached since
 	outage.retry(room);
 end
 
--- lost(room, why, [must_join]): something between here and the master is wrong. must_join: stanzas are missing for certain
+-- lost(room, why, [must_join]): there is a problem between the mirror and the master. must_join: stanzas are certainly missing
 function outage.lost(room, why, must_join)
 	local state = room.fmuc;
 	local authority = state.authority;
-	if authority.state == "joining" or state.recipients:count() == 0 then return; end -- nobody here has anything to lose
+	if authority.state == "joining" or state.recipients:count() == 0 then return; end -- no local user is affected
 	if must_join then authority:miss(); end
-	if must_join and authority.state == "syncing" and authority.asked and authority.asked.kind == "join" then return; end -- which is on its way
-	if authority.state == "lost" then return authority:doubt(); end -- the question may have met the same fate
+	if must_join and authority.state == "syncing" and authority.asked and authority.asked.kind == "join" then return; end -- the join is on its way
+	if authority.state == "lost" then return authority:doubt(); end -- the question may be lost, too
 	paced("lost\0" .. room.jid, "info", "%s and its master may be cut off from each other: %s", room.jid, why);
 	if authority.state ~= "live" then return interrupt(room); end
 	local own = of(room);
@@ -98,13 +98,13 @@ function outage.lost(room, why, must_join)
 	try(room);
 end
 
--- undelivered(room, condition): a stanza for the master has not been delivered, or nobody knows. Where the link is lost that is no news: the open
--- question, which was asked since, has its own answer.
+-- undelivered(room, condition): a stanza to the master may not have been delivered. While the link is lost this is no news: the open question was
+-- asked later, and has its own answer.
 function outage.undelivered(room, condition)
 	if room.fmuc.authority.state ~= "lost" then outage.lost(room, condition); end
 end
 
--- hold(room, stanza): of the master, while the link is lost
+-- hold(room, stanza): keeps a stanza of the master while the link is lost
 function outage.hold(room, stanza)
 	local held = of(room).held;
 	if #held < max_held and limits.has_room_for(held, stanza, room.fmuc.authority.peer) then
@@ -114,7 +114,7 @@ function outage.hold(room, stanza)
 	end
 end
 
--- take_held(room) -> list of what was held, which is not any more; its field `bytes` says how much memory it takes
+-- take_held(room) -> list of the held stanzas, which are held no longer. Its field `bytes` says how much memory it takes
 function outage.take_held(room)
 	local own = of(room);
 	local held = own.held or {};
@@ -122,12 +122,12 @@ function outage.take_held(room)
 	return held;
 end
 
--- put_back(room, messages): of a resync that broke off
+-- put_back(room, messages): holds the messages of an interrupted resync
 function outage.put_back(room, messages)
 	of(room).held = messages;
 end
 
--- since(room) -> when the master was last heard of before the outage
+-- since(room) -> when the last stanza of the master before the outage came
 function outage.since(room)
 	return of(room).since or room.fmuc.authority.heard;
 end
@@ -136,7 +136,7 @@ local function tell_parted(room, parted)
 	for nick in pairs(parted) do changes.part(room.jid, nick); end
 end
 
--- abandon(event): the last user of a room has left; what waits for the master is sent, or returned as undeliverable
+-- abandon(event): the last user of a room has left. Stanzas that wait for the master are sent, or returned as undeliverable
 function outage.abandon(event)
 	local room = event.room;
 	local authority = room.fmuc.authority;
@@ -148,7 +148,7 @@ function outage.abandon(event)
 	tell_parted(room, parted);
 end
 
--- over(room): the room is as at the master
+-- over(room): the room is in step with the master
 function outage.over(room)
 	paced("over\0" .. room.jid, "info", "%s is in step with its master again", room.jid);
 	module:fire_event("fmuc-resync");
@@ -170,14 +170,14 @@ local function leave_occupants(room, code)
 	end
 end
 
--- give_up(room): local users have to join again (status 333), what they said is returned
+-- give_up(room): local users have to join again (status 333), and get errors for their messages
 function outage.give_up(room)
 	outbox.fail_all(room.jid);
 	leave_occupants(room);
 	mirrored.evict_all(room, "333");
 end
 
--- expire(room): the grace period is over, and the admin's policy says what follows
+-- expire(room): the grace period is over. The admin's policy decides what follows
 function outage.expire(room)
 	paced("expired\0" .. room.jid, "info", "The master of %s has been away for %g s", room.jid, grace_period);
 	if policy == "replica" then return outage.give_up(room); end
@@ -186,7 +186,7 @@ function outage.expire(room)
 	outbox.show(room);
 end
 
--- Those who were in the room have left while it was out of step; for those who wait for it, it begins anew
+-- All users have left the room during the outage. For users who wait to join, the room starts with a new first sync
 local function start_afresh(room)
 	local state = room.fmuc;
 	local parted = changes.take_parted(room);
@@ -196,7 +196,7 @@ local function start_afresh(room)
 	tell_parted(room, parted);
 	for occupant_jid in pairs(state.copies) do mirrored.remove_occupant(room, occupant_jid); end
 	room._history = nil;
-	archive.begin(room); -- the master tells it all again
+	archive.begin(room); -- the master sends the history again
 	joins.repeat_all(room);
 	for _, record in pairs(state.waiting) do joins.begin_again(record); end
 	room_info.renew(room);
@@ -213,13 +213,13 @@ function outage.is_late(link, time)
 	return link.asked ~= nil and (link.asked.in_doubt_since ~= nil or time - link.asked.at >= answer_timeout);
 end
 
--- is_waiting(link, time) -> whether an outage goes on, and nothing is to be done now
+-- is_waiting(link, time) -> whether an outage goes on, and needs no action now
 function outage.is_waiting(link, time)
 	local own = link:own("outage");
 	return (link.asked or link.state == "lost" and own.next_try and time < own.next_try) and not outage.is_grace_over(link, time);
 end
 
--- is_grace_over(link, time) -> whether the admin's policy decides now
+-- is_grace_over(link, time) -> whether the grace period is over, and the admin's policy decides
 function outage.is_grace_over(link, time)
 	local lost_at = link:own("outage").lost_at;
 	return lost_at and not link.alone and time - math.max(lost_at, link.heard) >= grace_period;
@@ -248,10 +248,10 @@ local function is_unanswered(asked, heard, time)
 	return time >= asked.patience * patience + (asked.in_doubt_since or math.max(asked.at, heard));
 end
 
--- What follows a question that is not answered, by its kind; the default is another attempt
+-- [kind of question] = function(room) for a question without an answer; default: another attempt
 local after_silence = { join = liveness.repeat_question; probe = liveness.repeat_question };
 
--- after_silence_of(kind, f): f(room) follows the silence after a question of that kind
+-- after_silence_of(kind, f): f(room) is called when a question of this kind has no answer
 function outage.after_silence_of(kind, f)
 	after_silence[kind] = f;
 end
@@ -278,12 +278,12 @@ function outage.check_out(room, time)
 	return true;
 end
 
--- nothing had been heard for long
+-- after a long silence
 liveness.on("silence", {
 	answered = function (room, asked, answer)
 		local complete = liveness.is_complete(room, asked, answer);
 		local own, authority = of(room), room.fmuc.authority;
-		-- The mirror may not be in the room any more. Some masters say so in any case.
+		-- The mirror may not be in the room any more. But some masters always say so.
 		local refuses, refused = select(2, answer:get_error()) == "not-acceptable", own.refused;
 		own.refused = refuses;
 		if complete then
@@ -297,7 +297,7 @@ liveness.on("silence", {
 	failed = function (room) outage.lost(room, "no way there"); end;
 });
 
--- is anything missing after what happened to the connection?
+-- after a problem with the connection: is anything missing?
 liveness.on("probe", {
 	answered = function (room, asked, answer)
 		local authority = room.fmuc.authority;

@@ -1,12 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- What local users of a mirror say to the room: on its way to the master until its copy comes back (M17, M18, M21, M23, G16), or kept
--- here while the master cannot be reached (G1). Each message has one outcome: everybody sees it, or its author gets an error.
+-- Messages of local users to the room. A message waits here until the master sends its copy back (M17, M18, M21, M23, G16). During an outage it
+-- waits here until it can be sent (G1). Each message has one outcome: everybody sees it, or its author gets an error.
 --
--- boxes[room JID] = list, in the order of arrival, and its bytes, of { stanza (as the master gets it), nick (occupant JID), user (real JID), id
--- (as the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded,
--- attempts (how often it has been sent) }.
--- sent: it has left for the master, who may have it or not; shown: local users have seen it already; refused: the master did not know its
--- author once; delayed: it says when it was written; preceded: when the copy of a message before it came back.
+-- boxes[room JID] = list, in the order of arrival, and its bytes, of { stanza (as sent to the master), nick (occupant JID), user (real JID), id (as
+-- the user knows it), written and at (monotonic times of its arrival and of the last change), sent, shown, refused, delayed, preceded, attempts }.
+-- sent: it was sent to the master, and may have arrived or not; shown: local users have seen it already; refused: the master did not know its
+-- author once; delayed: it says when it was written; preceded: when the copy of an earlier message came back; attempts: how often it was sent.
 
 local datetime = require "util.datetime";
 local heap_size = require "prosody_relay.stanza".heap_size;
@@ -25,14 +24,14 @@ local st = require "util.stanza";
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- seconds until a message whose copy has not come back, nor that of one before it, counts as lost, though the master is there
+-- Seconds without the copy of a message, or of an earlier one, until it counts as lost although the master answers
 local echo_timeout = math.max(60, 2 * lib "settings".join_timeout);
--- How many messages of a room and of one of its occupants may wait, and for how long while the master cannot be reached. After so long
--- one that was fired and forgotten counts as delivered.
+-- Limits: messages of a room that wait, those of one occupant, and seconds to wait during an outage. After max_age a fire-and-forget message counts
+-- as delivered.
 local max_messages, max_of_occupant, max_age = 500, 100, 900;
--- How often a message is sent, one outage after the other
+-- How often a message is sent, if one outage follows another
 local max_attempts = 5;
--- who was held up for longer is shown when it was written
+-- A message that is older than this (seconds) is sent with the time when it was written
 local worth_a_delay = 5;
 
 -- Bytes of heap for the messages of all rooms, and for those of one user
@@ -80,12 +79,12 @@ local function send(room_jid, entry)
 	mirrored.send(room_jid, entry.stanza);
 end
 
--- fail(room_jid, entry, name): its author is told that error (errors.lib.lua)
+-- fail(room_jid, entry, name): the author gets this error (errors.lib.lua)
 local function fail(room_jid, entry, name)
 	errors.refuse(st.message({ from = entry.user; to = room_jid; type = "groupchat"; id = entry.id }), name);
 end
 
--- Its author is told, unless everybody may have seen it
+-- The author gets the error, unless everybody may have seen the message
 local function fail_unless_seen(room_jid, entry, name)
 	if not (entry.sent and entry.shown) then fail(room_jid, entry, name); end
 end
@@ -110,8 +109,8 @@ local function own_stanza_id(stanza, room_jid)
 	end
 end
 
--- The entry of that author, by its stanza-id, else by the id of the message, else by what it says. An error is about the latest of several
--- with one id, a copy is that of the oldest.
+-- Finds the author's entry: by its stanza-id, else by the id of the message, else by its content. If several have one id, an error is about the
+-- latest, and a copy is that of the oldest.
 local function find_echo(room_jid, occupant_jid, stanza, how, stanza_id)
 	local box = boxes[room_jid] or {};
 	local function index_of(matches)
@@ -129,16 +128,16 @@ local function find_echo(room_jid, occupant_jid, stanza, how, stanza_id)
 	end);
 end
 
--- take_echo(occupant_jid, stanza, [how], [stanza_id]) -> the entry of that author which has come back as that stanza, or was refused by it,
--- removed; or nil
---   how: nil: by id, or by what it says when the master does not reflect ids, as for subjects; "by-id": the master reflects ids, or the stanza
---     has been here before: somebody who says the same once more, there or here, is not to lose it; "by-stanza-id": nor with the same id
+-- take_echo(occupant_jid, stanza, [how], [stanza_id]) -> the author's entry that has come back as this stanza, or was refused by it, removed; or
+-- nil
+--   how: nil: by id, or by content when the master does not reflect ids, as for subjects. "by-id": the master reflects ids, or the stanza was here
+--   before. Then a user who says the same again does not lose the new message. "by-stanza-id": nor if it has the same id
 --   stanza_id: of the master
 function outbox.take_echo(occupant_jid, stanza, how, stanza_id)
 	local room_jid = jid_bare(occupant_jid);
 	local index = find_echo(room_jid, occupant_jid, stanza, how, stanza_id);
 	if not index then return nil; end
-	-- copies come in the order of the messages, one after the other where the link is slow
+	-- copies come in the order of the messages, one by one on a slow link
 	local list = boxes[room_jid];
 	for later = index + 1, #list do
 		list[later].preceded = now();
@@ -146,14 +145,14 @@ function outbox.take_echo(occupant_jid, stanza, how, stanza_id)
 	return remove(room_jid, index);
 end
 
--- put_back(room_jid, entry): it was refused because the master did not know its author; it goes first next time
+-- put_back(room_jid, entry): the master refused the message because it did not know the author. The message is sent first next time
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;
 	insert(room_jid, entry, (find(room_jid, function (other) return other.written >= entry.written; end)));
 end
 
--- Makes place for one more of that author (occupant JID and real JID), of so many bytes. What local users have seen already gives way to
--- what they have not.
+-- Makes place for one more message of this author (occupant JID and real JID) with this many bytes. Messages that local users have seen are removed
+-- for those that they have not.
 local function make_place(room_jid, occupant_jid, user, bytes)
 	local of_occupant = 0;
 	for _, entry in ipairs(boxes[room_jid] or {}) do
@@ -174,7 +173,7 @@ end
 local function add(room, entry)
 	if room.fmuc.authority:is_out() and is_passing(entry.stanza) then return; end
 	entry.at, entry.written = now(), now();
-	-- the second of two with the same id gets another, or nobody could tell their copies apart; but not when local users see it with its own
+	-- a second message with the same id gets a new id, so that their copies differ; a message that local users have seen keeps its id
 	local copy = entry.stanza;
 	if not entry.shown and find(room.jid, function (other) return other.nick == entry.nick and other.stanza.attr.id == copy.attr.id; end) then
 		copy.attr.id = new_id();
@@ -183,10 +182,10 @@ local function add(room, entry)
 	if not room.fmuc.authority:is_out() then send(room.jid, entry); end
 end
 
--- Local users see it at once: fire and forget (M21, M23), or because they are on their own (G1). With fire and forget its identifier is
--- this side's, and the master's if that adopts it (G9).
+-- Local users see the message at once, by fire and forget (M21, M23), or because they carry on alone (G1). A fire-and-forget message gets its id
+-- here; the master may adopt this id (G9).
 local function show_at_once(origin, stanza, room, occupant, nomirror)
-	-- who has no voice is refused by mod_muc at once, and by nobody a second time
+	-- mod_muc refuses a user without voice at once, and the master must not do it again
 	if occupant.role == "visitor" then return; end
 	local stanza_id = nomirror and ids.new_stanza_id(stanza, room);
 	local copy = for_master(stanza, room, occupant.nick);
@@ -200,7 +199,7 @@ local function show_at_once(origin, stanza, room, occupant, nomirror)
 	return room:handle_message_to_room(origin, stanza);
 end
 
--- handle_groupchat(origin, stanza, room) -> true when the message was dealt with; nil leaves it to mod_muc
+-- handle_groupchat(origin, stanza, room) -> true when the message was handled; nil leaves it to mod_muc
 function outbox.handle_groupchat(origin, stanza, room)
 	local user = stanza.attr.from;
 	local occupant = room:get_occupant_by_real_jid(user);
@@ -220,20 +219,20 @@ function outbox.handle_groupchat(origin, stanza, room)
 	return true;
 end
 
--- overdue_since(room_jid) -> when the oldest message left whose copy is missing, or nil
+-- overdue_since(room_jid) -> when the oldest message whose copy is missing was sent, or nil
 function outbox.overdue_since(room_jid)
 	local _, entry = find(room_jid, function (other) return other.sent and not other.shown; end);
 	return entry and entry.at;
 end
 
--- in_doubt_since(room_jid) -> when the oldest message left that may have arrived or not, or nil
+-- in_doubt_since(room_jid) -> when the oldest message that may have arrived or not was sent, or nil
 function outbox.in_doubt_since(room_jid)
 	local _, entry = find(room_jid, function (other) return other.sent; end);
 	return entry and entry.at;
 end
 
--- Whether a message has waited too long: for the master, since it was written, however often it was sent; for its copy while the master is
--- there, since it was sent, or a copy of an earlier one came
+-- Whether a message has waited too long. During an outage, or if local users have seen it, the time counts since it was written. Otherwise the time
+-- counts since it was sent, or since the copy of an earlier one came
 local function is_overdue(entry, is_out, time)
 	if is_out or entry.shown then return time - entry.written >= max_age; end
 	return time - math.max(entry.at, entry.preceded or 0) >= echo_timeout;
@@ -249,14 +248,14 @@ local function expire(room_jid, is_out)
 	end
 end
 
--- expire(is_out): tells the authors of what has waited too long. is_out(room_jid) -> whether the room's master cannot be reached
+-- expire(is_out): authors get errors for messages that have waited too long. is_out(room_jid) -> whether the room's master cannot be reached
 function outbox.expire(is_out)
 	local room_jids = {};
 	for room_jid in pairs(boxes) do room_jids[#room_jids + 1] = room_jid; end
 	for _, room_jid in ipairs(room_jids) do expire(room_jid, is_out(room_jid)); end
 end
 
--- settle(room_jid): what was sent and is not returned needs no attention any more: the master has it, or nobody is here whom it concerns
+-- settle(room_jid): forgets messages that were sent and that local users have seen. The master has them, or no local user is left
 function outbox.settle(room_jid)
 	for index = #(boxes[room_jid] or {}), 1, -1 do
 		local entry = boxes[room_jid][index];
@@ -264,8 +263,8 @@ function outbox.settle(room_jid)
 	end
 end
 
--- subject_changed(room_jid): during an outage, to one that is nobody's here: whether or not the master had those of local users before,
--- they are not to replace it
+-- subject_changed(room_jid): another user changed the subject during an outage. Older subjects of local users must not replace it, so their authors
+-- get errors
 function outbox.subject_changed(room_jid)
 	local function is_sent_subject(entry) return entry.sent and changes_subject(entry.stanza); end
 	local index = find(room_jid, is_sent_subject);
@@ -275,10 +274,10 @@ function outbox.subject_changed(room_jid)
 	end
 end
 
--- flush(room_jid, [in_doubt]): sends what waits, in order; with in_doubt again what was sent before and is not known to have arrived
+-- flush(room_jid, [in_doubt]): sends the waiting messages, in order. in_doubt: also those that were sent before and may not have arrived
 function outbox.flush(room_jid, in_doubt)
 	local box = boxes[room_jid] or {};
-	for _, entry in ipairs(table.move(box, 1, #box, 1, {})) do -- an answer may come, and change the box, before the next is sent
+	for _, entry in ipairs(table.move(box, 1, #box, 1, {})) do -- an answer may change the box before the next message is sent
 		local index = (in_doubt or not entry.sent) and find(room_jid, function (other) return other == entry; end);
 		if index and is_passing(entry.stanza) then
 			remove(room_jid, index);
@@ -291,7 +290,7 @@ function outbox.flush(room_jid, in_doubt)
 	end
 end
 
--- show(room): local users are on their own, and see what they have said so far (G1, autonomous)
+-- show(room): local users carry on alone, and see the messages that they have sent so far (G1, autonomous)
 function outbox.show(room)
 	for _, entry in ipairs(boxes[room.jid] or {}) do
 		if not entry.shown and entry.stanza:get_child("body") then
@@ -305,7 +304,7 @@ function outbox.show(room)
 	end
 end
 
--- fail_all(room_jid): nothing of it will be sent any more
+-- fail_all(room_jid): authors get errors for all messages, which will not be sent any more
 function outbox.fail_all(room_jid)
 	while boxes[room_jid] do
 		fail_unless_seen(room_jid, remove(room_jid, 1), "server-unreachable");
@@ -317,7 +316,7 @@ function outbox.save()
 	return boxes;
 end
 
--- restore(saved): of save() of an earlier instance, or nil
+-- restore(saved): what save() of an earlier instance returned, or nil
 function outbox.restore(saved)
 	boxes = saved or {};
 	for _, box in pairs(boxes) do

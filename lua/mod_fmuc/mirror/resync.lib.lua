@@ -1,18 +1,17 @@
 -- SPDX-License-Identifier: MIT
--- The end of an outage at a mirror (G3, G4): one of its users joins again, the master sends what a joining room gets, and local users see
--- what differs from what they know. Then the other users follow, one after the other, each when the master has answered for the one
--- before; last, what waited goes out. A link that is slow, or breaks again, meets one question at a time.
+-- The resync of a mirrored room after an outage (G3, G4). One local user joins again, and the master sends what a joining room gets. Local users
+-- see only what is new to them. Then the other users join again one by one, each when the master has answered the one before. Last, the mirror
+-- sends what had to wait. So the mirror asks one question at a time, as the link may be slow or break again.
 --
 -- link:own("resync"):
---   current    what is known of the resync that is under way: nick (occupant JID of the user who joins), copies (occupant JID -> presence), hidden
---              (set of occupant JIDs), own (occupant JID -> real JID, of users that the master knows as this mirror's; our extension), messages,
---              since (time of the first that may be missing), answered, is_complete (the messages will be all: our extension), archive (see
---              mirror/backfill)
---   rejoin     occupant JIDs that are yet to follow
---   usurpers   occupant JID -> presence of somebody who may have the nick now
---   waiting_for   occupant JID of a user whose first join comes in between
---   in_doubt   messages that were sent have to be sent again
---   is_stale   the room may have changed without a word
+--   current    state of the resync in progress: nick (occupant JID of the user who joins), copies (occupant JID -> presence), hidden (set of
+--              occupant JIDs), own (occupant JID -> real JID, of users that the master has from this mirror; our extension), messages, since (time
+--              of the first that may be missing), answered, is_complete (the messages will be all: our extension), archive (see mirror/backfill)
+--   rejoin     occupant JIDs of users who still have to join again
+--   usurpers   occupant JID -> presence of another user who may have the nick now
+--   waiting_for   occupant JID of a user whose first join is sent in between
+--   in_doubt   sent messages have to be sent again
+--   is_stale   the room may have changed without a message about it
 --   absent_since   when the master began to say that it does not have the room
 
 local datetime = require "util.datetime";
@@ -40,9 +39,9 @@ local grace_period = lib "settings".grace_period;
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
--- Messages from so long before the gap are asked for again: the last that came before it may have been on its way for a while
+-- Seconds before the gap for which the mirror asks again: the last message before it may have taken a while
 local overlap = 30;
--- The master sends no subject where there is none, though it should: after such a silence it is asked whether that was all
+-- A master may send no subject if the room has none, though it should. After this silence the mirror asks whether that was all
 local subject_timeout = 3;
 
 local resync = {};
@@ -51,7 +50,7 @@ local function of(room)
 	return room.fmuc.authority:own("resync");
 end
 
--- begin(event): something is missing, so that a user joins again
+-- begin(event): stanzas are missing, so a user joins again
 function resync.begin(event)
 	local room = mirrored.get(event.room_jid);
 	local authority, own = room.fmuc.authority, of(room);
@@ -59,7 +58,7 @@ function resync.begin(event)
 	for jid in room:each_occupant() do
 		if mirrored.is_local(room, jid) then occupant_jid = jid; break; end
 	end
-	if not occupant_jid then -- all have left while the master was asked: mirror/outage begins anew
+	if not occupant_jid then -- all have left meanwhile: mirror/outage starts again
 		authority:fire("broken");
 		return;
 	end
@@ -70,7 +69,7 @@ function resync.begin(event)
 		if stanza.name == "message" then messages[#messages + 1] = stanza; end
 	end
 	messages.bytes = held.bytes;
-	-- these may have been lost on the way there, or on the way back
+	-- these, or the answers to them, may be lost
 	changes.doubt_all(room);
 	joins.doubt_all(room);
 	authority:restart_count(0);
@@ -80,7 +79,7 @@ function resync.begin(event)
 	authority:ask("join", question);
 end
 
--- handle_broken(event): the link is lost again; a resync that was under way has come to nothing
+-- handle_broken(event): the link is lost again, which ends a resync in progress
 function resync.handle_broken(event)
 	local room = mirrored.get(event.room_jid);
 	local own = of(room);
@@ -88,13 +87,13 @@ function resync.handle_broken(event)
 	own.current = nil;
 end
 
--- counter(room) -> what has the copies of the occupants that the master shows now: the room, or the resync
+-- counter(room) -> the table with the copies of the occupants that the master shows now: of the room, or of the resync
 function resync.counter(room)
 	return room.fmuc.authority.state == "syncing" and of(room).current or room.fmuc;
 end
 
--- restart_collection(room) -> whether the master is yet to answer; it has opened a new stream, and what came on the old one does not belong to
--- the answer
+-- restart_collection(room) -> whether the master has not answered yet. It has opened a new stream, and stanzas of the old stream do not belong to
+-- its answer
 function resync.restart_collection(room)
 	local current = of(room).current;
 	if not current or current.answered then return false; end
@@ -102,7 +101,7 @@ function resync.restart_collection(room)
 	return true;
 end
 
--- presence(room, occupant_jid, presence, id): of the master, in state "syncing"; presence: { copy (as local users would see it), mark (<fmuc>
+-- presence(room, occupant_jid, presence, id): from the master, in state "syncing"; presence: { copy (as local users would see it), mark (<fmuc>
 -- element or nil), is_hidden }
 function resync.presence(room, occupant_jid, presence, id)
 	local state, copy, mark = room.fmuc, presence.copy, presence.mark;
@@ -125,19 +124,19 @@ function resync.presence(room, occupant_jid, presence, id)
 	current.is_complete = mark and mark.is_complete;
 end
 
--- message(room, stanza): of the master, in state "syncing"
+-- message(room, stanza): from the master, in state "syncing"
 function resync.message(room, stanza)
 	local current = of(room).current;
 	if limits.has_room_for(current.messages, stanza, room.fmuc.authority.peer) then table.insert(current.messages, st.clone(stanza)); end
 	if current.answered and stanza:get_child("subject") and not stanza:get_child("body") then resync.dumped(room); end
 end
 
--- dumped(room): that was all that the master repeats by itself
+-- dumped(room): the master has sent everything that it repeats by itself
 function resync.dumped(room)
 	if not backfill.begin(room, of(room).current) then resync.finish(room); end
 end
 
--- take_archived(room, stanza) -> whether that message of the master is about its archive
+-- take_archived(room, stanza) -> whether the master's message is about its archive
 function resync.take_archived(room, stanza)
 	return backfill.take(room, of(room).current, stanza);
 end
@@ -154,7 +153,7 @@ local function show(room, occupant_jid, copy, sessions, is_hidden)
 	mirrored.show(room, occupant_jid, copy, sessions);
 end
 
--- Whether the master's occupant of that name is our local user
+-- Whether the master's occupant with this nick is our local user
 local function is_same_user(room, current, occupant_jid)
 	local real_jid = current.own[occupant_jid];
 	local occupant = room:get_occupant_by_nick(occupant_jid);
@@ -168,16 +167,16 @@ local function show_occupant(room, current, occupant_jid, copy)
 	if #sessions > 0 then
 		if not is_same_user(room, current, occupant_jid) then
 			table.insert(own.rejoin, occupant_jid);
-			own.usurpers[occupant_jid] = copy; -- or our user; the answer will tell
+			own.usurpers[occupant_jid] = copy; -- or our user: the answer to the next join shows which
 		elseif not changes.is_changed(room, occupant_jid) and not equivalent(known, copy) then
 			show(room, occupant_jid, copy, sessions, current.hidden[occupant_jid]);
 		end
 	elseif current.own[occupant_jid] then
-		if not state.waiting[occupant_jid] then changes.may_be_there(room, nick); end -- left meanwhile, or before a restart
+		if not state.waiting[occupant_jid] then changes.may_be_there(room, nick); end -- left during the outage, or before a restart
 	elseif not state.authority.counts and (state.waiting[occupant_jid] or changes.has_parted(room, nick)) then
-		own.usurpers[occupant_jid] = copy; -- or our user: this master does not say whose users it has
+		own.usurpers[occupant_jid] = copy; -- or our user: this master does not say which users are ours
 	else
-		changes.is_gone(room, nick); -- somebody else has the nick now
+		changes.is_gone(room, nick); -- another user has the nick now
 		if not (known and equivalent(known, copy)) then show(room, occupant_jid, copy, sessions); end
 	end
 end
@@ -187,7 +186,7 @@ local function show_differences(room, current)
 	local known = {};
 	for occupant_jid, copy in pairs(state.copies) do known[occupant_jid] = copy; end
 	for occupant_jid, copy in pairs(known) do
-		if current.copies[occupant_jid] then -- below
+		if current.copies[occupant_jid] then -- show_occupant() does these
 			known[occupant_jid] = nil;
 		elseif mirrored.is_local(room, occupant_jid) then
 			table.insert(of(room).rejoin, occupant_jid);
@@ -199,7 +198,7 @@ local function show_differences(room, current)
 	for occupant_jid, copy in pairs(current.copies) do show_occupant(room, current, occupant_jid, copy); end
 end
 
--- finish(room): all that the master had to say is here
+-- finish(room): the master has sent everything
 function resync.finish(room)
 	local own = of(room);
 	local current = own.current;
@@ -212,14 +211,14 @@ function resync.finish(room)
 	room.fmuc.authority:fire("dumped");
 end
 
--- handle_over(event): the room is as at the master
+-- handle_over(event): the room is in step with the master
 function resync.handle_over(event)
 	local room = mirrored.get(event.room_jid);
 	outage.over(room);
 	resync.continue(room);
 end
 
--- What was put off until everybody is back. First what they said, since the master hears nobody who has left.
+-- Sends what had to wait until all users are back. Messages go first, since the master ignores users who have left.
 local function send_the_rest(room)
 	local state, own = room.fmuc, of(room);
 	state.authority:fire("returned");
@@ -235,7 +234,7 @@ local function send_the_rest(room)
 	own.is_stale = nil;
 end
 
--- continue(room): in state "rejoining", when the master has answered
+-- continue(room): the next step in state "rejoining", when the master has answered
 function resync.continue(room)
 	local state, own = room.fmuc, of(room);
 	local authority = state.authority;
@@ -259,7 +258,7 @@ function resync.continue(room)
 	send_the_rest(room);
 end
 
--- is_answer(room, occupant_jid, id) -> whether a presence or an error is the answer to the join of that user
+-- is_answer(room, occupant_jid, id) -> whether a presence or an error answers the user's join in a resync
 function resync.is_answer(room, occupant_jid, id)
 	local state = room.fmuc;
 	local asked = state.authority.asked;
@@ -267,8 +266,8 @@ function resync.is_answer(room, occupant_jid, id)
 	return id == asked.id or not state.reflects_ids and id == nil and occupant_jid == (asked.occupant_jid or of(room).current.nick);
 end
 
--- The master does not have the room, or its server does not have the master. It may be about to come back.
--- is_temporary: its server says so, and users may carry on alone
+-- The master does not have the room, or its server does not have the master. Both may come back soon. is_temporary: the server says so, and users
+-- may carry on alone
 local function on_absence(room, is_temporary)
 	local own, authority = of(room), room.fmuc.authority;
 	own.absent_since = own.absent_since or now();
@@ -282,7 +281,7 @@ end
 
 local codes = { ["forbidden"] = "301"; ["registration-required"] = "321" };
 
--- show_usurper(room, occupant_jid): the local user who wanted that nick does not have it; somebody else may
+-- show_usurper(room, occupant_jid): the local user did not get the nick. Shows the other user who may have it
 function resync.show_usurper(room, occupant_jid)
 	local usurpers = of(room).usurpers;
 	local copy = usurpers and usurpers[occupant_jid];
@@ -291,7 +290,7 @@ function resync.show_usurper(room, occupant_jid)
 	show(room, occupant_jid, copy, {});
 end
 
--- The user of that nick has not been taken back, and is not here any more
+-- The master has not taken back the user with this nick, who has left here too
 local function go_on_without(room, occupant_jid)
 	if not mirrored.get(room.jid) then return; end
 	if room.fmuc.authority.state == "rejoining" then
@@ -321,7 +320,7 @@ function resync.refused(room, stanza)
 	send_away(room, codes[condition] or "333", condition or "error");
 end
 
--- kicked(room, occupant_jid, presence): the user was taken out of the room while it was cut off, the master says (our extension)
+-- kicked(room, occupant_jid, presence): the master says that the user was removed during the outage (our extension)
 function resync.kicked(room, occupant_jid, presence)
 	room.fmuc.authority:answered();
 	mirrored.remove_occupant(room, occupant_jid, presence);
@@ -353,9 +352,9 @@ liveness.on("rejoin", {
 	failed = outage.retry;
 	unanswered = function (room) send_away(room, "333", "no answer"); end;
 });
--- is that all of the dump?
+-- has the master sent the whole dump?
 liveness.on("dump", { answered = resync.dumped; failed = outage.retry });
--- is there more in the archive?
+-- does the archive have more messages?
 liveness.on("archive", {
 	answered = function (room, _, answer)
 		if not backfill.go_on(room, of(room).current, answer) then finish_backfill(room); end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Which messages the local users of a mirrored room have been shown, so that what the master repeats after an outage is shown once (G3).
+-- The messages that local users of a mirrored room have seen. So a message that the master repeats after an outage is shown once (G3).
 --
--- Where the master gives a message a stanza-id, that id alone decides (F14): programs may say the same with the same id again and again.
--- Without one, the author's nick, the id and the text decide.
+-- If the master gives a message a stanza-id, this id alone decides (F14). Programs may repeat a text with the same message id. Otherwise the
+-- author's nick, the id and the text decide.
 --
 -- link:own("shown") = { first, last, [index] = key, at = { [key] = what is known of it } }, the oldest first. Keys and values:
 --   "s" .. stanza-id     the hash of what the message says
@@ -15,9 +15,9 @@ local sha1 = require "util.hashes".sha1;
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- two for a message; more than a master tells again
+-- Keys, two for each message; more than a master repeats
 local max_seen = 1200;
--- A message without an id is the one of the same text that was shown about when the master says it was sent
+-- Seconds at most between the times of the same text here and at the master, for a message without an id
 local same_time = 60;
 
 local room_info = lib "mirror/room_info";
@@ -30,8 +30,8 @@ local function claimed_id(room, stanza)
 	end
 end
 
--- id(room, stanza) -> the stanza-id that the master of the room has given the message, or nil: also where the master is
--- not known to take care that nobody else does
+-- id(room, stanza) -> the stanza-id that the master has given the message, or nil. Also nil if the master does not announce that it removes forged
+-- stanza-ids
 function shown.id(room, stanza)
 	return room_info.has(room, xmlns_sid) and claimed_id(room, stanza) or nil;
 end
@@ -40,8 +40,7 @@ local function key_of_id(id)
 	return "s" .. (#id <= 64 and id or sha1(id));
 end
 
--- What else makes a message itself, if anything does: one without an id and a text, such as a change of the room's configuration, is rather
--- repeated than lost
+-- Hash of nick, id and text, or nil for a message without id and text, such as a configuration change. Such a message is better repeated than lost
 local function content(stanza)
 	local id, body = stanza.attr.id, stanza:get_child_text("body") or "";
 	if not id and body == "" then return nil; end
@@ -52,7 +51,7 @@ local function forget_oldest(memory)
 	local key = memory[memory.first];
 	memory[memory.first] = nil;
 	memory.first = memory.first + 1;
-	-- of two with the same key the later one goes too, which is repeated then rather than lost
+	-- of two with the same key the later one goes too: better repeated than lost
 	local count = key:byte() == ("o"):byte() and memory.at[key] or 1;
 	memory.at[key] = count and count > 1 and count - 1 or nil;
 end
@@ -75,15 +74,15 @@ local function get(room, kind, key)
 	return key and memory_of(room).at[kind .. key] or nil;
 end
 
--- add(room, stanza): a groupchat message of the master is shown now
+-- add(room, stanza): local users see a groupchat message of the master now
 function shown.add(room, stanza)
 	local id, hash = claimed_id(room, stanza), content(stanza);
 	if id then put(room, key_of_id(id), hash or true); end
 	if hash and not shown.id(room, stanza) then put(room, "m" .. hash, os.time()); end
 end
 
--- add_own(room, stanza, [id]): a message of a local user is shown, which the master has not yet. id: the one that the master will give it,
--- where that is known
+-- add_own(room, stanza, [id]): a message of a local user is shown before the master has it. id: the stanza-id that the master will give it, if
+-- known
 function shown.add_own(room, stanza, id)
 	local hash = content(stanza);
 	if hash then put(room, "m" .. hash, os.time()); end
@@ -94,7 +93,7 @@ function shown.add_own(room, stanza, id)
 	end
 end
 
--- confirm(room, stanza): that message of add_own() has come back from the master
+-- confirm(room, stanza): the master has sent back a message of add_own()
 function shown.confirm(room, stanza)
 	local id, hash = shown.id(room, stanza), content(stanza);
 	local count = get(room, "o", hash);
@@ -103,8 +102,8 @@ function shown.confirm(room, stanza)
 	put(room, key_of_id(id), hash or true);
 end
 
--- has(room, stanza, [stamp]) -> how it is known that the message has been shown: "id" (its stanza-id), "own" (a local user said it, see
--- add_own), "text"; or nil. stamp: when the master says it was sent (XEP-0082)
+-- has(room, stanza, [stamp]) -> "id", "own", "text" or nil: how it is known that the message has been shown. "id": by its stanza-id. "own": a local
+-- user said it, see add_own. stamp: when the master says it was sent (XEP-0082)
 function shown.has(room, stanza, stamp)
 	local id, hash = shown.id(room, stanza), content(stanza);
 	if id then return get(room, "", key_of_id(id)) and "id" or get(room, "o", hash) and "own" or nil; end
@@ -114,8 +113,8 @@ function shown.has(room, stanza, stamp)
 	return sent ~= nil and math.abs(at - sent) <= same_time and "text" or nil;
 end
 
--- is_same(room, stanza) -> whether the message has been shown, with that stanza-id and saying the same: it came twice. A master that gives
--- an id to two different messages is wrong, but its users are to see both.
+-- is_same(room, stanza) -> whether a message with the same stanza-id and content has been shown: it came twice. If a master gives one id to two
+-- different messages, users see both.
 function shown.is_same(room, stanza)
 	local id = shown.id(room, stanza);
 	local hash = id and get(room, "", key_of_id(id));

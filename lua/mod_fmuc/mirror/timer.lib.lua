@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Once a second, and when a connection breaks: what is to be done for mirrored rooms.
+-- What is done for mirrored rooms once a second, and when a connection breaks.
 
 local compat = require "prosody_relay.compat";
 local jid_host = require "util.jid".host;
@@ -12,13 +12,13 @@ local outage = lib "mirror/outage";
 local outbox = lib "mirror/outbox";
 local resync = lib "mirror/resync";
 
--- Whether nothing is to be done for a room, which then may stay where mod_muc has put it: mod_muc keeps 100 rooms in memory, and to bring
--- back more than that each second is all that a server would do
+-- Whether a room needs nothing now, so that it may stay unloaded. mod_muc keeps 100 rooms in memory. To load more than that each second would take
+-- all time of a server
 local function is_at_rest(room_jid, state, time)
 	local link = state.authority;
 	if outage.is_late(link, time) then
 		return false;
-	elseif link.state == "joining" then -- somebody waits for the master
+	elseif link.state == "joining" then -- a join waits for the master
 		return link.asked ~= nil or not first_sync.is_anybody_accepted(state);
 	elseif link.state == "live" then
 		return outage.is_quiet(room_jid, link, time);
@@ -59,7 +59,7 @@ local function handle_broken_stream(room_jid, host, is_new, broken_at)
 	local room = mirrored.get(room_jid);
 	if not room then return; end
 	local asked = room.fmuc.authority.asked;
-	if asked and asked.at > broken_at then return; end -- mod_smacks has told already, and the question took another way
+	if asked and asked.at > broken_at then return; end -- mod_smacks reported this before, and the question went over another stream
 	if is_new and resync.restart_collection(room) then return; end
 	outage.lost(room, "a connection with " .. host .. " broke");
 end
@@ -70,7 +70,7 @@ compat.on_stream_lost(module, function (host, is_new)
 		if jid_host(state.authority.peer) == host then concerned[#concerned + 1] = room_jid; end
 	end
 	for _, room_jid in ipairs(concerned) do
-		-- later: an answer may be lost as well while the end of the stream is still being dealt with
+		-- later: while Prosody handles the end of the stream, an answer may still be lost
 		module:add_timer(0, function () handle_broken_stream(room_jid, host, is_new, broken_at); end);
 	end
 end);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Which identifiers a mirrored room has given to messages, so that no two messages get the same one, whatever the master says (F9,
--- XEP-0359 section 3). Plain data, so that it outlives a reload: a list of strings, each the hashes of many ids one after the other. That
--- is 8 bytes of heap for an id; a table of ids would be a hundred.
+-- The ids that a mirrored room has given to messages (F9, XEP-0359 section 3). No two messages get the same id, even if the master repeats one.
+-- Plain data, so that it outlives a reload: a list of strings, each with the hashes of many ids. An id takes 8 bytes of heap; in a table of ids it
+-- would take a hundred.
 
 local sha1 = require "util.hashes".sha1;
 
@@ -13,8 +13,8 @@ local function hash(id)
 	return sha1(id):sub(1, hash_bytes);
 end
 
--- has(list, id) -> whether the id has been used; list may be nil. Linear, but a hundred thousand bytes are compared in microseconds.
--- A different id is taken for a used one in one of 2^64 comparisons.
+-- has(list, id) -> whether the id has been used; list may be nil. Linear, but a hundred thousand bytes are compared in microseconds. A new id is
+-- taken for a used one in one of 2^64 comparisons.
 function used_ids.has(list, id)
 	local wanted = hash(id);
 	for _, chunk in ipairs(list or {}) do
@@ -23,7 +23,7 @@ function used_ids.has(list, id)
 	return false;
 end
 
--- add(list, id, max) -> list with the id in it, made when it is nil. max: how many of the latest ids are kept, at least
+-- add(list, id, max) -> list with the id in it; list may be nil. max: how many of the latest ids are kept, at least
 function used_ids.add(list, id, max)
 	list = list or {};
 	local last = #list;

@@ -24,6 +24,6 @@ end
 
 local modules, muc = prosody.hosts[module.host].modules, nil;
 
--- A reload of mod_muc forces one of this module: the rooms of the running instance are gone, so that it cannot stay.
+-- A reload of mod_muc removes the rooms of the running instance. So this module reloads too.
 loading.start(module, role .. "/" .. role, function () return modules.muc ~= muc; end);
 muc = modules.muc;

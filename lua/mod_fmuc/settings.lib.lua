@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- All options of the module, checked (requirements section 5). A wrong value raises one line that names the option; so this file is read
--- before the first hook, and again before a reload gives up the running instance (case F23).
+-- All options of the module, checked (requirements section 5). A wrong value raises an error of one line that names the option. The module reads
+-- this file before its first hook, and again before a reload ends the running instance (case F23).
 --
--- -> { grace_period, join_timeout (seconds), max_occupants }, and of a mirror allow_users, allow_masters (lists of JIDs; nil: by default),
--- outage_policy, bandwidth, nomirror (boolean, or set of room JIDs); of a master trust (domain -> set of domains), allow_peers (set of
--- domains, or nil), deny_peers (set of domains)
+-- -> { grace_period, join_timeout (seconds), max_occupants }
+--    of a mirror also: allow_users, allow_masters (lists of JIDs; nil: the default), outage_policy, bandwidth, nomirror (boolean, or set of room
+--    JIDs)
+--    of a master also: trust (domain -> set of domains), allow_peers (set of domains, or nil), deny_peers (set of domains)
 
 local configmanager = require "core.configmanager";
 local options = require "prosody_relay.options";
@@ -17,8 +18,7 @@ local settings = {
 	max_occupants = options.integer(module, "fmuc_max_occupants", 2000, 1);
 };
 
--- canonical(domain) -> the one form of a domain's two spellings: each server chooses whether to say bücher.example or
--- xn--bcher-kva.example
+-- canonical(domain) -> the domain in one spelling: some servers write bücher.example, others xn--bcher-kva.example
 function settings.canonical(domain)
 	return nameprep(to_unicode(domain) or domain) or domain;
 end

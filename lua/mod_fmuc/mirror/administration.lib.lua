@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Rooms are administered at the master (M25). mod_muc's own means would report success and change nothing there, or take everybody out of a
--- room that lives on (F17): its ad-hoc commands are taken away from a mirror, and what the shell or another module asks of a mirrored room
--- is refused. A local user may be kicked: that user leaves.
+-- Rooms are administered at the master (M25). The commands of mod_muc would report success without effect there. Or they would remove all users
+-- from a room that still exists (F17). So this file removes the ad-hoc commands of mod_muc from a mirror. It also refuses changes of mirrored rooms
+-- by the shell or by other modules. They may kick a local user: that user leaves.
 
 local administration = {};
 
@@ -10,7 +10,7 @@ local muc_commands = "http://prosody.im/protocol/muc#";
 local delivery = lib "room/delivery";
 local muc = module:depends "muc";
 
--- hide(item): an ad-hoc command
+-- hide(item): removes an ad-hoc command of mod_muc
 function administration.hide(item)
 	if type(item.node) ~= "string" or item.node:sub(1, #muc_commands) ~= muc_commands then return; end
 	prosody.hosts[module.host].modules.muc.module:remove_item("adhoc-provider", item);
@@ -22,7 +22,7 @@ local function refuse()
 	return nil, "cancel", "not-allowed";
 end
 
--- In place of those of mod_muc in a mirrored room, which has them from delivery.attach()
+-- Methods that delivery.attach() puts in place of mod_muc's in a mirrored room
 administration.methods = {
 	set_affiliation = refuse;
 	destroy = function (room) return nil, "This room is administered at " .. room.fmuc.authority.peer; end;
@@ -34,7 +34,7 @@ function administration.methods.set_role(room, actor, occupant_jid, role, ...)
 	return getmetatable(room).__index.set_role(room, actor, occupant_jid, role, ...);
 end
 
--- mod_muc's function, which has been another one if an earlier instance of this module has replaced it
+-- mod_muc's own function, also when an earlier instance of this module has replaced it
 local shared = module:shared("create_room");
 if muc.create_room ~= shared.refuse then shared.stock = muc.create_room; end
 shared.refuse = function () return nil, "A mirror has no rooms of its own"; end;

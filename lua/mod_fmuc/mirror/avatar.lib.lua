@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The picture of a mirrored room (XEP-0486): the master says in a presence of its own which it has, users get it from the vCard, which is
--- fetched from the master once.
+-- The avatar of a mirrored room (XEP-0486). The master announces it in a presence from the bare JID of the room. Users get it from the room's
+-- vCard, which the mirror fetches from the master once.
 
 local fanout = require "prosody_relay.fanout";
 local heap_size = require "prosody_relay.stanza".heap_size;
 local st = require "util.stanza";
 
--- of the master to send the vCard; what is larger is handed on and not kept
+-- Seconds for the master to send the vCard. The mirror passes a larger vCard on but does not keep it.
 local vcard_timeout = 60;
 local max_vcard_bytes = 131072;
 
@@ -21,12 +21,12 @@ local mirrored = lib "mirror/room";
 
 local avatar = {};
 
--- is_announcement(room, stanza) -> whether that presence says something about the picture of the room
+-- is_announcement(room, stanza) -> whether the presence announces the avatar of the room
 function avatar.is_announcement(room, stanza)
 	return stanza.attr.type == nil and stanza.attr.from == room.fmuc.authority.peer and stanza:get_child("x", "vcard-temp:x:update") ~= nil;
 end
 
--- announce(room, stanza): to the users here, and to those who come
+-- announce(room, stanza): sends it to local users now, and later to users who join
 function avatar.announce(room, stanza)
 	if heap_size(stanza) > limits.max_presence or not limits.has_memory_for(room.fmuc.authority.peer, heap_size(stanza)) then return; end
 	local copy = hygiene.copy("from anybody", stanza);
@@ -35,7 +35,7 @@ function avatar.announce(room, stanza)
 	delivery.to_all(room, copy);
 end
 
--- greet(event): a session has been let in, and has got the history and the subject
+-- greet(event): a session has entered, and has received the history and the subject
 function avatar.greet(event)
 	local announcement = event.room.fmuc and event.room.fmuc.avatar;
 	if not announcement then return; end
@@ -44,7 +44,7 @@ function avatar.greet(event)
 	event.room:route_stanza(view);
 end
 
--- What is kept of a question: whom to answer
+-- The part of a query that is kept to answer it
 local function top_of(asker)
 	return st.iq({ type = "get"; id = asker.attr.id; from = asker.attr.from; to = asker.attr.to });
 end
@@ -65,7 +65,7 @@ local function handle_answer(record, answer)
 	for _, asker in ipairs(record.askers) do send_vcard(asker, answer); end
 end
 
--- get(room, asker) -> true, and the asker (stanza) is answered now or later; nil when too many are waiting, false when there is no vCard
+-- get(room, asker) -> true when the asker (stanza) is answered now or later; nil when too many wait; false when the room has no vCard
 function avatar.get(room, asker)
 	local state = room.fmuc;
 	if not room_info.has(room, "vcard-temp") then return false; end
@@ -83,7 +83,7 @@ function avatar.get(room, asker)
 	return requests.send("room-vcard", iq, { askers = { top_of(asker) }; asker = asker.attr.from }, vcard_timeout);
 end
 
--- handle_change(event): the room's configuration has changed, and maybe its vCard
+-- handle_change(event): the room's configuration has changed, perhaps its vCard too
 function avatar.handle_change(event)
 	event.room.fmuc.vcard = nil;
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- fmuc_bandwidth at a mirror (G25): what local users send and the master need not get stays here. Local users see it of each other, as
--- far as the room stays the same for everybody: a status, or that somebody is typing, is seen or not; a reaction is part of what was
--- said, so it is refused rather than shown to half of the room.
+-- fmuc_bandwidth at a mirror (G25): stanzas of local users that the master does not need stay here. Local users still see statuses and typing
+-- notifications of each other, which remote users may miss. A reaction is part of the conversation. So the mirror refuses it instead of showing it
+-- to half of the room.
 
 local relay_jid = require "prosody_relay.jid";
 local jid_bare = require "util.jid".bare;
@@ -25,7 +25,7 @@ local function is_from_master(stanza)
 	return jid_bare(stanza.attr.from) == relay_jid.unmirror(jid_bare(stanza.attr.to));
 end
 
--- The master knows a local user without status; local users know more
+-- The master sends a local user's presence back without the status. Adds the status for local users
 local function complete(room, stanza)
 	local occupant_jid = room.jid .. "/" .. (stanza.attr.from:match("/(.*)$") or "");
 	local record = room.fmuc.waiting[occupant_jid];
@@ -57,7 +57,7 @@ local function strip(event)
 	event.stanza = bandwidth.stripped_message(event.stanza);
 end
 
--- handle_groupchat(event): a message to the room; of level "messages"
+-- handle_groupchat(event): a message to the room, at level "messages"
 function bandwidth_mirror.handle_groupchat(event)
 	local stanza = event.stanza;
 	local room = mirrored.get(stanza.attr.to);
@@ -73,7 +73,7 @@ function bandwidth_mirror.handle_groupchat(event)
 	return true;
 end
 
--- handle_private(event): between a local user and an occupant of the master; of level "messages"
+-- handle_private(event): from a local user to an occupant of the master, at level "messages"
 function bandwidth_mirror.handle_private(event)
 	local stanza = event.stanza;
 	local type = stanza.attr.type;
@@ -85,7 +85,7 @@ function bandwidth_mirror.handle_private(event)
 	return verdict == "transient" or errors.refuse(stanza, "link-too-narrow");
 end
 
--- handle_outbound(event): a stanza on its way out, changed in place: it is this module's own
+-- handle_outbound(event): changes a presence to the master in place; this module has made the stanza
 function bandwidth_mirror.handle_outbound(event)
 	local stanza = event.stanza;
 	if stanza.name ~= "presence" or stanza.attr.to:match("^[^/]*") ~= relay_jid.unmirror(jid_bare(stanza.attr.from)) then return; end

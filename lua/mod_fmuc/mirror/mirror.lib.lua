@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The mirror role: local users join rooms of other servers through rooms of this service. Requirements M1 to M27 and the client's side
--- of XEP-0045. This file: the parts of the role, and every event that it takes part in.
+-- The mirror role: local users join rooms of other servers through rooms of this service. Requirements M1 to M27 and the client's side of XEP-0045.
+-- This file lists the parts of the role, and every event that the role handles.
 
 local commands = require "prosody_relay.commands";
 local compat = require "prosody_relay.compat";
@@ -9,7 +9,7 @@ local configmanager = require "core.configmanager";
 local archive = lib "room/archive";
 local policy = lib "mirror/policy";
 
--- The occupant identifiers of a mirrored room are the master's, which pass through (G10)
+-- The occupant ids of a mirrored room are the master's (G10)
 if module:get_option_boolean("muc_occupant_id", false) then
 	module:log("info", "muc_occupant_id has no effect on a mirror, which shows the identifiers of the master");
 end
@@ -18,7 +18,7 @@ local muc = module:depends "muc";
 lib "mirror/own_rooms".refuse(muc); -- before anything here can fail
 
 
-archive.own_all_rooms(); -- before mod_muc_mam is loaded, after this module as the component is made
+archive.own_all_rooms(); -- before Prosody loads mod_muc_mam, which follows this module
 
 local administration = lib "mirror/administration";
 local avatar = lib "mirror/avatar";
@@ -50,15 +50,15 @@ local users = lib "mirror/users";
 lib "mirror/operation";
 lib "mirror/timer";
 
--- What a narrow link changes
+-- Handlers that only a narrow link needs
 local is_narrow, has_messages_only = policy.bandwidth ~= "full", policy.bandwidth == "messages";
 
--- Every event that this role takes part in, with the priority of each handler. mod_muc routes stanzas at -2, other modules answer at 0.
+-- All events that this role handles, with the priority of each handler. At -2 mod_muc routes stanzas, at 0 other modules answer.
 lib "link/events".hook {
 	["presence/full"] = {
-		{ 100, traffic.count_received }; -- whatever becomes of it
+		{ 100, traffic.count_received }; -- counts every stanza
 		{ 10, uninvited.handle };
-		{ 3, held_joins.handle_presence }; -- holds joins back, which then come again
+		{ 3, held_joins.handle_presence }; -- holds joins, and fires them again later
 		{ 2, is_narrow and bandwidth.handle_presence };
 		{ 1, users.handle_presence_to_occupant };
 	};
@@ -70,17 +70,17 @@ lib "link/events".hook {
 	};
 	["message/bare"] = {
 		{ 100, traffic.count_received };
-		{ 50, drop_repeated }; -- its bytes have crossed, and nothing else of it counts
+		{ 50, drop_repeated }; -- its bytes count, the rest of it is ignored
 		{ 10, uninvited.handle };
 		{ 3, has_messages_only and bandwidth.handle_groupchat };
-		{ 2, requests_to_room.handle }; -- the next one knows groupchat only
+		{ 2, requests_to_room.handle }; -- the next handler knows groupchat only
 		{ 1, users.handle_message_to_room };
 	};
 	["message/full"] = {
 		{ 100, traffic.count_received };
 		{ 50, drop_repeated };
 		{ 10, uninvited.handle };
-		{ 5, requests_to_room.handle_error }; -- these two would be private messages
+		{ 5, requests_to_room.handle_error }; -- the next handlers would take these two for private messages
 		{ 4, requests_to_room.handle_reply };
 		{ 2, has_messages_only and bandwidth.handle_private };
 		{ 1, private.handle };
@@ -116,7 +116,7 @@ lib "link/events".hook {
 
 	["muc-occupant-pre-join"] = {
 		{ 0, mirrored.set_role };
-		{ -1000, joins.handle_pre_join }; -- the last of all: handlers of other modules may have waited
+		{ -1000, joins.handle_pre_join }; -- last: handlers of other modules may have waited
 		{ -1001, mirrored.check_session };
 	};
 	["muc-occupant-session-new"] = {
@@ -148,10 +148,10 @@ lib "link/events".hook {
 		{ -1, messages.trim_history };
 	};
 	["muc-get-history"] = { { 2, messages.limit_history } }; -- before mod_muc_mam's 1
-	["muc-private-message"] = { { 2, private.handle_local } }; -- before anybody makes something of it
-	["item-added/adhoc-provider"] = { { -1, administration.hide } }; -- after mod_adhoc's 0, which then has the command to be taken away
+	["muc-private-message"] = { { 2, private.handle_local } }; -- before other modules handle it
+	["item-added/adhoc-provider"] = { { -1, administration.hide } }; -- after mod_adhoc's 0, which registers the command
 
-	-- of this module
+	-- Events of this module
 	["fmuc-link/synced"] = { { 0, joins.handle_synced } };
 	["fmuc-link/broken"] = { { 0, resync.handle_broken } };
 	["fmuc-link/incomplete"] = { { 0, resync.begin } };
@@ -202,4 +202,4 @@ function module.unload()
 	if module.reloading then mirrored.release(); else close(); requests.close(); end
 end
 
-compat.on_stopping(module, close); -- while the streams to users and other servers still stand
+compat.on_stopping(module, close); -- while the streams to users and other servers are open

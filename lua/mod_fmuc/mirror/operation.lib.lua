@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What an admin sees of the links of a mirror, and does with them (requirements section 5).
+-- The links of a mirror for admins: lists, statistics and commands (requirements section 5).
 
 local traffic = lib "link/traffic";
 
@@ -9,7 +9,7 @@ local users = lib "mirror/users";
 
 local role = { title = "Mirrored rooms"; peer = "Master" };
 
--- What admins see: a link whose first users wait is none yet that could be out of step
+-- State names for admins. A link in its first sync has nothing that could be out of step, so admins see it as live
 local names = { joining = "live"; syncing = "joining" };
 
 local function name_of(link)
@@ -52,7 +52,7 @@ function role.resync(link)
 	if room then outage.lost(room, "an admin wants it to be brought up to date", true); end
 end
 
--- drop(link): all local users leave the room; they are told that they were kicked, or their clients would come back at once
+-- drop(link): all local users leave the room. They get the status code of a kick, otherwise their clients would rejoin at once
 function role.drop(link)
 	local room = mirrored.get(link.here);
 	if room then users.leave(room, "307"); end

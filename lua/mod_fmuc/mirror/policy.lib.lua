@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The options that say what a mirror does for whom (requirements section 5, M21, M28, G20, G25).
+-- Options about what a mirror does, and for which users and rooms (requirements section 5, M21, M28, G20, G25).
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -11,7 +11,7 @@ local policy = {};
 local parent_host = module.host:match("^[^.]+%.(.+)$");
 local allowed_users, allowed_masters = settings.allow_users or { parent_host }, settings.allow_masters;
 
--- may_use(jid) -> boolean: whether that user may use the mirror; by default those of the parent host, so that no mirror is an open relay
+-- may_use(jid) -> boolean: whether the user may use the mirror. The default is the users of the parent host, so that no mirror is an open relay
 function policy.may_use(jid)
 	local bare, host = jid_bare(jid), jid_host(jid);
 	for _, allowed in ipairs(allowed_users) do
@@ -20,7 +20,7 @@ function policy.may_use(jid)
 	return false;
 end
 
--- may_be_mirrored(room_jid) -> boolean: by default all rooms but those served here
+-- may_be_mirrored(room_jid) -> boolean: by default true for all rooms except those of this server
 function policy.may_be_mirrored(room_jid)
 	local host = jid_host(room_jid);
 	if not allowed_masters then return prosody.hosts[host] == nil; end
@@ -30,7 +30,7 @@ function policy.may_be_mirrored(room_jid)
 	return false;
 end
 
--- lists_masters() -> whether the masters are listed, and so known to be masters
+-- lists_masters() -> whether the admin has listed the masters, so that they need no check
 function policy.lists_masters()
 	return allowed_masters ~= nil;
 end

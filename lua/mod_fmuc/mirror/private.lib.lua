@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What goes between single occupants: private messages (G12) and IQ (G13), at the mirror. Between two local users they are mod_muc's and
--- never cross. To an occupant of the master they cross if the master announces the extension below; they go from R/Kev to M/Nick and
--- come from M/Nick to R/Kev, so that neither side learns a real JID (G21).
+-- Private messages (G12) and IQs (G13) between two occupants, at the mirror. Between two local users mod_muc handles them, and they never cross the
+-- link. Those to an occupant of the master cross if the master announces the extension below. They go from R/Kev to M/Nick, and come from M/Nick to
+-- R/Kev. So neither side learns a real JID (G21).
 
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
@@ -18,9 +18,9 @@ local hygiene = lib "link/hygiene";
 
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
--- of an occupant's client behind two servers to answer
+-- Seconds for an occupant's client, behind two servers, to answer
 local answer_timeout = 60;
--- for which the sender of a private message is remembered, who alone is to see its error
+-- Seconds for which the mirror remembers the sender of a private message, because only the sender may see its error
 local error_timeout = 60;
 local max_remembered, max_of_one_sender = 2000, 200;
 
@@ -32,8 +32,8 @@ local mirrored = lib "mirror/room";
 local requests = lib "link/requests";
 local room_info = lib "mirror/room_info";
 
--- Private messages that may come back as an error, once. Key: JID of the sender's and of the addressee's occupant, id; record: { user = real
--- JID of the sender, nil for one of the master's occupants; holder = whose share it is of: that user, or the master }
+-- Private messages that may come back as an error, once. Key: occupant JIDs of sender and recipient, and id. Record: { user = real JID of the
+-- sender, nil for an occupant of the master; holder = who fills one of the places: that user, or the master }
 local shares_of_sent = shares.new(max_remembered, max_of_one_sender);
 local sent = pending.new(module, function (_, record) shares_of_sent:give(record.holder); end, module.saved_state and module.saved_state.private);
 for _, record in sent:each() do shares_of_sent:hold(record.holder); end
@@ -60,7 +60,7 @@ local function forget(key)
 	return record;
 end
 
--- The stanza's way to the master: the same nick there
+-- The stanza as the master gets it, for the same nick there
 local function to_master(room, stanza, occupant_jid)
 	local copy = hygiene.copy("to the master", stanza, ids.from_client(room)); -- the other side adds the mark of a private message
 	copy.attr.from, copy.attr.to = occupant_jid, room.fmuc.authority.peer .. "/" .. jid_resource(stanza.attr.to);
@@ -74,12 +74,12 @@ local function send_message(room, stanza, occupant_jid)
 	return true;
 end
 
--- A private message that the other side refused, or that may have been lost on its way: to the session that sent it, once
+-- The other side refused a private message, or the message may be lost. The session that sent it gets the error, once
 local function handle_error(room, stanza)
 	local occupant_jid, from = stanza.attr.to, room.jid .. "/" .. jid_resource(stanza.attr.from);
 	local key = sent_key(occupant_jid, from, stanza.attr.id);
 	local record = sent:get(key);
-	if record and not record.user then return; end -- not of a local user
+	if record and not record.user then return; end -- the sender is no local user
 	forget(key);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
 	local user = record and record.user or occupant and mirrored.is_local(room, occupant_jid) and occupant.jid;
@@ -104,7 +104,7 @@ end
 local function handle_outbound(room, stanza)
 	local type = stanza.attr.type;
 	local occupant_jid = room:get_occupant_jid(stanza.attr.from);
-	if type == "error" or type == "result" or not occupant_jid or type == "groupchat" then return; end -- mod_muc knows what is wrong, or who asked
+	if type == "error" or type == "result" or not occupant_jid or type == "groupchat" then return; end -- mod_muc handles these
 	if not room_info.has(room, generation1.xmlns_private) then
 		return errors.refuse(stanza, "private-does-not-cross");
 	end
@@ -116,7 +116,7 @@ local function deliver_message(room, stanza, origin)
 	local copy = hygiene.copy("private message from the master", stanza, ids.from_master(room));
 	copy:tag("x", { xmlns = xmlns_muc_user }):up();
 	copy.attr.from = room.jid .. "/" .. jid_resource(stanza.attr.from);
-	if not room:get_occupant_by_nick(copy.attr.from) then return true; end -- has left meanwhile
+	if not room:get_occupant_by_nick(copy.attr.from) then return true; end -- the sender has left
 	remember(copy.attr.from, copy.attr.to, copy.attr.id, nil, room.fmuc.authority.peer);
 	if module:fire_event("muc-private-message", { room = room, origin = origin, stanza = copy }) ~= false then
 		room:route_to_occupant(room:get_occupant_by_nick(stanza.attr.to), copy);
@@ -124,7 +124,7 @@ local function deliver_message(room, stanza, origin)
 	return true;
 end
 
--- From an occupant of the master, who is an occupant here as well, with the address at the master as real JID
+-- From an occupant of the master. The mirror has this occupant too, with the address at the master as real JID
 local function handle_inbound(room, event)
 	local stanza = event.stanza;
 	local type = stanza.attr.type;
@@ -132,7 +132,7 @@ local function handle_inbound(room, event)
 		if room then handle_error(room, explained(event)); end
 		return true;
 	elseif type == "error" or type == "result" then
-		return true; -- to a request that nobody has sent, or not any more
+		return true; -- to an unknown or expired request
 	elseif not room or not mirrored.is_local(room, stanza.attr.to) then
 		return errors.refuse(stanza, "recipient-not-in-room");
 	elseif stanza.name == "iq" and not occupant_requests.may_cross(stanza) then
@@ -143,7 +143,7 @@ local function handle_inbound(room, event)
 	-- mod_muc asks the user and routes the answer back
 end
 
--- A self-ping of somebody who is not in the room (any more): item-not-found would mean a changed nick (XEP-0410, G11)
+-- A self-ping of a user who is not in the room (any more). item-not-found would mean a changed nick (XEP-0410, G11)
 local function handle_stranger(stanza)
 	local type = stanza.attr.type;
 	if type == "error" or type == "result" then return; end
@@ -171,7 +171,7 @@ function private.handle(event)
 	end
 end
 
--- handle_local(event): from a local user, to another (whom the master identifies) or as an error to an occupant of the master
+-- handle_local(event): from a local user, either to another local user or as an error to an occupant of the master
 function private.handle_local(event)
 	local room, stanza = event.room, event.stanza;
 	local from = stanza.attr.from;

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What local users ask of the room by message: voice, which the master's moderators grant (G15), and to invite somebody. A user of this
--- mirror is invited into the mirrored room, anybody else into the master's, as far as the master takes what generation 1 has no form for.
+-- Requests of local users to the room by message: for voice, which the master's moderators grant (G15), and invitations. Users of this mirror are
+-- invited into the mirrored room, other users into the master's. Generation 1 has no form for these requests, so they cross only to a master that
+-- takes them.
 
 local dataforms = require "util.dataforms";
 local explained = require "prosody_relay.origin".explained;
@@ -16,7 +17,7 @@ local policy = lib "mirror/policy";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 local xmlns_request = "http://jabber.org/protocol/muc#request";
 
--- of a message that crosses
+-- Prefix of the ids of messages that cross
 local id_prefix = "fmuc-ask-";
 
 local joins = lib "mirror/joins";
@@ -47,7 +48,7 @@ local function cross(room, stanza, occupant_jid)
 	mirrored.send(room.jid, copy);
 end
 
--- handle_error(event): of the master, or of this server: nobody else has had to do with that message
+-- handle_error(event): of the master, or of this server; the error can have no other source
 function requests_to_room.handle_error(event)
 	local stanza = event.stanza;
 	local type, room_jid, id = stanza.attr.type, jid_bare(stanza.attr.to), stanza.attr.id;
@@ -79,7 +80,7 @@ function requests_to_room.handle(event)
 	return true;
 end
 
--- handle_reply(event): what the master has to say to one user, such as that an invitation was declined
+-- handle_reply(event): a message of the master to one user, for example that an invitation was declined
 function requests_to_room.handle_reply(event)
 	local stanza = event.stanza;
 	local type, room_jid = stanza.attr.type, jid_bare(stanza.attr.to);

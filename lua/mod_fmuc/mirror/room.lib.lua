@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The rooms of a mirror. A mirrored room is a room of mod_muc whose other occupants are the master's; its presences are the copies the
--- master sent, re-addressed (M7, M10). It exists while it has local users or may get one (M2).
+-- The rooms of a mirror. A mirrored room is a room of mod_muc that also shows the occupants of the master. Its presences are the copies that the
+-- master has sent, re-addressed (M7, M10). It exists while it has local users or may get one (M2).
 --
--- room.fmuc outlives the room object, which mod_muc may put aside and restore. This file writes
---   links, authority   [JID of the other room] = link; the link whose word counts
---   copies     occupant JID -> its state, as local users see it: the last available presence without what belongs to an event
---   hidden     set of the occupant JIDs of local users whose presence only they themselves see
+-- room.fmuc outlives the room object, which mod_muc may unload and restore. This file writes
+--   links, authority   [JID of the other room] = link; the link that decides
+--   copies     occupant JID -> its last available presence as local users see it, without what belongs to one event only
+--   hidden     set of the occupant JIDs of local users whose presence no other user sees
 -- and others
 --   waiting, reflects_ids   mirror/joins
 --   info       mirror/room_info
@@ -51,7 +51,7 @@ local function attach(room, state)
 	end
 end
 
--- open(room_jid, master) -> room, made when there is none; nil when mod_muc has no place for it
+-- open(room_jid, master) -> room, created when there is none; nil when mod_muc cannot create it
 function mirrored.open(room_jid, master)
 	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
 	if not room then return nil; end
@@ -77,7 +77,7 @@ local function destroy(room)
 	module:fire_event("muc-room-destroyed", { room = room });
 end
 
--- handle_destroyed(event): mod_muc has ended the room
+-- handle_destroyed(event): mod_muc has destroyed the room
 function mirrored.handle_destroyed(event)
 	local state = states[event.room.jid];
 	states[event.room.jid] = nil;
@@ -86,7 +86,7 @@ function mirrored.handle_destroyed(event)
 	state.authority:close();
 end
 
--- forget_if_unused(room_jid): when nobody here is in the room or waits for it
+-- forget_if_unused(room_jid): destroys the room if no local user is in it or waits to join
 function mirrored.forget_if_unused(room_jid)
 	local room = mirrored.get(room_jid);
 	if not room or room.fmuc.recipients:count() > 0 or next(room.fmuc.waiting) ~= nil then return; end
@@ -99,18 +99,18 @@ function mirrored.each()
 	return pairs(states);
 end
 
--- state(room_jid) -> room.fmuc of that room, which may have been put aside; or nil
+-- state(room_jid) -> room.fmuc of the room, which mod_muc may have unloaded; or nil
 function mirrored.state(room_jid)
 	return states[room_jid];
 end
 
--- send(room_jid, stanza): to the master of that room
+-- send(room_jid, stanza): sends it to the master of the room
 function mirrored.send(room_jid, stanza)
 	local state = states[room_jid];
 	if state then state.authority:send(stanza); else module:send(stanza); end
 end
 
--- The presence as its own subject sees it: with status 110, and the codes that only the subject gets
+-- The presence as its own user sees it: with status 110 and the codes for that user alone
 local function self_presence(presence, self_x)
 	local copy = st.clone(presence);
 	local x = copy:get_child("x", xmlns_muc_user);
@@ -121,7 +121,7 @@ local function self_presence(presence, self_x)
 	return copy;
 end
 
--- To one session of the subject, which may know its own real JID and is told to which of its presences this belongs, as by mod_muc
+-- Sends the presence to one of its own user's sessions. As from mod_muc, it has the real JID and the id of the session's presence
 local function route_to_self(room, own, jid, id)
 	local item = own:get_child("x", xmlns_muc_user):get_child("item");
 	if item then item.attr.jid = jid; end
@@ -129,8 +129,8 @@ local function route_to_self(room, own, jid, id)
 	room:route_stanza(own);
 end
 
--- show_to_self(room, presence, sessions, [id]): to the occupant's own sessions (list of JIDs) with status 110, and with that id of the
--- session's presence
+-- show_to_self(room, presence, sessions, [id]): sends it to the occupant's own sessions (list of JIDs), with status 110. id: of the session's
+-- presence
 function mirrored.show_to_self(room, presence, sessions, id)
 	if #sessions == 0 then return; end
 	local own = self_presence(presence);
@@ -143,21 +143,22 @@ function mirrored.last_words(occupant)
 	return last and last.attr.type == "unavailable" and last:get_child("status") or nil;
 end
 
--- show(room, occupant_jid, presence, sessions, [id]): to all local users, if the room shows that occupant's presence; and to its own sessions
+-- show(room, occupant_jid, presence, sessions, [id]): sends it to the occupant's own sessions, and to all local users if the room shows the
+-- occupant
 function mirrored.show(room, occupant_jid, presence, sessions, id)
 	if not room.fmuc.hidden[occupant_jid] then delivery.to_all(room, presence, occupant_jid); end
 	mirrored.show_to_self(room, presence, sessions, id);
 end
 
--- add_occupant_id(stanza, room, occupant_jid): what the master calls that occupant, if the stanza does not say so
+-- add_occupant_id(stanza, room, occupant_jid): adds the occupant-id that the master gave, if the stanza has none
 function mirrored.add_occupant_id(stanza, room, occupant_jid)
 	local copy = room.fmuc.copies[occupant_jid];
 	local occupant_id = copy and copy:get_child("occupant-id", xmlns_occupant_id);
 	if occupant_id and not stanza:get_child("occupant-id", xmlns_occupant_id) then stanza:add_direct_child(occupant_id); end
 end
 
--- admits(room, occupant_jid, presence, counter) -> the presence of that occupant of the master as it may be kept (limits.trimmed), or nil
--- when it has no place in the mirrored room. Local users have one. counter: what has the copies of the room, or of a resync
+-- admits(room, occupant_jid, presence, counter) -> the presence as it may be kept (limits.trimmed), or nil when the room has no place for the
+-- occupant. Local users always have a place. counter: the table with the copies, of the room or of a resync
 function mirrored.admits(room, occupant_jid, presence, counter)
 	local state = room.fmuc;
 	local master = state.authority.peer;
@@ -173,8 +174,8 @@ function mirrored.admits(room, occupant_jid, presence, counter)
 	return nil;
 end
 
--- keep(room, occupant_jid, presence, [is_hidden]): what newcomers will see of the occupant (G28): what holds on of that presence. is_hidden: the
--- room shows that user's presence to nobody else (M8, G27)
+-- keep(room, occupant_jid, presence, [is_hidden]): keeps the lasting part of the presence for users who join later (G28). is_hidden: the room shows
+-- the presence to no other user (M8, G27)
 function mirrored.keep(room, occupant_jid, presence, is_hidden)
 	room.fmuc.copies[occupant_jid] = fanout.view(hygiene.lasting_part(presence));
 	room.fmuc.hidden[occupant_jid] = is_hidden or nil;
@@ -185,7 +186,7 @@ function mirrored.forget(room, occupant_jid)
 	room.fmuc.copies[occupant_jid], room.fmuc.hidden[occupant_jid] = nil, nil;
 end
 
--- hide_real_jids(copies): in presences (occupant JID -> stanza) that are kept
+-- hide_real_jids(copies): removes real JIDs from kept presences (occupant JID -> stanza)
 function mirrored.hide_real_jids(copies)
 	for _, copy in pairs(copies) do
 		local item = copy:find("{" .. xmlns_muc_user .. "}x/item");
@@ -193,13 +194,13 @@ function mirrored.hide_real_jids(copies)
 	end
 end
 
--- set_whois(room, whois): who may know real JIDs, as mod_muc has it. It holds for newcomers, too (G21, G28).
+-- set_whois(room, whois): sets who may see real JIDs, in mod_muc's terms. This applies to users who join later, too (G21, G28).
 function mirrored.set_whois(room, whois)
 	room:set_whois(whois);
 	if whois ~= "anyone" then mirrored.hide_real_jids(room.fmuc.copies); end
 end
 
--- The end of an occupant on this side, when the master did not word it
+-- The unavailable presence of an occupant, when the master sent none
 local function unavailable_presence(room, occupant, base_x)
 	local state = room.fmuc;
 	local presence = st.presence({ type = "unavailable"; from = occupant.nick });
@@ -213,7 +214,7 @@ local function unavailable_presence(room, occupant, base_x)
 	return presence:add_child(x);
 end
 
--- In place of mod_muc's: what the master said about the occupant goes out
+-- Replaces mod_muc's method: sends what the master said about the occupant
 function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_unavailable, recipient)
 	local state = room.fmuc;
 	local base_x = x.base or x;
@@ -224,7 +225,7 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	local own = self_presence(copy, x.self);
 	for jid, presence in occupant:each_session() do
 		if occupant.role ~= nil and presence.attr.type == "unavailable" then
-			-- one of several sessions leaves, which nobody else needs to know
+			-- one of several sessions leaves; other users do not see this
 			route_to_self(room, self_presence(unavailable_presence(room, occupant, base_x)), jid, presence.attr.id);
 			module:fire_event("fmuc-session-left", { room = room; occupant = occupant; jid = jid });
 			return;
@@ -245,15 +246,15 @@ function methods.send_occupant_list(room, to, filter)
 	end
 end
 
--- set_role(event): the role is the master's word, also for the local user who enters
+-- set_role(event): the master decides the role, also of a local user who enters
 function mirrored.set_role(event)
 	local state = event.room.fmuc;
 	local copy = state and state.copies[event.occupant.nick];
 	if copy then event.occupant.role = copy:find("{" .. xmlns_muc_user .. "}x/item@role"); end
 end
 
--- set_occupant(room, occupant_jid, presence, sessions): the occupant as the master shows it. sessions: its local sessions, empty for
--- an occupant of the master
+-- set_occupant(room, occupant_jid, presence, sessions): sets the occupant as the master shows it. sessions: its local sessions, empty for an
+-- occupant of the master
 function mirrored.set_occupant(room, occupant_jid, presence, sessions)
 	local session = room.fmuc.authority.peer .. "/" .. jid_resource(occupant_jid);
 	local occupant = room:get_occupant_by_nick(occupant_jid) or room:new_occupant(session, occupant_jid);
@@ -262,7 +263,7 @@ function mirrored.set_occupant(room, occupant_jid, presence, sessions)
 	room:save_occupant(occupant);
 end
 
--- make_way(room, occupant_jid): for a local user whom the master gives a nick that another session of the user has at the master
+-- make_way(room, occupant_jid): frees the nick for a local user, if another session of the user has the nick at the master
 function mirrored.make_way(room, occupant_jid)
 	local occupant = room:get_occupant_by_nick(occupant_jid);
 	if not occupant or mirrored.is_local(room, occupant_jid) then return; end
@@ -270,23 +271,23 @@ function mirrored.make_way(room, occupant_jid)
 	room:save_occupant(occupant);
 end
 
--- remove_occupant(room, occupant_jid, [presence]): as the master says; presence is the last that is seen of the occupant
+-- remove_occupant(room, occupant_jid, [presence]): the occupant has left. presence: the unavailable presence that local users see
 function mirrored.remove_occupant(room, occupant_jid, presence)
 	local state = room.fmuc;
 	local sessions = state.recipients:by_nick(occupant_jid);
 	local occupant = room:get_occupant_by_nick(occupant_jid);
-	if presence then mirrored.add_occupant_id(presence, room, occupant_jid); end -- not every presence is worded by the master
+	if presence then mirrored.add_occupant_id(presence, room, occupant_jid); end -- the presence may not be the master's
 	state.copies[occupant_jid] = nil;
 	if not occupant then return; end
 	occupant.role = nil;
 	room:save_occupant(occupant);
 	if presence then mirrored.show(room, occupant_jid, presence, sessions); end
 	state.hidden[occupant_jid] = nil;
-	if #sessions == 0 then return; end -- other modules have not been told that somebody of the master came, either
+	if #sessions == 0 then return; end -- other modules were not told that an occupant of the master joined
 	module:fire_event("muc-occupant-left", { room = room; nick = occupant_jid; occupant = occupant; is_known_to_master = true });
 end
 
--- evict(room, occupant_jid, [code], [reason]): takes a local user out, with that status code, or that element
+-- evict(room, occupant_jid, [code], [reason]): removes a local user, with this status code or this element
 function mirrored.evict(room, occupant_jid, code, reason)
 	local x = st.stanza("x", { xmlns = xmlns_muc_user })
 		:tag("item", { affiliation = code == "301" and "outcast" or "none"; role = "none" }):up();
@@ -295,22 +296,22 @@ function mirrored.evict(room, occupant_jid, code, reason)
 	mirrored.remove_occupant(room, occupant_jid, st.presence({ type = "unavailable"; from = occupant_jid }):add_child(x));
 end
 
--- evict_all(room, [code], [reason]): takes all local users out, as evict()
+-- evict_all(room, [code], [reason]): removes all local users, as evict()
 function mirrored.evict_all(room, code, reason)
-	local occupant_jids = {}; -- handlers of other modules may wait, and others come and go
+	local occupant_jids = {}; -- handlers of other modules may wait, and users may join and leave meanwhile
 	for occupant_jid in room:each_occupant() do occupant_jids[#occupant_jids + 1] = occupant_jid; end
 	for _, occupant_jid in ipairs(occupant_jids) do
 		if room.fmuc and mirrored.is_local(room, occupant_jid) then mirrored.evict(room, occupant_jid, code, reason); end
 	end
 end
 
--- count_visitor(event): a local user is in the room
+-- count_visitor(event): a local user has entered the room
 function mirrored.count_visitor(event)
 	if event.room.fmuc then visits.enter(event.room.fmuc, event.nick, event.occupant.bare_jid); end
 end
 
--- check_session(event): a further session of a local user enters without the master (G23). While a handler of another module waited, the
--- nick may have been lost: then the session has to ask the master.
+-- check_session(event): a further session of a local user enters without asking the master (G23). While a handler of another module waited, the
+-- user may have lost the nick. Then the session has to ask the master.
 function mirrored.check_session(event)
 	local room, occupant = event.room, event.occupant;
 	if not room.fmuc or event.origin.fmuc_record then return; end
@@ -332,18 +333,18 @@ function mirrored.handle_left(event)
 	mirrored.forget(room, event.nick);
 end
 
--- keep_while_joining(event): the room stays while somebody waits for it
+-- keep_while_joining(event): the room stays while a join waits for it
 function mirrored.keep_while_joining(event)
 	local state = event.room.fmuc;
 	if state and next(state.waiting) ~= nil then return true; end
 end
 
--- handle_restored(event): mod_muc has brought the room back into memory
+-- handle_restored(event): mod_muc has loaded the room again
 function mirrored.handle_restored(event)
 	local room = event.room;
 	if states[room.jid] then
 		attach(room, states[room.jid]);
-	else -- left over from a server that did not end in order; nobody in it is there any more
+	else -- left over from a server that did not stop properly; its occupants are gone
 		room._occupants, room._jid_nick = {}, {};
 	end
 end
@@ -378,7 +379,7 @@ limits.count_with(function (add)
 	for _, state in pairs(states) do add(state.authority.peer, mirrored.copies_size(state.copies)); end
 end);
 
--- restore(saved): of save() of an earlier instance, or nil; when the links are here
+-- restore(saved): what save() of an earlier instance returned, or nil. Called when the links are restored
 function mirrored.restore(saved)
 	for room_jid, state in pairs(saved or {}) do
 		local authority = links.open(room_jid, state.master, "up");
@@ -386,7 +387,7 @@ function mirrored.restore(saved)
 		states[room_jid] = state;
 	end
 	own_rooms.clear(muc, states);
-	-- those not in memory, as after a reload of mod_muc, are attached when they are restored
+	-- handle_restored() attaches rooms that are not in memory, as after a reload of mod_muc
 	for room in muc.live_rooms() do
 		if states[room.jid] then attach(room, states[room.jid]); end
 	end

@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- What is known of a mirrored room: the master's disco#info, asked for once when the first user joins, again when the room's configuration
--- changes, and on demand for a user who looks before joining (G13). Users are answered from it; it says what else holds (G9, G10, G12).
+-- What is known of a mirrored room: the master's disco#info. The mirror asks for it when the first user joins, and when the room's configuration
+-- changes. It also asks for a user who wants the description before joining (G13). The mirror answers users from it, and learns the master's
+-- features (G9, G10, G12).
 --
--- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm and
--- history (of the libs of these names) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is
--- this server's own }. In both: at (monotonic time of the answer), took (how many seconds).
--- That of a room somebody is in lies in room.fmuc.info, others in a cache.
+-- info = { features (set of strings), list (array of the same), name, identity (attributes), form (stanza or nil), allowpm and history (of
+-- room/restrict_pm and room/history) }, or { failed = stanza of the error, or false when there was no answer; is_undeliverable = it is this
+-- server's own }. In both: at (monotonic time of the answer), took (how many seconds). room.fmuc.info has the info of a room with local users, a
+-- cache that of others.
 
 local dataforms = require "util.dataforms";
 local fair_cache = require "prosody_relay.fair_cache";
@@ -24,11 +25,11 @@ local xmlns_disco_items = "http://jabber.org/protocol/disco#items";
 local xmlns_roominfo = "http://jabber.org/protocol/muc#roominfo";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
--- of the master to answer, before anybody may join
+-- Seconds for the master to answer, before users may join
 local deadline = lib "settings".join_timeout;
--- of an answer for a room that nobody here is in; no answer and errors count for less
+-- Seconds for which an answer holds for a room without local users; less for errors and missing answers
 local max_age, max_age_failure = 300, 30;
--- Beyond that it is no description of a room: number of features, bytes of each and of a name, bytes of heap of a form or an error
+-- Limits of a description: number of features, bytes of each and of a name, bytes of heap of a form or an error
 local max_features, max_text, max_form_bytes = 128, 256, 64 * 1024;
 
 local mirrored = lib "mirror/room";
@@ -40,14 +41,14 @@ local room_info = {};
 local known = fair_cache.new(512); -- room JID -> { time, info }
 
 local function describe(room, info)
-	if info.failed ~= nil then return; end -- rather an older description than none
+	if info.failed ~= nil then return; end -- an older description is better than none
 	room.fmuc.info = info;
-	-- for further sessions of users, whom the master does not greet
+	-- for further sessions of users, to which the master sends no status codes
 	if info.features.muc_nonanonymous then mirrored.set_whois(room, "anyone"); end
 	if info.features.muc_semianonymous then mirrored.set_whois(room, "moderators"); end
 	history.limit(room, info.history);
 	module:fire_event("fmuc-room-described", { room = room; info = info });
-	-- its messages have the master's ids then, which mod_muc_mam would not give them (G9)
+	-- keeps mod_muc_mam out: it would give messages other ids than the master's (G9)
 	room._data.archiving = nil;
 	if info.features["urn:xmpp:sid:0"] then room._data.archiving = false; end
 end
@@ -58,24 +59,24 @@ local function remembered(room_jid)
 	return entry.info;
 end
 
--- get(room_jid) -> info or nil; a failure only for a room that nobody is in
+-- get(room_jid) -> info, which may be a failure, or nil
 function room_info.get(room_jid)
 	local room = mirrored.get(room_jid);
 	return room and room.fmuc.info or remembered(room_jid);
 end
 
--- of(room_jid, state) -> the same for the mirrored room with that state, which may have been put aside
+-- of(room_jid, state) -> the same for a mirrored room that mod_muc may have unloaded. state: its room.fmuc
 function room_info.of(room_jid, state)
 	return state.info or remembered(room_jid);
 end
 
--- has(room, feature) -> whether the master of the mirrored room is known to have the feature
+-- has(room, feature) -> whether the master is known to have the feature
 function room_info.has(room, feature)
 	local info = room.fmuc.info;
 	return info ~= nil and info.features[feature] == true;
 end
 
--- An error without what makes it long
+-- The error, without its text and other elements if it is too long
 local function without_length(answer)
 	if stanza_lib.heap_size(answer) <= max_form_bytes then return answer; end
 	local type, condition = answer:get_error();
@@ -111,14 +112,14 @@ local function parse(answer, is_undeliverable)
 	return info;
 end
 
--- fetch(room_jid, master, [asker]): asks the master, unless that is under way. asker: the user's stanza, answered when the master has.
--- -> true; or nil when too much is under way already
+-- fetch(room_jid, master, [asker]) -> true; or nil when too many questions are open. Asks the master, unless the same question is open. asker: a
+-- user's stanza, answered when the master has answered
 function room_info.fetch(room_jid, master, asker)
 	local record = requests.find("room-info", master);
 	if record then
 		if asker and not requests.wait(record, asker.attr.from) then return nil; end
 		record.askers[#record.askers + 1] = asker;
-		-- what is on its way may describe the room before the change
+		-- the answer on its way may describe the room before the change
 		record.again = record.again or not asker;
 		return true;
 	end
@@ -126,21 +127,21 @@ function room_info.fetch(room_jid, master, asker)
 	return requests.send("room-info", iq, { askers = { asker }; asker = asker and asker.attr.from; at = monotonic() }, deadline);
 end
 
--- prepare(room, [info]): for a room that a user is about to enter. info: what the master has answered to a question for that very join; what it
--- said before that is for those who look at rooms, and decides nothing
+-- prepare(room, [info]): for a room that a user is about to enter. info: the master's answer to a question for this join. Older answers are only
+-- for users who browse, and decide nothing
 function room_info.prepare(room, info)
 	if room.fmuc.info then return; end
 	if info then return describe(room, info); end
 	if not requests.find("room-info", room.fmuc.authority.peer) then room_info.fetch(room.jid, room.fmuc.authority.peer); end
 end
 
--- renew(room): its configuration has changed (status 104)
+-- renew(room): the room's configuration has changed (status 104)
 function room_info.renew(room)
 	module:fire_event("fmuc-room-changed", { room = room });
 	room_info.fetch(room.jid, room.fmuc.authority.peer);
 end
 
--- forget(room_jid): the room is not there any more; what is on its way may describe it all the same
+-- forget(room_jid): the room does not exist any more. An answer on its way may still describe it, and is not remembered
 function room_info.forget(room_jid)
 	known:set(room_jid, nil, nil);
 	local record = requests.find("room-info", relay_jid.unmirror(room_jid));
@@ -164,7 +165,7 @@ function room_info.handle_restored(event)
 	if state and state.info then describe(event.room, state.info); end
 end
 
--- Of the master's features those that are about the room, and hold here because the stanzas of the master pass through
+-- Features of the master that are about the room. They hold here because the master's stanzas pass through
 local passed_on = {
 	["http://jabber.org/protocol/muc#stable_id"] = true;
 	["urn:xmpp:occupant-id:0"] = true;
@@ -207,7 +208,7 @@ function room_info.reply(stanza, info)
 	elseif info.failed == false then
 		return errors.reply(stanza, "server-silent");
 	end
-	-- occupants are shown to those who join
+	-- only users who join see the occupants
 	if stanza.tags[1].attr.xmlns == xmlns_disco_items then return st.reply(stanza):tag("query", { xmlns = xmlns_disco_items }); end
 	local reply = st.reply(stanza):tag("query", { xmlns = xmlns_disco_info })
 		:tag("identity", info.identity or { category = "conference"; type = "text" }):up();

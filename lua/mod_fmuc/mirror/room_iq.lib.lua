@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- IQ of users to a mirrored room itself: discovery and ping are answered here (G13), the room's vCard comes from the master once, and
--- administration is refused (M25).
+-- IQs of users to a mirrored room itself. The mirror answers discovery and pings (G13), and fetches the room's vCard from the master once. It
+-- refuses administration (M25).
 
 local errors = lib "errors";
 local occupant_requests = lib "link/occupant_requests";
@@ -18,8 +18,8 @@ local room_iq = {};
 
 local refuse = errors.refuse;
 
--- answer_with(handler) -> handler of an event, which calls handler(stanza, master, room or nil) for IQ get to addresses of mirrored rooms, by
--- those who may use the mirror and by the master. The event for get and set is the first of the two, and some modules answer there.
+-- answer_with(handler) -> handler of an event, which calls handler(stanza, master, room or nil) for IQ gets to mirrored rooms. It serves the master
+-- and users who may use the mirror. Prosody fires the event for both get and set first, and some modules answer there.
 local function answer_with(handler)
 	return function (event)
 		local stanza = event.stanza;
@@ -37,13 +37,13 @@ local function answer_with(handler)
 	end;
 end
 
--- What is kept of a question: whom to answer, and what it asks for
+-- The part of a question that is kept: who asks, and for what
 local function question_in(stanza)
 	local attr = stanza.attr;
 	return st.iq({ type = "get"; id = attr.id; from = attr.from; to = attr.to }):tag("query", { xmlns = stanza.tags[1].attr.xmlns }):reset();
 end
 
--- discover(event): both kinds are answered from what the master says of the room: one that is not there has no items either
+-- discover(event): answers disco#info and disco#items from the master's description. A room that does not exist has no items either
 room_iq.discover = answer_with(function (stanza, master)
 	local room_jid = stanza.attr.to;
 	if stanza.tags[1].attr.node then return refuse(stanza, "no-item"); end
@@ -70,7 +70,7 @@ function room_iq.refuse_administration(event)
 	return refuse(event.stanza, "administered-elsewhere", master);
 end
 
--- refuse_change(event): the same, where a request of type get is something else
+-- refuse_change(event): the same for type set only; a get means something else there
 function room_iq.refuse_change(event)
 	if event.stanza.attr.type == "set" then return room_iq.refuse_administration(event); end
 end
@@ -87,7 +87,7 @@ function room_iq.vcard(event)
 	return room_iq.refuse_change(event) or answer_with_vcard(event);
 end
 
--- check_query(event): of the archive. The master decides who may be in the room, so only who is may see what was said there
+-- check_query(event): a query to the archive. Only occupants may read it, because the master decides who may be in the room
 function room_iq.check_query(event)
 	local stanza = event.stanza;
 	local room = mirrored.get(stanza.attr.to);

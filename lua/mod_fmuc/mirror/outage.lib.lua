@@ -294,7 +294,7 @@ liveness.on("silence", {
 			authority:learn_counting(false);
 		end
 	end;
-	failed = function (room) outage.lost(room, "no way there"); end;
+	failed = function (room) outage.lost(room, "the question could not be delivered"); end;
 });
 
 -- after a problem with the connection: is anything missing?

@@ -49,7 +49,7 @@ module:add_timer(1, function ()
 	for room_jid in mirrored.each() do room_jids[#room_jids + 1] = room_jid; end
 	for _, room_jid in ipairs(room_jids) do
 		local ok, err = pcall(check, room_jid);
-		if not ok then module:log("error", "Looking after %s: %s", room_jid, err); end
+		if not ok then module:log("error", "Could not check %s: %s", room_jid, err); end
 	end
 	outbox.expire(is_out);
 	return 1;

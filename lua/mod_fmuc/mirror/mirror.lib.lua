@@ -175,7 +175,7 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
--- Of what is saved for the next instance; that of another version may not know what to do with it, and begins anew.
+-- Version of the saved state. An instance with another version cannot use the state, and begins anew.
 local format = 2;
 
 local saved = module.saved_state or {};

@@ -10,7 +10,7 @@ local users = {};
 local users_mt = { __index = users };
 
 -- What a user takes besides the addresses: three tables and their places in others
-local overhead = 1000; -- bytes
+local overhead = 1100; -- bytes
 
 -- new(bytes, ttl, encode, [saved]) -> users
 --   bytes: how much memory they may take, the last to write stay; ttl: seconds after which a user who wrote nothing is forgotten;

@@ -12,8 +12,8 @@ local pending = require "prosody_relay.pending";
 local new_shares = require "prosody_relay.shares".new;
 
 local lifetime = 24 * 3600;
--- Open questions of a user, and of all together. A domain may have as many of either as it leaves to others; when it asks more, the oldest of
--- its own is answered with no.
+-- Open questions of a user, and of all together. A domain with its subdomains (a family) may have as many of either as it leaves to others;
+-- when it asks more, the oldest of its own is answered with no.
 local max_per_user = 10;
 local max_total = 10000;
 -- Bytes of an address that cost one place more
@@ -73,12 +73,15 @@ function challenges:remove(key)
 	return request;
 end
 
--- Makes room among the questions of all: the oldest of this domain gives way, or of the largest if the domain has none
+-- Makes room among the questions of all: the oldest of this domain gives way, or of the largest (in its family, if that has enough) if the
+-- domain has none
 local function limit_total(self, entity)
 	local host = jid_host(entity);
-	while self.shares:refusal(host, places_of(entity)) and self.pending:count() > 0 do
-		local of_host = self.by_host[host] or self.by_host[self.shares:largest()];
+	local refusal = self.shares:refusal(host, places_of(entity));
+	while refusal and self.pending:count() > 0 do
+		local of_host = self.by_host[host] or self.by_host[self.shares:largest(refusal == "domain" and host)];
 		self:remove((of_host:tail()));
+		refusal = self.shares:refusal(host, places_of(entity));
 	end
 end
 
@@ -88,18 +91,18 @@ function challenges:is_asked(user, entity, namespaces)
 	return key ~= nil and table.concat(self.pending:get(key).namespaces, "\0") == table.concat(namespaces, "\0");
 end
 
--- The question that gives way to a new one of this entity: its own, or the oldest of its domain when that has as many as it leaves to others, or
--- of all when there are too many
+-- The question that gives way to a new one of this entity: its own, or the oldest of its domain (of the largest in its family, if it has none)
+-- when that has as many as it leaves to others, or of all when there are too many
 local function displaced(self, user, entity)
-	local host, open, of_host, oldest, oldest_of_host = jid_host(entity), 0, 0, nil, nil;
+	local host, open, oldest, oldest_of = jid_host(entity), new_shares(max_per_user), nil, {};
 	for key, request in self:each(user) do
 		if request.entity == entity then return key; end
-		open, oldest = open + 1, math.min(oldest or key, key);
-		if jid_host(request.entity) == host then
-			of_host, oldest_of_host = of_host + 1, math.min(oldest_of_host or key, key);
-		end
+		local asker = jid_host(request.entity);
+		open:hold(asker);
+		oldest, oldest_of[asker] = math.min(oldest or key, key), math.min(oldest_of[asker] or key, key);
 	end
-	if open >= max_per_user or of_host > 0 and of_host + 1 > max_per_user - open then return oldest_of_host or oldest; end
+	local refusal = open:refusal(host);
+	return refusal and (oldest_of[host] or refusal == "total" and oldest or oldest_of[open:largest(host)]);
 end
 
 -- add(user, entity, namespaces) -> request; it takes the place of an earlier one of this entity

@@ -6,6 +6,7 @@ local cache = require "util.cache";
 local new_throttle = require "util.throttle".create;
 local sha1 = require "util.hashes".sha1;
 
+local family_of = require "prosody_relay.shares".family_of;
 local new_shares = require "prosody_relay.shares".new;
 local pending = require "prosody_relay.pending";
 
@@ -26,9 +27,16 @@ local max_of_user, max_of_all = 40, 20000;
 local rates = {};
 local rates_mt = { __index = rates };
 
--- Of the same length for names of any length, and a domain as prosody_relay.shares sees it
+-- Of the same length for names of any length
 local function key_of(name)
 	return sha1(name, true);
+end
+
+-- The same for a domain, as one that prosody_relay.shares puts into the same family as its siblings
+local function key_of_domain(domain)
+	local family = family_of(domain);
+	local key = key_of(family)..".x";
+	return domain == family and key or key_of(domain).."."..key;
 end
 
 -- new(module) -> rates
@@ -48,7 +56,7 @@ end
 -- allow(entity, domain, user) -> boolean: whether this one may ask, which then counts
 --   entity: bare JID of the asker; domain: its domain; user: name of the account
 function rates:allow(entity, domain, user)
-	local names, throttles = { domain = key_of(domain), entity = key_of(entity) }, {};
+	local names, throttles = { domain = key_of_domain(domain), entity = key_of(entity) }, {};
 	for i, limit in ipairs(limits) do
 		local kind = limit[1];
 		local throttle = self[kind]:get(names[kind]);

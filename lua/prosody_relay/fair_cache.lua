@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A cache that strangers fill, shared fairly (requirement G29): who fills it loses its own oldest entries, not those of others. As
--- prosody_relay.shares, a domain may have as much as it leaves free. When domains fill it together, the largest makes room. An account at
--- its limit gets no more places until it is silent for a while.
+-- prosody_relay.shares, a domain may have as much as it leaves free, and a family of domains, too. When they fill it together, the largest
+-- makes room. An account at its limit gets no more places until it is silent for a while.
 
 local new_cache = require "util.cache".new;
 local jid_host = require "util.jid".host;
@@ -72,7 +72,8 @@ function fair_cache:set(key, jid, value, amount)
 	if value == nil or shares:held_by(jid) + amount > shares.account then return nil; end
 	local refusal = shares:refusal(jid, amount);
 	while refusal do
-		local loser = refusal == "total" and shares:largest() or jid_host(jid);
+		local host = jid_host(jid);
+		local loser = refusal == "domain" and (self.keys[host] and host or shares:largest(jid)) or shares:largest();
 		remove(self, (self.keys[loser]:tail()));
 		refusal = shares:refusal(jid, amount);
 	end

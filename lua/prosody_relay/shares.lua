@@ -2,33 +2,44 @@
 -- A bounded table that strangers fill, shared fairly (requirement G29): nobody can keep others out of it. This file counts; the caller keeps
 -- the entries. One amount is for all, one may be for each account (bare JID). A domain may hold as much as it leaves free: one domain alone
 -- gets half of the table, two get a third each, and a newcomer always finds a place.
+--
+-- Whoever has a domain has all its subdomains, any number of them. So that rule holds for all domains that end in the same two labels
+-- together, which are a family here. They may be strangers to each other, as in co.uk: a subdomain may hold as much as it leaves to its family.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 
--- A request is counted in several tables, and when it comes and goes: its JID is taken apart once.
-local last_jid, last_host, last_bare;
-local function parts_of(jid)
-	if jid ~= last_jid then last_jid, last_host, last_bare = jid, jid_host(jid), jid_bare(jid); end
-	return last_host, last_bare;
-end
-
 local shares = {};
 local shares_mt = { __index = shares };
+
+-- family_of(jid) -> the domain whose subdomains count as one. All IPv6 addresses do: one network has any number of them.
+function shares.family_of(jid)
+	local host = jid_host(jid);
+	-- with an anchor at the beginning this takes linear time
+	return host:match("^%[") or host:match("^.*%.([^.]+%.[^.]+)$") or host;
+end
+
+-- A request is counted in several tables, and when it comes and goes: its JID is taken apart once.
+local last_jid, last_host, last_family, last_bare;
+local function parts_of(jid)
+	if jid ~= last_jid then last_jid, last_host, last_family, last_bare = jid, jid_host(jid), shares.family_of(jid), jid_bare(jid); end
+	return last_host, last_family, last_bare;
+end
 
 -- new(total, [account]) -> shares, all of them free
 --   total: how much everybody may hold together, in any unit (entries, bytes); account: how much one bare JID may hold, nil for no such limit
 function shares.new(total, account)
-	return setmetatable({ total = total; account = account or total; used = 0; by_domain = {}; by_account = {} }, shares_mt);
+	return setmetatable({ total = total; account = account or total; used = 0; by_family = {}; by_domain = {}; by_account = {} }, shares_mt);
 end
 
 -- refusal(jid, [amount = 1]) -> nil when that much more is free for the JID; else what is used up: "account", "domain" or "total"
 function shares:refusal(jid, amount)
 	amount = amount or 1;
 	if self.used + amount > self.total then return "total"; end
-	local host, bare = parts_of(jid);
-	local held = self.by_domain[host];
-	if held and held + amount > self.total - self.used then return "domain"; end
+	local host, family, bare = parts_of(jid);
+	local left, of_family, held = self.total - self.used, self.by_family[family], self.by_domain[host];
+	if of_family and of_family + amount > left then return "domain"; end
+	if held and host ~= family and held + amount > left - of_family then return "domain"; end
 	if (self.by_account[bare] or 0) + amount > self.account then return "account"; end
 end
 
@@ -43,10 +54,11 @@ function shares:hold(jid, amount)
 	self.used = self.used + amount;
 	if self.used == 0 then
 		-- a Lua table keeps the room of its largest time
-		self.by_domain, self.by_account = {}, {};
+		self.by_family, self.by_domain, self.by_account = {}, {}, {};
 		return;
 	end
-	local host, bare = parts_of(jid);
+	local host, family, bare = parts_of(jid);
+	add(self.by_family, family, amount);
 	add(self.by_domain, host, amount);
 	add(self.by_account, bare, amount);
 end
@@ -64,13 +76,19 @@ function shares:give(jid, amount)
 	self:hold(jid, -(amount or 1));
 end
 
--- largest() -> the domain that holds most, nil when nobody holds anything. Linear in the number of domains.
-function shares:largest()
-	local domain, most = nil, 0;
-	for host, held in pairs(self.by_domain) do
-		if held > most then domain, most = host, held; end
+local function key_of_most(counts, is_wanted)
+	local found, most = nil, 0;
+	for key, count in pairs(counts) do
+		if count > most and (not is_wanted or is_wanted(key)) then found, most = key, count; end
 	end
-	return domain;
+	return found;
+end
+
+-- largest([jid]) -> the domain that holds most in the family of that JID, or in the family that holds most; nil when nobody holds anything.
+-- Linear in the number of domains.
+function shares:largest(jid)
+	local family = jid and shares.family_of(jid) or key_of_most(self.by_family);
+	return key_of_most(self.by_domain, function (host) return shares.family_of(host) == family; end);
 end
 
 -- held_by(jid) -> how much the account of that JID holds

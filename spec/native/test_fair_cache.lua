@@ -78,6 +78,20 @@ TestFairCache["test (G29) domains have half of what is free, and a newcomer a pl
 	lu.assertEquals(cache:count(), 100);
 end;
 
+TestFairCache["test (G29) subdomains make room for each other, not others for them"] = function ()
+	local cache = fair_cache.new(100);
+	for i = 1, 200 do cache:set("large" .. i, "large.example", true); end
+	for i = 1, 10 do cache:set("kind" .. i, "kind.co.example", true); end
+	-- who writes most loses its own
+	for i = 1, 200 do cache:set("evil" .. i, "evil.co.example", true); end
+	lu.assertEquals({ count(cache, "evil%d", 191, 200), count(cache, "kind%d", 1, 10), cache:count() }, { 10, 10, 70 });
+	-- and the family keeps to its share, whatever names it has
+	for i = 1, 200 do lu.assertTrue(cache:set("d" .. i, "d" .. i .. ".co.example", true)); end
+	lu.assertEquals({ count(cache, "large%d", 151, 200), cache:get("d200"), cache:count() }, { 50, true, 75 });
+	for i = 1, 50 do lu.assertTrue(cache:set("new" .. i, "new" .. i .. ".example", true)); end
+	lu.assertEquals(count(cache, "new%d", 1, 50), 50);
+end;
+
 TestFairCache["test (G29) amounts"] = function ()
 	local cache = fair_cache.new(100);
 	for i = 1, 10 do cache:set("x" .. i, i .. "@x", true, 20); end

@@ -32,6 +32,45 @@ TestShares["test (G29) a newcomer finds a place, whatever others hold"] = functi
 	lu.assertTrue(shares:take("juliet@capulet.example"));
 end;
 
+TestShares["test (G29) any number of subdomains count as one domain"] = function ()
+	for _, pattern in ipairs { "a@d%d.evil.example", "d%d.deep.evil.example/x", "a@[2001:db8::%d]" } do
+		local shares = new(100);
+		for i = 1, 1000 do shares:take(pattern:format(i)); end
+		lu.assertEquals(shares:refusal(pattern:format(2000)), "domain");
+		lu.assertEquals(shares.used, 50);
+		lu.assertEquals(fill(shares, "juliet@capulet.example"), { 25 });
+	end
+	-- the domain itself leaves nothing to subdomains, which are its own
+	lu.assertEquals(fill(new(100), "evil.example"), { 50 });
+end;
+
+TestShares["test (G29) a subdomain leaves as much to its siblings as it holds, for they may be strangers"] = function ()
+	local shares = new(90);
+	lu.assertEquals(fill(shares, "a@evil.co.example"), { 30 });
+	lu.assertEquals(fill(shares, "b@kind.co.example"), { 10 });
+	lu.assertTrue(shares:take("c@good.co.example"));
+	lu.assertEquals(fill(shares, "juliet@capulet.example"), { 25 });
+	lu.assertEquals(shares:largest(), "evil.co.example");
+	lu.assertEquals(shares:largest("d@new.co.example"), "evil.co.example");
+	lu.assertEquals(shares:largest("new.capulet.example"), "capulet.example");
+	lu.assertNil(shares:largest("other.example"));
+	shares:give("a@evil.co.example", 30);
+	lu.assertEquals(shares:largest(), "capulet.example");
+	lu.assertEquals(shares:largest("co.example"), "kind.co.example");
+end;
+
+TestShares["test (G29) what subdomains share is found in any name at once"] = function ()
+	for name, family in pairs {
+		["a@b.c.d.e/f.g.h"] = "d.e"; ["d.e"] = "d.e"; ["localhost"] = "localhost"; ["a@[::1]"] = "["; ["[::ffff:192.0.2.1]"] = "["; [".c.d"] = "c.d";
+	} do
+		lu.assertEquals(new(1).family_of(name), family);
+	end
+	-- quadratic time would take minutes
+	for _, name in ipairs { ("x"):rep(1000), ("."):rep(1000), ("x."):rep(500), ("x"):rep(998) .. ".y" } do
+		for i = 1, 5000 do new(1).family_of(i .. name); end
+	end
+end;
+
 TestShares["test (G29) the smallest table has one place"] = function ()
 	local shares = new(1);
 	lu.assertTrue(shares:take("a@one.example"));
@@ -63,6 +102,7 @@ TestShares["test (G29) what was given back leaves nothing behind"] = function ()
 	for i = 1, 1000 do shares:hold("user" .. i .. "@d" .. i .. ".example"); end
 	for i = 1, 1000 do shares:give("user" .. i .. "@d" .. i .. ".example"); end
 	lu.assertEquals(shares.used, 0);
+	lu.assertNil(next(shares.by_family));
 	lu.assertNil(next(shares.by_domain));
 	lu.assertNil(next(shares.by_account));
 end;

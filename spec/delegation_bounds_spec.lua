@@ -109,4 +109,106 @@ describe("bounds of delegation", function ()
 		assert.matches("cannot be reached: remote%-server%-timeout", logged[2]);
 		assert.is_true(heap() - before < 10 * kB, heap() - before);
 	end);
+
+	describe("requests without an answer", function ()
+		local delegation = { namespace = "urn:x:one"; version = "urn:xmpp:delegation:2"; timeout = 30 };
+		local last_id = 0;
+
+		-- Requests of ten accounts, in turn, until all are refused -> how many were not
+		local function fill(managing, id)
+			local origin, sent, refused = { send = function () end }, 0, 0;
+			while refused < 10 do
+				refused = 0;
+				for i = 1, 10 do
+					last_id = last_id + 1;
+					local iq = st.iq({ type = "get"; id = last_id..(id or ""); from = i.."@d"..i..".lit/r"; to = "juliet@capulet.lit" })
+						:tag("query", { xmlns = "urn:x:one" }):up();
+					if managing:forward(origin, iq, delegation) then sent = sent + 1; else refused = refused + 1; end
+				end
+			end
+			return sent;
+		end
+
+		it("to entities that users chose: as many together as to one of the configuration, shared by their domains (G29)", function ()
+			local guests = {};
+			-- an account of anybody's has a hundredth
+			guests[1] = guest "bot1@evil.lit";
+			assert.equal(1000, fill(guests[1]));
+			local of_evil = 1000;
+			for i = 2, 20 do
+				guests[i] = guest(i % 2 == 0 and ("bot%d@evil.lit"):format(i) or ("bot%d.evil.lit"):format(i));
+				of_evil = of_evil + fill(guests[i]);
+			end
+			assert.equal(5000, of_evil);
+			assert.equal("Managing entity bot20@evil.lit: entities that users chose have as many requests without an answer as may be",
+				(logged[#logged]:gsub('"', "")));
+			local kind = guest "kind.lit";
+			assert.equal(1000, fill(kind));
+			-- those of the configuration have their own
+			local configured = entity.new("ent.evil.lit", 10000, function () end);
+			configured:up "ent.evil.lit";
+			assert.equal(1000, fill(configured));
+			-- over a module reload they count as before
+			local saved = {};
+			for i, managing in ipairs(guests) do saved[i] = managing:save(); end
+			entity = load_lib "entity";
+			for i, managing in ipairs(guests) do
+				guests[i] = entity.new(managing.jid, 10000, function () end, saved[i], true);
+				guests[i]:up(managing.jid);
+			end
+			assert.equal(0, fill(guest "other.evil.lit"));
+			-- and they are free again when the entities are gone
+			for _, managing in ipairs(guests) do managing:down("revoked", true); end
+			assert.equal(1000, fill(guest "other.evil.lit"));
+		end);
+
+		it("with long ids: no more bytes than others (E7, G29)", function ()
+			local guests, sent = {}, 0;
+			local before = heap();
+			for i = 1, 30 do
+				guests[i] = guest(("bot.d%d.lit"):format(i));
+				sent = sent + fill(guests[i], long);
+			end
+			assert.equal(5000, sent);
+			local bytes = heap() - before;
+			assert.is_true(bytes < 70 * 1024 * kB, bytes);
+		end);
+	end);
+
+	it("requests of privileged entities: 100 of each of the configuration, 1000 of all that users chose (E4, D17, G29)", function ()
+		local handler;
+		function module.hook(_, _, added) handler = added; end
+		local privilege = load_lib "privilege";
+		local function announce(from, id)
+			handler { stanza = st.iq({ type = "get"; id = "1"; from = from; to = "juliet@capulet.lit" })
+				:tag("privileged_iq", { xmlns = "urn:xmpp:privilege:2" }):tag("iq", { type = "get"; id = id }):reset() };
+		end
+		local function is_from(owner, id)
+			return privilege.is_from(owner, st.iq({ type = "get"; id = id; from = "juliet@capulet.lit" }));
+		end
+		privilege.add("ent.capulet.lit");
+		privilege.add("ent.capulet.lit", true);
+		privilege.add("kind.lit", true);
+		for i = 1, 200 do announce("ent.capulet.lit", "a"..i); end
+		announce("kind.lit", "kind");
+		local before = heap();
+		for i = 1, 1000 do
+			local jid = ("bot%d.evil.lit"):format(i);
+			privilege.add(jid, true);
+			for j = 1, 10 do announce(jid, j..long); end
+		end
+		local bytes = heap() - before;
+		assert.is_true(bytes < 1000 * kB, bytes);
+		-- nobody's take the place of another's
+		assert.is_false(is_from("bot1000.evil.lit", "kind"));
+		assert.is_true(is_from("kind.lit", "kind"));
+		assert.is_true(is_from("bot1000.evil.lit", "10"..long));
+		assert.is_false(is_from("bot1.evil.lit", "1"..long));
+		local kept = 0;
+		for i = 1, 200 do
+			if is_from("ent.capulet.lit", "a"..i) then kept = kept + 1; end
+		end
+		assert.equal(100, kept);
+		assert.is_false(is_from("ent.capulet.lit", "a200"));
+	end);
 end);

@@ -50,7 +50,7 @@ local nesting = module:require "nesting".new(settings.delegations, function (use
 local function entity_of(jid, is_guest)
 	if not entities[jid] then
 		entities[jid] = entity.new(jid, settings.max_pending, nesting.changed, saved_entities[jid], is_guest);
-		privilege.add(entities[jid].owner);
+		privilege.add(entities[jid].owner, is_guest);
 		saved_entities[jid] = nil;
 	end
 	return entities[jid];

@@ -8,6 +8,8 @@ local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local sha1 = require "util.hashes".sha1;
 
+local new_cache = require "prosody_relay.fair_cache".new;
+
 local privilege = {};
 
 local privileged_iq = "urn:xmpp:privilege:2:privileged_iq";
@@ -15,16 +17,19 @@ local privileged_iq = "urn:xmpp:privilege:2:privileged_iq";
 -- How many requests of an entity are remembered. Those that mod_privilege refuses stay until newer ones of the same entity take their
 -- place; no user can send what they wait for, as the `from` of her own requests is a full JID.
 local max_announced = 100;
+-- And of all entities that users chose, shared by their domains
+local of_guests = new_cache(1000);
 
 -- Owner of managing entities (an account, or a domain) -> { entities = their number, requests = cache of wrapped requests that have not been
--- routed yet }. Nobody else's requests are remembered, and nobody's take the place of another's (E4).
+-- routed yet, nil if users chose them }. Nobody else's requests are remembered, and nobody's take the place of another's (E4).
 local owners = {};
 -- Routed ones -> the owner of the entity
 local senders = setmetatable({}, { __mode = "k" });
 
--- add(owner), remove(owner): an entity of that owner manages from now on, or not any more
-function privilege.add(owner)
-	owners[owner] = owners[owner] or { entities = 0; requests = cache.new(max_announced) };
+-- add(owner, is_guest), remove(owner): an entity of that owner manages from now on, or not any more; is_guest: users chose it. Those of the
+-- configuration come first.
+function privilege.add(owner, is_guest)
+	owners[owner] = owners[owner] or { entities = 0; requests = not is_guest and cache.new(max_announced) or nil };
 	owners[owner].entities = owners[owner].entities + 1;
 end
 
@@ -33,9 +38,14 @@ function privilege.remove(owner)
 	if owners[owner].entities == 0 then owners[owner] = nil; end
 end
 
+local function set(owner, key, value)
+	local requests = owners[owner].requests;
+	if requests then requests:set(key, value); else of_guests:set(key, owner, value); end
+end
+
 -- of the same length for ids of any length
-local function key_of(user, id)
-	return sha1(user.."\0"..id);
+local function key_of(owner, user, id)
+	return sha1(owner.."\0"..user.."\0"..id);
 end
 
 -- ahead of mod_privilege (0)
@@ -43,18 +53,18 @@ module:hook("iq/bare/"..privileged_iq, function (event)
 	local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
 	if not attr.to or not wrapped or not wrapped.attr.id then return; end
 	for _, name in ipairs { jid_bare(attr.from), jid_host(attr.from) } do
-		if owners[name] then owners[name].requests:set(key_of(attr.to, wrapped.attr.id), true); end
+		if owners[name] then set(name, key_of(name, attr.to, wrapped.attr.id), true); end
 	end
 end, 10);
 
 -- is_from(owner, stanza) -> boolean: whether an entity of that owner sends the request in the name of a user
 function privilege.is_from(owner, stanza)
-	local requests = owners[owner].requests;
+	local requests = owners[owner].requests or of_guests;
 	-- one request can be looked at more than once
 	if requests:count() == 0 or senders[stanza] == owner then return senders[stanza] == owner; end
-	local key = key_of(stanza.attr.from, stanza.attr.id or "");
+	local key = key_of(owner, stanza.attr.from, stanza.attr.id or "");
 	if not requests:get(key) then return false; end
-	requests:set(key, nil);
+	set(owner, key, nil);
 	senders[stanza] = owner;
 	return true;
 end

@@ -24,17 +24,27 @@ local account_part, account_places = 100, 10;
 -- Bytes of an id that cost one place more: what is kept of a request is bounded in bytes, too
 local bytes_per_place = 1000;
 
+-- What entities that users chose owe together, shared by their domains: anybody may bring any number of them (G29)
+local of_guests;
+
 local function places_of(id)
 	return 1 + #id // bytes_per_place;
+end
+
+-- Counts a request for those who share the places; a negative number of places gives them back
+local function hold(self, record, places)
+	self.shares:hold(record.from, places);
+	if self.is_guest then of_guests:hold(self.jid, places); end
 end
 
 -- prepare(max_pending, [saved]): for a new entity; saved: what was in flight before a module reload
 function requests:prepare(max_pending, saved)
 	self.max_pending = max_pending;
 	self.shares = new_shares(max_pending, math.max(max_pending // account_part, account_places));
+	of_guests = of_guests or new_shares(max_pending);
 	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved);
 	for _, record in self.requests:each() do
-		self.shares:hold(record.from, places_of(record.id));
+		hold(self, record, places_of(record.id));
 		local meter = self:meter(record.namespace);
 		meter.pending = meter.pending + 1;
 	end
@@ -62,14 +72,16 @@ end
 local what_is_full = {
 	total = "%d requests without an answer"; domain = "one domain has as many requests without an answer as may be";
 	account = "one account has as many requests without an answer as may be";
+	guests = "entities that users chose have as many requests without an answer as may be";
 };
 
 -- Why a request cannot be sent to the entity: the meter's reason, and the type and condition of the error; nil when it can
 local function obstacle(self, stanza)
 	if not self.address then return "unavailable", "cancel", "service-unavailable"; end
-	local from = stanza.attr.from;
+	local from, places = stanza.attr.from, places_of(stanza.attr.id);
 	-- the server's own requests are no user's to keep out
-	local full = (from ~= module.host or jid_node(from)) and self.shares:refusal(from, places_of(stanza.attr.id));
+	if from == module.host and not jid_node(from) then return nil; end
+	local full = self.shares:refusal(from, places) or self.is_guest and of_guests:refusal(self.jid, places) and "guests";
 	if not full then return nil; end
 	self:complain(what_is_full[full]:format(self.max_pending));
 	return "max-pending", "wait", "resource-constraint";
@@ -96,7 +108,7 @@ function requests:forward(origin, stanza, delegation, to, done)
 	if done then record.done = done; end
 	local id = ids.new();
 	if delegation.user then self.granted:forwarding(id, record, delegation); end
-	self.shares:hold(record.from, places_of(record.id));
+	hold(self, record, places_of(record.id));
 	self.requests:add(id, record, delegation.timeout);
 	meter:forwarded();
 	-- a stream has no use for a stanza that it has passed on; a module that sends one compares the answer with it
@@ -106,7 +118,7 @@ end
 
 local function release(self, record)
 	ids.release(record.address, record.inner_id);
-	self.shares:give(record.from, places_of(record.id));
+	hold(self, record, -places_of(record.id));
 	if self.granted then self.granted:released(record); end
 	local meter = self:meter(record.namespace);
 	meter.pending = meter.pending - 1;

@@ -2,6 +2,7 @@
 -- mod_delegation: what many users, domains and hosts have in common is shared fairly, and is bounded in bytes.
 
 local bed = require "bed";
+local client_mode = require "delegation_client_bed";
 local delegation = require "delegation_bed";
 
 local ns = "urn:x:delegated";
@@ -9,11 +10,11 @@ local delegated = [[ ["urn:x:delegated"] = { jid = "ent.capulet.lit" } ]];
 local full = "error/{urn:ietf:params:xml:ns:xmpp-stanzas}resource-constraint";
 
 -- Requests of that user until one is refused -> how many were not
-local function fill(user, attributes)
+local function fill(user, attributes, namespace)
 	local refused, count = false, 0;
 	user.on_stanza = function (stanza) refused = refused or stanza.name == "iq" and stanza:find(full) ~= nil; end
 	while not refused do
-		delegation.request(user, ns, attributes);
+		delegation.request(user, namespace or ns, attributes);
 		count = count + 1;
 		if count > 1000 then error("nobody is refused"); end
 		user:sync();
@@ -70,6 +71,39 @@ describe("delegation on Prosody "..version, function ()
 		assert.equal(10, fill(nurse));
 		capulet:reload("delegation", "capulet.lit");
 		assert.equal(0, fill(nurse));
+	end));
+
+	it("leaves places for other entities, whichever users choose to fill them (C7, G29)", bed.scenario(function (s)
+		local components = "";
+		for _, host in ipairs { "a.evil.lit", "b.evil.lit", "kind.lit" } do
+			components = components..("Component %q component_secret = 'hush'\n"):format(host);
+		end
+		local capulet = client_mode.server(s, version, "delegation_max_pending = 30", { hosts = components; delegations = delegated });
+		capulet:allow_log("ent.capulet.lit: one account has as many requests without an answer as may be");
+		local nurse = client_mode.client(capulet, "nurse@capulet.lit/house");
+		local function chosen(host, user)
+			local entity = capulet:component(host, "hush");
+			delegation.announce(entity);
+			assert.same({ "urn:x:one" }, (client_mode.grant(entity, user, { "urn:x:one" })));
+			return entity;
+		end
+		delegation.entity(capulet);
+		local one, two = client_mode.client(capulet, "one@capulet.lit/r"), client_mode.client(capulet, "two@capulet.lit/r");
+		local evil = chosen("a.evil.lit", one);
+		chosen("b.evil.lit", two);
+		chosen("kind.lit", nurse);
+		-- a third, and of what that leaves to its subdomains
+		assert.equal(10, fill(one, nil, "urn:x:one"));
+		assert.equal(4, fill(two, nil, "urn:x:one"));
+		assert.equal(8, fill(nurse, nil, "urn:x:one"));
+		-- that of the configuration has its own
+		assert.equal(10, fill(one));
+		capulet:reload("delegation", "capulet.lit");
+		assert.equal(0, fill(two, nil, "urn:x:one"));
+		-- and they are free again
+		evil:kill();
+		for _ = 1, 10 do one:expect { "iq", type = "error", has = client_mode.unavailable }; end
+		assert.equal(4, fill(two, nil, "urn:x:one"));
 	end));
 
 	it("keeps no more of requests with long ids than of others (E7, G29)", bed.scenario(function (s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * prosody_relay.stanza_c, reached through prosody_relay.stanza, which documents the functions: Prosody's stanza serialiser over the very
- * tables of a stanza, and how much of Lua's heap they take. All are linear in the size of the stanza.
+ * tables of a stanza, how long its result is, and how much of Lua's heap they take. All are linear in the size of the stanza.
  *
  * For the serialiser, whatever is out of the ordinary (attributes with a prefix, values that are no strings, deep nesting) is left to Prosody: nil, and the
  * caller asks util.stanza, which knows what to do with it or which error to raise.
@@ -25,7 +25,7 @@ enum { STANZA = 1, BLOCK };
 
 typedef struct {
 	lua_State *L;
-	char *octets;
+	char *octets; /* NULL: only counted */
 	size_t length, capacity;
 	char first[SHORT_MAX];
 } output;
@@ -42,9 +42,13 @@ static void init_output(output *out, lua_State *L) {
 	out->capacity = sizeof(out->first);
 }
 
-/* Where the next `length` octets go, which count as written. Lua's memory error when there is no room. */
+/* Where the next `length` octets go, which count as written; NULL when they are only counted. Lua's memory error when there is no room. */
 static char *extend(output *out, size_t length) {
 	char *end;
+	if(!out->octets) {
+		out->length += length;
+		return NULL;
+	}
 	if(length > out->capacity - out->length) {
 		const size_t capacity = 2 * (out->length + length);
 		char *const block = lua_newuserdatauv(out->L, capacity, 0);
@@ -59,12 +63,17 @@ static char *extend(output *out, size_t length) {
 }
 
 static void put(output *out, const char *octets, size_t length) {
-	memcpy(extend(out, length), octets, length);
+	char *const end = extend(out, length);
+	if(end) {
+		memcpy(end, octets, length);
+	}
 }
 
 static void put_escaped(output *out, const text *value) {
 	char *const end = extend(out, prosody_relay_xml_escaped_length(value->octets, value->length));
-	prosody_relay_xml_escape(end, value->octets, value->length);
+	if(end) {
+		prosody_relay_xml_escape(end, value->octets, value->length);
+	}
 }
 
 static text text_at(lua_State *L, int index) {
@@ -179,6 +188,18 @@ static int Lstanza_serialise(lua_State *L) {
 	return 1;
 }
 
+static int Lstanza_size(lua_State *L) {
+	output out;
+	begin(L, &out);
+	out.octets = NULL;
+	if(put_element(L, &out, NULL, 0)) {
+		lua_pushinteger(L, (lua_Integer)out.length);
+	} else {
+		luaL_pushfail(L);
+	}
+	return 1;
+}
+
 static int Lstanza_top_tag(lua_State *L) {
 	output out;
 	text own;
@@ -273,6 +294,7 @@ static int Lstanza_heap_size(lua_State *L) {
 PROSODY_RELAY_MODULE(stanza_c) {
 	static const luaL_Reg functions[] = {
 		{"serialise", Lstanza_serialise},
+		{"size", Lstanza_size},
 		{"top_tag", Lstanza_top_tag},
 		{"heap_size", Lstanza_heap_size},
 		{NULL, NULL},

@@ -7,13 +7,23 @@ local new_stream = require "util.xmppstream".new;
 local st = require "util.stanza";
 
 local stanza_mt = st.stanza_mt;
-local native_serialise, native_top_tag = native.serialise, native.top_tag;
+local native_serialise, native_size, native_top_tag = native.serialise, native.size, native.top_tag;
 
 local stanza = {};
 
 -- serialise(stanza) -> what tostring gives
 function stanza.serialise(self)
 	return native_serialise(self) or stanza_mt.__tostring(self);
+end
+
+-- top_tag(stanza) -> what stanza:top_tag() gives. Sessions ask for it with every stanza they send, for a line in the log that is rarely written.
+function stanza.top_tag(self)
+	return native_top_tag(self) or stanza_mt.top_tag(self);
+end
+
+-- size(stanza) -> the length of what serialise gives. Makes no string.
+function stanza.size(self)
+	return native_size(self) or #stanza_mt.__tostring(self);
 end
 
 local xmlns_stream, xmlns_bytes = "http://etherx.jabber.org/streams", "https://prosody-relay/stanza";
@@ -43,14 +53,9 @@ end
 -- string.
 stanza.heap_size = native.heap_size;
 
--- sessions ask for it with every stanza they send, for a line in the log that is rarely written
-local function top_tag(self)
-	return native_top_tag(self) or stanza_mt.top_tag(self);
-end
-
 local native_mt = {
 	__name = stanza_mt.__name;
-	__index = setmetatable({ top_tag = top_tag }, { __index = stanza_mt });
+	__index = setmetatable({ top_tag = stanza.top_tag }, { __index = stanza_mt });
 	__metatable = stanza_mt; -- so that util.stanza takes it for a stanza
 	__tostring = stanza.serialise;
 };

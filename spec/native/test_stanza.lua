@@ -17,6 +17,7 @@ local TestStanza = {};
 local function check(stanza)
 	same(tostring(stanza), serialise(stanza));
 	same(stanza_lib.serialise(stanza), serialise(stanza));
+	lu.assertEquals(stanza_lib.size(stanza), #serialise(stanza));
 	-- of a copy, whose attributes are in another order
 	same(sorted_attributes(stanza:top_tag()), sorted_attributes(top_tag(stanza)));
 end
@@ -89,7 +90,23 @@ TestStanza["test (A9) what is common takes no serialiser in Lua"] = function ()
 		same(tostring(long), bytes);
 		same(long:top_tag(), tag);
 		lu.assertNotEquals(stanza_lib.serialise(deep(64)), "PROSODY");
+		lu.assertEquals(stanza_lib.size(long), #bytes);
 	end);
+end;
+
+-- Nor is room taken for the bytes that are counted.
+TestStanza["test (A9 G25) the size of a stanza is counted without a string"] = function ()
+	local long = sample():text(("&x"):rep(100000));
+	local size = #serialise(long);
+	collectgarbage();
+	collectgarbage("stop");
+	local before, counted = collectgarbage("count"), stanza_lib.size(long);
+	local grown = collectgarbage("count") - before;
+	collectgarbage("restart");
+	lu.assertEquals(counted, size);
+	lu.assertTrue(grown < 1, grown .. " KiB");
+	lu.assertError(stanza_lib.size);
+	lu.assertError(stanza_lib.size, "<x/>");
 end;
 
 -- Prosody's serialiser takes these, for better or worse.
@@ -104,7 +121,9 @@ TestStanza["test (A9) what is out of the ordinary is left to Prosody"] = functio
 		local ok, wanted = pcall(serialise, stanza);
 		local same_ok, bytes = pcall(tostring, native(stanza));
 		lu.assertEquals({ same_ok, bytes }, { ok, wanted });
-		without_prosody(function () lu.assertEquals(tostring(stanza), "PROSODY", i); end);
+		local is_counted, size = pcall(stanza_lib.size, stanza);
+		lu.assertEquals({ is_counted, size }, { ok, ok and #wanted or wanted });
+		without_prosody(function () lu.assertEquals({ tostring(stanza), stanza_lib.size(stanza) }, { "PROSODY", #"PROSODY" }, i); end);
 	end
 	without_prosody(function () lu.assertEquals(odd[2]:top_tag(), "PROSODY"); end);
 end;

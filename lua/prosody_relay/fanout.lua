@@ -4,10 +4,12 @@
 local relay = require "prosody_relay";
 local recipients = relay.native "recipients_c";
 local templates = relay.native "template_c";
+local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
 local random_bytes = require "util.random".bytes;
 
 local stanza_mt = st.stanza_mt;
+local serialise = stanza_lib.serialise;
 local render_known = templates.render_known;
 
 local fanout = {};
@@ -60,61 +62,30 @@ end
 
 local TEMPLATE = {}; -- key of a view's template in the view: nothing that walks over a stanza's fields by name meets it
 
--- Served by the template while nothing but `to` and `from` has changed, in the stanza or anywhere in its children; otherwise
--- by Prosody, whose answer is the next template.
+-- Served by the template while nothing but `to` and `from` has changed, in the stanza or anywhere in its children; otherwise serialised, which
+-- makes the next template.
 local function view_tostring(view)
 	local template = view[TEMPLATE];
 	if template then
 		local text = render_known(template, view);
 		if text then return text; end
 	end
-	local text = stanza_mt.__tostring(view);
+	local text = serialise(view);
 	view[TEMPLATE] = templates.capture(text, view.name, view);
 	return text;
 end
 
-local TOP = {}; -- key of what a view's top tag is made of
-
-local function is_same_top(top, view)
-	local count = 0;
-	for name, value in next, view.attr do
-		count = count + 1;
-		if top.attr[name] ~= value and name ~= "to" then return false; end
-	end
-	return count == top.count and top.name == view.name;
-end
-
--- No value has an apostrophe in it, so the first " to='" is the attribute.
-local function split_top(view)
-	local text, count, attr = stanza_mt.top_tag(view), 0, {};
-	for name, value in next, view.attr do
-		count = count + 1;
-		attr[name] = value;
-	end
-	local _, before = text:find(" to='", 1, true);
-	if not before then return text; end
-	view[TOP] = { name = view.name; attr = attr; count = count; before = text:sub(1, before); after = text:sub(text:find("'", before + 1, true), -1) };
-	return text;
-end
-
--- Sessions ask for it with every stanza they send, for a line in the log that is rarely written; Prosody's copies and serialises for it.
-local function view_top_tag(view)
-	local top, to = view[TOP], view.attr.to;
-	if not top or type(to) ~= "string" or to:find("[<>&'\"]") or not is_same_top(top, view) then return split_top(view); end
-	return top.before .. to .. top.after;
-end
-
 local view_mt = {
 	__name = stanza_mt.__name;
-	__index = setmetatable({ top_tag = view_top_tag }, { __index = stanza_mt });
+	__index = setmetatable({ top_tag = stanza_lib.top_tag }, { __index = stanza_mt });
 	__metatable = stanza_mt; -- so that util.stanza takes it for a stanza
 	__tostring = view_tostring;
 };
 
 -- view(stanza) -> a stanza to be routed to many recipients with its attributes `to` and `from` changed in between (design decision 5)
 -- A stanza in every respect: attributes and children of its own may be changed, st.clone gives an ordinary one. Its children are
--- shared with the original. Only tostring and :top_tag() are made differently: from Prosody's the first time and after other changes,
--- and by copying the bytes otherwise.
+-- shared with the original. Only tostring and :top_tag() are made differently: in C, the former by copying the bytes while nothing else has
+-- changed.
 function fanout.view(stanza)
 	check_stanza(stanza, "view");
 	local view = st.clone(stanza, true);

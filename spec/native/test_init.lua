@@ -26,19 +26,22 @@ function TestInit.tearDown()
 	shell("rm -rf " .. tree);
 end
 
--- Runs code in a Lua that has the paths Prosody's installer gives it: the tree's on package.path, nothing on package.cpath.
+-- where Prosody finds its XML parser
+local system = package.searchpath("lxp", package.cpath):match("^(.*/)");
+
+-- Runs code in a Lua that has the paths Prosody's installer gives it: the tree's on package.path, nothing of it on package.cpath.
 local function run(code, interpreter)
 	local script = tree .. "/script.lua";
 	local file = io.open(script, "w");
 	file:write(([[
 		package.path = "%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;%s/?.lua";
-		package.cpath = "%s/?.so";
+		package.cpath = "%s/?.so;%s?.so";
 		local _ = pcall(require, "prosody.loader") or pcall(require, "loader");
 		local function try(name)
 			local ok, err = pcall(require, name);
 			io.write(ok and "loaded" or tostring(err));
 		end
-	]]):format(tree, tree, prosody_lib, prosody_lib), code, " os.exit(0);"); -- as in run.lua
+	]]):format(tree, tree, prosody_lib, prosody_lib, system), code, " os.exit(0);"); -- as in run.lua
 	file:close();
 	return shell(("%s %s"):format(interpreter or "lua5.4", script));
 end

@@ -3,6 +3,7 @@
 
 local lu = require "luaunit";
 local fanout = require "prosody_relay.fanout";
+local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
 local random = require "random_input";
 local stanzas = require "stanzas";
@@ -16,7 +17,8 @@ local TestView = {};
 local function check_view(view)
 	for _ = 1, 3 do
 		same(tostring(view), serialise(view));
-		same(view:top_tag(), st.stanza_mt.top_tag(view));
+		-- Prosody's is that of a copy, whose attributes are in another order
+		same(sorted_attributes(view:top_tag()), sorted_attributes(st.stanza_mt.top_tag(view)));
 	end
 end
 
@@ -152,10 +154,10 @@ local function count_serialisations(f)
 	return calls;
 end
 
-TestView["test (A9) the line for the log takes no serialiser while nothing but the addressee changes"] = function ()
+TestView["test (A9) the line for the log takes no serialiser in Lua"] = function ()
 	local view = fanout.view(sample());
-	local first = view:top_tag();
 	lu.assertEquals(count_serialisations(function ()
+		local first = view:top_tag();
 		view.attr.to = "juliet@capulet.lit/balcony";
 		lu.assertEquals(view:top_tag(), (first:gsub("a@b", "juliet@capulet.lit/balcony")));
 	end), 0);
@@ -177,23 +179,35 @@ TestView["test (A9) what a template cannot be made of"] = function ()
 	check_view(odd);
 end;
 
--- Not only equal: Prosody's serialiser runs once for all recipients, and once more after each change.
+-- a fan-out of its own, and how often it has serialised a stanza so far, rather than copied bytes
+local function counting_fanout()
+	local calls = 0;
+	local function count(stanza)
+		calls = calls + 1;
+		return stanza_lib.serialise(stanza);
+	end
+	package.loaded["prosody_relay.stanza"] = setmetatable({ serialise = count }, { __index = stanza_lib });
+	package.loaded["prosody_relay.fanout"] = nil;
+	local fresh = require "prosody_relay.fanout";
+	package.loaded["prosody_relay.stanza"], package.loaded["prosody_relay.fanout"] = stanza_lib, fanout;
+	return fresh, function () return calls; end;
+end
+
+-- Not only equal: a stanza is serialised once for all recipients, and once more after each change. Never in Lua.
 TestView["test (A9) serialised once"] = function ()
-	local view = fanout.view(sample());
-	lu.assertEquals(count_serialisations(function ()
+	local counting, calls = counting_fanout();
+	local view = counting.view(sample());
+	local function send()
 		for i = 1, 10 do
 			view.attr.to = "user" .. i;
 			local _ = tostring(view);
 		end
-	end), 1);
+	end
+	lu.assertEquals(count_serialisations(send), 0);
+	lu.assertEquals(calls(), 1);
 	view:get_child("body")[1] = "changed";
-	lu.assertEquals(count_serialisations(function ()
-		for _ = 1, 10 do local _ = tostring(view); end
-	end), 1);
-	lu.assertEquals(count_serialisations(function ()
-		local template = fanout.template(sample());
-		for i = 1, 10 do template:render("user" .. i); end
-	end), 1);
+	lu.assertEquals(count_serialisations(send), 0);
+	lu.assertEquals(calls(), 2);
 end;
 
 return TestView;

@@ -8,7 +8,7 @@ local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local relay_jid = require "prosody_relay.jid";
-local serialise = require "prosody_relay.stanza".serialise;
+local stanza_lib = require "prosody_relay.stanza";
 
 local metrics, find, down;
 
@@ -48,7 +48,7 @@ end
 local function count(stanza, here, there, direction)
 	local link, users = find(here, there);
 	if not link and relay_jid.unmirror(here) ~= there and relay_jid.unmirror(there) ~= here then return; end
-	local counts, bytes = counts_of(link, here, there), #serialise(stanza);
+	local counts, bytes = counts_of(link, here, there), stanza_lib.size(stanza);
 	counts[direction] = counts[direction] + 1;
 	counts[direction .. "_bytes"] = counts[direction .. "_bytes"] + bytes;
 	local saved = 0;
@@ -59,9 +59,9 @@ local function count(stanza, here, there, direction)
 	metrics.crossed(jid_host(there), direction, bytes, saved);
 end
 
--- count_sent(event): counts a stanza that mod_s2s is about to send
+-- count_sent(event): counts a stanza that mod_s2s is about to send. Its bytes come from C from now on.
 function traffic.count_sent(event)
-	local stanza = event.stanza;
+	local stanza = stanza_lib.native(event.stanza);
 	count(stanza, jid_bare(stanza.attr.from), jid_bare(stanza.attr.to), "sent");
 end
 

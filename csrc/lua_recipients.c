@@ -23,7 +23,6 @@ typedef struct {
 
 typedef struct {
 	uint32_t position, locals, count;
-	prosody_relay_recipients_exception exception;
 	prosody_relay_recipients_entry entries[1]; /* really `count` of them */
 } iteration;
 
@@ -172,29 +171,20 @@ static void forget_group(lua_State *L, int names, uint32_t group) {
 	lua_rawseti(L, names, group);
 }
 
-/* The slot of the JID in argument 2, or 0. Leaves the strings at 3, the names at 4, and of a slot its nick and its group above. */
-static uint32_t find_slot(lua_State *L, recipient_list *self) {
-	uint32_t slot;
+static int Lrecipients_remove(lua_State *L) {
+	recipient_list *self = check_list(L, 1);
+	uint32_t slot, group;
 	luaL_checktype(L, 2, LUA_TSTRING);
 	lua_settop(L, 2);
 	lua_getiuservalue(L, 1, STRINGS);
 	lua_getiuservalue(L, 1, NAMES);
 	slot = slot_of(L, self, 3, 2, hash_of(L, self, 2));
-	if(slot) {
-		lua_rawgeti(L, 3, nick_at(slot));
-		push_group(L, self, 4, slot);
-	}
-	return slot;
-}
-
-static int Lrecipients_remove(lua_State *L) {
-	recipient_list *self = check_list(L, 1);
-	const uint32_t slot = find_slot(L, self);
-	uint32_t group;
 	if(!slot) {
 		luaL_pushfail(L);
 		return 1;
 	}
+	lua_rawgeti(L, 3, nick_at(slot));
+	push_group(L, self, 4, slot);
 	group = prosody_relay_recipients_remove(self->core, slot);
 	if(group) {
 		forget_group(L, 4, group);
@@ -203,14 +193,6 @@ static int Lrecipients_remove(lua_State *L) {
 	lua_rawseti(L, 3, jid_at(slot));
 	lua_pushnil(L);
 	lua_rawseti(L, 3, nick_at(slot));
-	return 2;
-}
-
-static int Lrecipients_get(lua_State *L) {
-	if(!find_slot(L, check_list(L, 1))) {
-		luaL_pushfail(L);
-		return 1;
-	}
 	return 2;
 }
 
@@ -261,7 +243,7 @@ static int next_recipient(lua_State *L) {
 	iteration *const it = lua_touserdata(L, lua_upvalueindex(4));
 	uint32_t slot = 0;
 	while(!slot && it->position < it->count) {
-		slot = prosody_relay_recipients_visit(self->core, &it->entries[it->position], it->position >= it->locals, &it->exception);
+		slot = prosody_relay_recipients_visit(self->core, &it->entries[it->position], it->position >= it->locals);
 		it->position++;
 	}
 	if(!slot) {
@@ -275,24 +257,19 @@ static int next_recipient(lua_State *L) {
 
 static int Lrecipients_each(lua_State *L) {
 	recipient_list *self = check_list(L, 1);
-	uint32_t except_slot = 0, except_group = 0;
+	uint32_t except_group = 0;
 	iteration *it;
 	check_optional_string(L, 2);
-	check_optional_string(L, 3);
-	lua_settop(L, 3);
+	lua_settop(L, 2);
+	lua_pushvalue(L, 1);
 	lua_getiuservalue(L, 1, STRINGS);
 	lua_getiuservalue(L, 1, NAMES);
 	if(!lua_isnil(L, 2)) {
-		except_slot = slot_of(L, self, 4, 2, hash_of(L, self, 2));
+		except_group = group_of(L, 5, 2);
 	}
-	if(!lua_isnil(L, 3)) {
-		except_group = group_of(L, 5, 3);
-	}
-	lua_pushvalue(L, 1);
-	lua_replace(L, 3); /* list, strings, names: the upvalues in their order */
 	it = lua_newuserdatauv(L, sizeof(*it) + prosody_relay_recipients_visits(self->core) * sizeof(it->entries[0]), 0);
 	it->position = 0;
-	it->count = prosody_relay_recipients_snapshot(self->core, except_slot, except_group, it->entries, &it->locals, &it->exception);
+	it->count = prosody_relay_recipients_snapshot(self->core, except_group, it->entries, &it->locals);
 	lua_pushcclosure(L, next_recipient, 4);
 	return 1;
 }
@@ -305,7 +282,6 @@ PROSODY_RELAY_MODULE(recipients_c) {
 	static const luaL_Reg methods[] = {
 		{"add", Lrecipients_add},
 		{"remove", Lrecipients_remove},
-		{"get", Lrecipients_get},
 		{"by_nick", Lrecipients_by_nick},
 		{"count", Lrecipients_count},
 		{"count_group", Lrecipients_count_group},

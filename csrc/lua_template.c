@@ -2,9 +2,9 @@
  *
  * Binding of template.c: prosody_relay.template_c, reached through prosody_relay.fanout, which documents the functions.
  *
- * A template is a userdata that keeps the serialised text as a user value. One made by `capture` also knows which stanza it was made
- * of, as the addresses of all its tables and strings in the order of a walk over it; a second user value keeps those alive, so
- * that an address is never that of something newer. While a stanza has the same addresses in the same order it has the same bytes.
+ * A template is a userdata that keeps the serialised text as a user value, and knows which stanza it was made of, as the addresses of
+ * all its tables and strings in the order of a walk over it; a second user value keeps those alive, so that an address is never that
+ * of something newer. While a stanza has the same addresses in the same order it has the same bytes.
  */
 #include "common.h"
 #include "template.h"
@@ -24,7 +24,6 @@ enum { TEXT = 1, KNOWN, USER_VALUES = KNOWN };
 typedef struct {
 	prosody_relay_template layout;
 	const char *text;
-	prosody_relay_template_mode own_from; /* what stands for `from` when the caller names none */
 	const void *known_to, *known_from; /* addresses of the values in the text, NULL for none */
 	size_t known_count;
 	const void *known[1]; /* really known_count of them */
@@ -39,22 +38,11 @@ typedef struct {
 	size_t count;
 	const void *to_key, *from_key; /* equal short strings have one address */
 	const void *to_value, *from_value;
-	prosody_relay_template_attribute to, from; /* found in the top element */
+	prosody_relay_template_attribute to, from; /* of the top element, where they are not those in the text */
 } walk;
 
 static const stanza_template *check_template(lua_State *L, int arg) {
 	return luaL_checkudata(L, arg, METATABLE);
-}
-
-/* The attribute value at `index`; absent stands for anything but a string. */
-static prosody_relay_template_attribute attribute_at(lua_State *L, int index, prosody_relay_template_mode absent) {
-	prosody_relay_template_attribute result = {PROSODY_RELAY_SET, NULL, 0};
-	if(lua_type(L, index) == LUA_TSTRING) {
-		result.value = lua_tolstring(L, index, &result.length);
-	} else {
-		result.mode = absent;
-	}
-	return result;
 }
 
 /* Pushes a template of the text at stack index 1, an element with the name at 2, with room for known[count]; nothing when the text is
@@ -71,7 +59,6 @@ static stanza_template *push_template(lua_State *L, size_t count) {
 	self = lua_newuserdatauv(L, sizeof(*self) + count * sizeof(self->known[0]), USER_VALUES);
 	self->layout = layout;
 	self->text = text;
-	self->own_from = PROSODY_RELAY_OMIT;
 	self->known_to = self->known_from = NULL;
 	self->known_count = count;
 	lua_pushvalue(L, 1);
@@ -81,52 +68,22 @@ static stanza_template *push_template(lua_State *L, size_t count) {
 }
 
 static void push_rendered(lua_State *L, const stanza_template *self, const prosody_relay_template_attribute *to,
-	const prosody_relay_template_attribute *from, const char *extra, size_t extra_length) {
-	const size_t size = prosody_relay_template_size(&self->layout, to, from, extra_length);
+	const prosody_relay_template_attribute *from) {
+	const size_t size = prosody_relay_template_size(&self->layout, to, from);
 	if(size <= SHORT_MAX) {
 		char out[SHORT_MAX];
-		prosody_relay_template_render(&self->layout, self->text, to, from, extra, extra_length, out);
+		prosody_relay_template_render(&self->layout, self->text, to, from, out);
 		lua_pushlstring(L, out, size);
 	} else {
 		luaL_Buffer buffer;
 		char *out = luaL_buffinitsize(L, &buffer, size);
-		prosody_relay_template_render(&self->layout, self->text, to, from, extra, extra_length, out);
+		prosody_relay_template_render(&self->layout, self->text, to, from, out);
 		luaL_pushresultsize(&buffer, size);
 	}
 }
 
-static int Ltemplate_new(lua_State *L) {
-	stanza_template *self;
-	luaL_checktype(L, 1, LUA_TSTRING);
-	luaL_checktype(L, 2, LUA_TSTRING);
-	luaL_checktype(L, 3, LUA_TBOOLEAN);
-	self = push_template(L, 0);
-	if(!self) {
-		return push_failure(L, "unsupported");
-	}
-	if(lua_toboolean(L, 3)) {
-		self->own_from = PROSODY_RELAY_KEEP;
-	}
-	return 1;
-}
-
-static int Ltemplate_render(lua_State *L) {
-	const stanza_template *self = check_template(L, 1);
-	prosody_relay_template_attribute to, from;
-	const char *extra;
-	size_t extra_length = 0;
-	check_optional_string(L, 2);
-	check_optional_string(L, 3);
-	check_optional_string(L, 4);
-	to = attribute_at(L, 2, PROSODY_RELAY_OMIT);
-	from = attribute_at(L, 3, self->own_from);
-	extra = lua_tolstring(L, 4, &extra_length);
-	push_rendered(L, self, &to, &from, extra, extra_length);
-	return 1;
-}
-
 static walk new_walk(lua_State *L, const stanza_template *expected, int record) {
-	walk result = {NULL, 0, 0, NULL, NULL, NULL, NULL, {PROSODY_RELAY_OMIT, NULL, 0}, {PROSODY_RELAY_OMIT, NULL, 0}};
+	walk result = {NULL, 0, 0, NULL, NULL, NULL, NULL, {NULL, 0}, {NULL, 0}};
 	result.expected = expected;
 	result.record = record;
 	result.to_key = lua_topointer(L, lua_upvalueindex(TO));
@@ -165,10 +122,8 @@ static int note(lua_State *L, const walk *w, const void *in_text, const void **a
 		lua_pushvalue(L, -2);
 		lua_pushvalue(L, -2);
 		lua_rawset(L, w->record);
-	} else if(*address == in_text) {
-		value->mode = PROSODY_RELAY_KEEP;
-	} else {
-		*value = attribute_at(L, -1, PROSODY_RELAY_OMIT);
+	} else if(*address != in_text) {
+		value->value = lua_tolstring(L, -1, &value->length);
 	}
 	return 1;
 }
@@ -268,33 +223,23 @@ static int Ltemplate_render_known(lua_State *L) {
 		luaL_pushfail(L);
 		return 1;
 	}
-	push_rendered(L, self, &w.to, &w.from, NULL, 0);
+	push_rendered(L, self, &w.to, &w.from);
 	return 1;
 }
 
 PROSODY_RELAY_MODULE(template_c) {
 	static const luaL_Reg functions[] = {
-		{"new", Ltemplate_new},
-		{NULL, NULL},
-	};
-	static const luaL_Reg walking_functions[] = {
 		{"capture", Ltemplate_capture},
 		{"render_known", Ltemplate_render_known},
 		{NULL, NULL},
 	};
-	static const luaL_Reg methods[] = {
-		{"render", Ltemplate_render},
-		{NULL, NULL},
-	};
 	luaL_checkversion(L);
 	luaL_newmetatable(L, METATABLE);
-	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	luaL_newlib(L, functions);
+	luaL_newlibtable(L, functions);
 	lua_pushliteral(L, "name");
 	lua_pushliteral(L, "attr");
 	lua_pushliteral(L, "to");
 	lua_pushliteral(L, "from");
-	luaL_setfuncs(L, walking_functions, UPVALUES);
+	luaL_setfuncs(L, functions, UPVALUES);
 	return 1;
 }

@@ -278,17 +278,15 @@ uint32_t prosody_relay_recipients_visits(const prosody_relay_recipients *list) {
 	return groups_of(list)[0].count + list->links;
 }
 
-uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list, uint32_t except_slot, uint32_t except_group,
-	prosody_relay_recipients_entry *entries, uint32_t *locals, prosody_relay_recipients_exception *exception) {
+uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list, uint32_t except_group,
+	prosody_relay_recipients_entry *entries, uint32_t *locals) {
 	const slot_record *const slots = slots_of(list);
 	const group_record *const groups = groups_of(list);
 	uint32_t number, count = 0;
 	for(number = groups[0].first; number; number = slots[number].next) {
-		if(number != except_slot) {
-			entries[count].number = number;
-			entries[count].generation = slots[number].generation;
-			count++;
-		}
+		entries[count].number = number;
+		entries[count].generation = slots[number].generation;
+		count++;
 	}
 	*locals = count;
 	for(number = list->first_link; number; number = groups[number].next) {
@@ -298,26 +296,13 @@ uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list,
 			count++;
 		}
 	}
-	exception->slot = except_slot;
-	exception->generation = except_slot ? slots[except_slot].generation : 0;
 	return count;
 }
 
-uint32_t prosody_relay_recipients_visit(const prosody_relay_recipients *list, const prosody_relay_recipients_entry *entry, int is_group,
-	const prosody_relay_recipients_exception *exception) {
-	const slot_record *const slots = slots_of(list);
-	const group_record *group;
-	uint32_t slot;
-	if(!is_group) {
-		return slots[entry->number].generation == entry->generation ? entry->number : 0;
+uint32_t prosody_relay_recipients_visit(const prosody_relay_recipients *list, const prosody_relay_recipients_entry *entry, int is_group) {
+	if(is_group) {
+		const group_record *const group = &groups_of(list)[entry->number];
+		return group->generation == entry->generation ? group->first : 0;
 	}
-	group = &groups_of(list)[entry->number];
-	if(group->generation != entry->generation) {
-		return 0;
-	}
-	slot = group->first;
-	if(slot == exception->slot && slots[slot].generation == exception->generation) {
-		slot = slots[slot].next;
-	}
-	return slot;
+	return slots_of(list)[entry->number].generation == entry->generation ? entry->number : 0;
 }

@@ -28,12 +28,6 @@ typedef struct {
 	uint32_t generation; /* of its use; a later user of the same number is somebody else */
 } prosody_relay_recipients_entry;
 
-/* A snapshot leaves out this slot (0: none), also as the member who stands for a link. */
-typedef struct {
-	uint32_t slot;
-	uint32_t generation;
-} prosody_relay_recipients_exception;
-
 /* Octets a block with room for these needs, 0 when one of them exceeds PROSODY_RELAY_RECIPIENTS_MAX. Needs the alignment of uint32_t. */
 size_t prosody_relay_recipients_size(uint32_t slots, uint32_t groups);
 
@@ -72,16 +66,14 @@ uint32_t prosody_relay_recipients_group_of(const prosody_relay_recipients *list,
 /* Number of entries a snapshot has at most: local sessions and links. */
 uint32_t prosody_relay_recipients_visits(const prosody_relay_recipients *list);
 
-/* Notes whom to visit now: local sessions in the order they were added, then one entry for each link. Leaves out except_slot
- * and except_group (0: none). Sets *locals to the number of sessions among the entries and *exception for _visit, returns the number of
- * entries. O(entries). Adding and removing later do not disturb it. */
-uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list, uint32_t except_slot, uint32_t except_group,
-	prosody_relay_recipients_entry *entries, uint32_t *locals, prosody_relay_recipients_exception *exception);
+/* Notes whom to visit now: local sessions in the order they were added, then one entry for each link but except_group (0: none). Sets
+ * *locals to the number of sessions among the entries, returns the number of entries. O(entries). Adding and removing later do not
+ * disturb it. */
+uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list, uint32_t except_group,
+	prosody_relay_recipients_entry *entries, uint32_t *locals);
 
-/* The slot to visit for an entry: the session itself, or the longest-standing member of the link other than the exception.
- * 0 when they are gone. */
-uint32_t prosody_relay_recipients_visit(const prosody_relay_recipients *list, const prosody_relay_recipients_entry *entry, int is_group,
-	const prosody_relay_recipients_exception *exception);
+/* The slot to visit for an entry: the session itself, or the longest-standing member of the link. 0 when they are gone. */
+uint32_t prosody_relay_recipients_visit(const prosody_relay_recipients *list, const prosody_relay_recipients_entry *entry, int is_group);
 
 #pragma GCC visibility pop
 

@@ -12,10 +12,7 @@ typedef prosody_relay_template_attribute attribute;
 typedef prosody_relay_template_span span;
 
 static char *put(char *out, const char *octets, size_t length) {
-	/* a null pointer goes with length 0, and memcpy must not see it */
-	if(length) {
-		memcpy(out, octets, length);
-	}
+	memcpy(out, octets, length);
 	return out + length;
 }
 
@@ -45,7 +42,6 @@ int prosody_relay_template_parse(const char *text, size_t length, const char *na
 	}
 	at = 1 + name_length;
 	result->length = length;
-	result->name_length = name_length;
 	result->to.begin = result->to.end = result->from.begin = result->from.end = at;
 	while(at < length && text[at] == ' ') {
 		size_t name_end = 0;
@@ -63,14 +59,7 @@ int prosody_relay_template_parse(const char *text, size_t length, const char *na
 		}
 		at = end;
 	}
-	result->tag_end = at;
-	result->empty = length - at == 2 && memcmp(text + at, "/>", 2) == 0;
-	if(result->empty) {
-		return 1;
-	}
-	/* start tag, and at its end </name> */
-	return at < length && text[at] == '>' && length - at >= name_length + 4 && text[length - 1] == '>'
-		&& memcmp(text + length - name_length - 3, "</", 2) == 0 && memcmp(text + length - name_length - 1, name, name_length) == 0;
+	return at < length && (text[at] == '>' || (text[at] == '/' && length - at == 2 && text[at + 1] == '>'));
 }
 
 /* A place in the text and what is to stand there. */
@@ -98,23 +87,20 @@ static const filling *from_filling(filling *result, const prosody_relay_template
 }
 
 static size_t filled_size(const filling *f) {
-	switch(f->wanted->mode) {
-	case PROSODY_RELAY_KEEP: return f->place->end - f->place->begin;
-	case PROSODY_RELAY_OMIT: return 0;
-	default: return f->start_length + prosody_relay_xml_escaped_length(f->wanted->value, f->wanted->length) + 1;
+	if(!f->wanted->value) {
+		return f->place->end - f->place->begin;
 	}
+	return f->start_length + prosody_relay_xml_escaped_length(f->wanted->value, f->wanted->length) + 1;
 }
 
 static char *put_filling(char *out, const char *text, const filling *f) {
-	switch(f->wanted->mode) {
-	case PROSODY_RELAY_KEEP: return put(out, text + f->place->begin, f->place->end - f->place->begin);
-	case PROSODY_RELAY_OMIT: return out;
-	default:
-		out = put(out, f->start, f->start_length);
-		out = prosody_relay_xml_escape(out, f->wanted->value, f->wanted->length);
-		*out++ = '\'';
-		return out;
+	if(!f->wanted->value) {
+		return put(out, text + f->place->begin, f->place->end - f->place->begin);
 	}
+	out = put(out, f->start, f->start_length);
+	out = prosody_relay_xml_escape(out, f->wanted->value, f->wanted->length);
+	*out++ = '\'';
+	return out;
 }
 
 /* An empty place at the same position comes first, so that the other one does not begin before it. */
@@ -122,41 +108,21 @@ static int comes_first(const span *a, const span *b) {
 	return a->begin < b->begin || (a->begin == b->begin && a->end <= b->end);
 }
 
-size_t prosody_relay_template_size(const prosody_relay_template *template, const attribute *to, const attribute *from, size_t extra_length) {
+size_t prosody_relay_template_size(const prosody_relay_template *template, const attribute *to, const attribute *from) {
 	const size_t fixed = template->length - (template->to.end - template->to.begin) - (template->from.end - template->from.begin);
-	/* "/>" becomes "></name>" */
-	const size_t opened = extra_length && template->empty ? template->name_length + 2 : 0;
 	filling t, f;
-	return fixed + filled_size(to_filling(&t, template, to)) + filled_size(from_filling(&f, template, from)) + opened + extra_length;
+	return fixed + filled_size(to_filling(&t, template, to)) + filled_size(from_filling(&f, template, from));
 }
 
 size_t prosody_relay_template_render(const prosody_relay_template *template, const char *text, const attribute *to, const attribute *from,
-	const char *extra, size_t extra_length, char *out) {
-	const size_t end_tag_length = template->name_length + 3;
+	char *out) {
 	const int to_first = comes_first(&template->to, &template->from);
 	filling t, f;
 	const filling *const first = to_first ? to_filling(&t, template, to) : from_filling(&f, template, from);
 	const filling *const second = to_first ? from_filling(&f, template, from) : to_filling(&t, template, to);
-	size_t at = second->place->end;
 	char *o = put(out, text, first->place->begin);
 	o = put_filling(o, text, first);
 	o = put(o, text + first->place->end, second->place->begin - first->place->end);
 	o = put_filling(o, text, second);
-	if(!extra_length) {
-		return (size_t)(put(o, text + at, template->length - at) - out);
-	}
-	if(template->empty) {
-		o = put(o, text + at, template->tag_end - at);
-		*o++ = '>';
-		o = put(o, extra, extra_length);
-		*o++ = '<';
-		*o++ = '/';
-		o = put(o, text + 1, template->name_length);
-		*o++ = '>';
-	} else {
-		o = put(o, text + at, template->length - end_tag_length - at);
-		o = put(o, extra, extra_length);
-		o = put(o, text + template->length - end_tag_length, end_tag_length);
-	}
-	return (size_t)(o - out);
+	return (size_t)(put(o, text + second->place->end, template->length - second->place->end) - out);
 }

@@ -126,11 +126,11 @@ static void check_counts(const world *w) {
 	}
 }
 
-/* The slot that stands for a link, 0 when it has no member but the excepted one. */
-static uint32_t representative(const world *w, uint32_t group, uint32_t except_slot) {
+/* The slot that stands for a link, 0 when it has no member. */
+static uint32_t representative(const world *w, uint32_t group) {
 	uint32_t i;
 	for(i = 0; i < w->count; i++) {
-		if(w->present[i].group == group && w->present[i].slot != except_slot) {
+		if(w->present[i].group == group) {
 			return w->present[i].slot;
 		}
 	}
@@ -141,15 +141,13 @@ static uint32_t representative(const world *w, uint32_t group, uint32_t except_s
 static void iterate(world *w, input *in) {
 	const uint32_t room = prosody_relay_recipients_visits(w->list);
 	prosody_relay_recipients_entry *const entries = block(room * sizeof(*entries));
-	prosody_relay_recipients_exception exception;
 	const uint32_t choice = take(in);
-	uint32_t except_slot = choice % 2 && w->count ? w->present[choice / 2 % w->count].slot : 0;
 	const uint32_t except_group = choice % 3 == 0 && w->link_count ? w->links[choice % w->link_count] : 0;
 	uint32_t expected[MAX_RECIPIENTS + LINKS], locals, expected_locals = 0, expected_count, count, i, k;
 	unsigned char gone[MAX_RECIPIENTS + LINKS] = {0};
-	count = prosody_relay_recipients_snapshot(w->list, except_slot, except_group, entries, &locals, &exception);
+	count = prosody_relay_recipients_snapshot(w->list, except_group, entries, &locals);
 	for(i = 0; i < w->count; i++) {
-		if(!w->present[i].group && w->present[i].slot != except_slot) {
+		if(!w->present[i].group) {
 			expected[expected_locals++] = w->present[i].slot;
 		}
 	}
@@ -162,20 +160,17 @@ static void iterate(world *w, input *in) {
 	CHECK(count == expected_count && locals == expected_locals && count <= room);
 	for(i = 0; i < count; i++) {
 		const int is_group = i >= locals;
-		const uint32_t slot = prosody_relay_recipients_visit(w->list, &entries[i], is_group, &exception);
+		const uint32_t slot = prosody_relay_recipients_visit(w->list, &entries[i], is_group);
 		if(gone[i]) {
 			CHECK(slot == 0);
 		} else {
-			CHECK(slot == (is_group ? representative(w, expected[i], except_slot) : expected[i]));
+			CHECK(slot == (is_group ? representative(w, expected[i]) : expected[i]));
 		}
 		if(take(in) % 4 == 0) {
 			remove_one(w, take(in));
 			/* once gone, an entry stays gone, whoever gets its number */
 			for(k = 0; k < count; k++) {
 				gone[k] |= k < locals ? !find(w, expected[k]) : !members(w, expected[k]);
-			}
-			if(except_slot && !find(w, except_slot)) {
-				except_slot = 0;
 			}
 			add(w, take(in) % 8, take(in) % 8, take(in) % 8);
 		}

@@ -20,44 +20,14 @@ local fanout = {};
 -- list:add(jid, nick, group) -> true; or nil, "exists" when the JID is there already (nothing changes then)
 --   group: name of the link over which the recipient is reached; nil for a local session
 -- list:remove(jid) -> its nick, its group; or nil
--- list:get(jid) -> its nick, its group; or nil
 -- list:by_nick(nick) -> array of the JIDs with that nick, empty when there is none; linear in their number
 -- list:count() -> number of recipients
 -- list:count_group(group) -> number of recipients behind that link; with nil: of local sessions
--- list:each([except_jid], [except_group]) -> iterator of jid, nick, group
---   Each local session in the order of arrival, then each link once, represented by its longest-standing member. Leaves out
---   one recipient (a link stays in while it has another member) and one link. While iterating, recipients may be removed, which are then
---   not visited, and added, which are not visited either. Linear in the number of visits.
+-- list:each([except_group]) -> iterator of jid, nick, group
+--   Each local session in the order of arrival, then each link but that one once, represented by its longest-standing member. While
+--   iterating, recipients may be removed, which are then not visited, and added, which are not visited either. Linear in the number of visits.
 function fanout.new()
 	return recipients.new(random_bytes(16));
-end
-
-local function check_stanza(stanza, name)
-	if not st.is_stanza(stanza) then
-		error(("bad argument #1 to '%s' (stanza expected, got %s)"):format(name, type(stanza)), 3);
-	end
-end
-
-local function serialise_with(stanza, to, from)
-	stanza.attr.to, stanza.attr.from = to, from;
-	return stanza_mt.__tostring(stanza);
-end
-
--- template(stanza) -> template of its present state, for any number of recipients (A9)
---
--- template:render(to, [from], [extra]) -> bytes
---   What tostring gives for the stanza with attribute `to` = to, and `from` = from if given, and the XML in string `extra` as its
---   last child if given (serialised alone, so with its xmlns even where that is the stanza's own). With to = nil there is no
---   attribute `to`.
-function fanout.template(stanza)
-	check_stanza(stanza, "template");
-	-- The serialiser writes attributes in the order of this very table, so absent ones have to be in it for a moment.
-	local attr = stanza.attr;
-	local to, from = attr.to, attr.from;
-	local ok, text = pcall(serialise_with, stanza, to or "", from or "");
-	attr.to, attr.from = to, from;
-	if not ok then error(text, 0); end
-	return assert(templates.new(text, stanza.name, from ~= nil));
 end
 
 local TEMPLATE = {}; -- key of a view's template in the view: nothing that walks over a stanza's fields by name meets it
@@ -87,7 +57,7 @@ local view_mt = {
 -- shared with the original. Only tostring and :top_tag() are made differently: in C, the former by copying the bytes while nothing else has
 -- changed.
 function fanout.view(stanza)
-	check_stanza(stanza, "view");
+	if not st.is_stanza(stanza) then error(("bad argument #1 to 'view' (stanza expected, got %s)"):format(type(stanza)), 2); end
 	local view = st.clone(stanza, true);
 	table.move(stanza, 1, #stanza, 1, view);
 	table.move(stanza.tags, 1, #stanza.tags, 1, view.tags);

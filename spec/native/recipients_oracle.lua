@@ -25,10 +25,6 @@ local function new_oracle()
 		end
 		return entry.nick, entry.group;
 	end
-	function oracle.get(_, jid)
-		local _, entry = find(jid);
-		if entry then return entry.nick, entry.group; end
-	end
 	function oracle:by_nick(nick)
 		local jids = {};
 		for _, entry in ipairs(self.entries) do
@@ -46,17 +42,17 @@ local function new_oracle()
 		end
 		return count;
 	end
-	function oracle:visits(except_jid, except_group)
+	function oracle:visits(except_group)
 		local visits = {};
 		local function visit(entry)
 			table.insert(visits, { entry.jid, entry.nick, entry.group });
 		end
 		for _, entry in ipairs(self.entries) do
-			if not entry.group and entry.jid ~= except_jid then visit(entry); end
+			if not entry.group then visit(entry); end
 		end
 		for _, group in ipairs(self.groups) do
 			for _, entry in ipairs(self.entries) do
-				if group ~= except_group and entry.group == group and entry.jid ~= except_jid then
+				if group ~= except_group and entry.group == group then
 					visit(entry);
 					break;
 				end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Stanzas for the tests of templates and views, and ways to compare what becomes of them.
+-- Stanzas for the tests of views, and ways to compare what becomes of them.
 
 local lu = require "luaunit";
 local st = require "util.stanza";

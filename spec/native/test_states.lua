@@ -34,18 +34,16 @@ TestStates["test (A11) states do not see each other"] = function ()
 	run(a, [[
 		list, codec = fanout.new(), jat.new(("a"):rep(16));
 		list:add("juliet@capulet.lit/balcony", "Juliet", "link");
-		template = fanout.template(st.message({ id = "a" }));
 		-- everything of this state that another one could share
 		getmetatable(list).__index.count = function () return "changed"; end;
 		getmetatable(codec).__index.encode = function () return "changed"; end;
-		getmetatable(template).__index.render = function () return "changed"; end;
 		require "prosody_relay.jid_c".escape = nil;
 		jid.escape = nil;
 	]]);
 	local in_b = [[
 		list, codec = list or fanout.new(), codec or jat.new(("b"):rep(16));
 		return table.concat({ list:count(), list:count_group("link"), jid.escape("a b"), codec:decode(codec:encode("x")),
-			fanout.template(st.message()):render("t"), tostring(jat.new(("a"):rep(16)):encode("x")) }, " ");
+			tostring(fanout.view(st.message({ to = "t" }))), tostring(jat.new(("a"):rep(16)):encode("x")) }, " ");
 	]];
 	local result = run(b, in_b);
 	lu.assertStrContains(result, "0 0 a\\20b x <message to='t'/> @");
@@ -94,8 +92,11 @@ TestStates["test (A10) adding without memory changes nothing"] = function ()
 			]], [[
 				local extra = succeeded and 1 or 0;
 				assert(list:count() == size + 1 + extra, "count");
-				assert((list:get("another") ~= nil) == succeeded, "lookup");
-				assert(list:get("first") == "nick" and (size == 0 or list:get("jid" .. size) == "nick"), "others");
+				local there = {};
+				for _, jid in ipairs(list:by_nick("nick")) do there[jid] = true; end
+				assert((there.another ~= nil) == succeeded, "lookup");
+				assert(there.first and (size == 0 or there["jid" .. size]), "others");
+				assert(list:add("first", "other") == nil, "found");
 				assert(#list:by_nick("nick") == size + 1 + extra, "nick");
 				assert(list:count_group("new") == (group == "new" and extra or 0), "new link");
 				assert(list:count_group("old") == before + (group == "old" and extra or 0), "old link");
@@ -118,12 +119,11 @@ TestStates["test (A10) iterating removing and looking up without memory"] = func
 		list = fanout.new();
 		for i = 1, 40 do list:add("jid" .. i, "nick", i % 2 == 0 and "link" or nil); end
 	]], [[
-		for jid in list:each("jid1") do list:get(jid); end
+		for _ in list:each("link") do end
 		list:by_nick("nick");
 		list:remove("jid40");
 	]], [[
 		assert(list:count() == (succeeded and 39 or 40));
-		assert((list:get("jid40") == nil) == succeeded);
 		assert(#list:by_nick("nick") == list:count());
 	]]) > 0);
 	state:close();
@@ -139,8 +139,6 @@ TestStates["test (A10) strings without memory"] = function ()
 		jid.escape(long);
 		jid.unescape(long .. "\\20");
 		codec:decode(codec:encode(("j"):rep(700)));
-		local template = fanout.template(stanza);
-		template:render("a@b", "c@d", "<x/>");
 		local view = fanout.view(stanza);
 		for i = 1, 3 do tostring(view); end
 		tostring(native(stanza));

@@ -163,6 +163,31 @@ TestView["test (A9) the line for the log takes no serialiser in Lua"] = function
 	end), 0);
 end;
 
+TestView["test (A9) shapes of a stanza"] = function ()
+	for _, attr in ipairs { {}, { to = "x" }, { from = "x" }, { to = "x", from = "y" }, { from = "&'", id = "<", to = "''" } } do
+		check_view(fanout.view(st.stanza("message", attr)));
+		-- an element that looks like the end of the stanza; and one longer than the buffer on the stack
+		for _, text in ipairs { "</message>", ("&"):rep(20000) } do
+			local view = fanout.view(st.stanza("message", attr):tag("message"):text(text));
+			check_view(view);
+			if attr.to then view.attr.to = "a@b"; end
+			check_view(view);
+		end
+	end
+end;
+
+TestView["test (A10) wrong arguments are named"] = function ()
+	lu.assertErrorMsgContains("bad argument #1 to 'view' (stanza expected, got table)", fanout.view, {});
+	lu.assertErrorMsgContains("bad argument #1 to 'view' (stanza expected, got string)", fanout.view, "<x/>");
+	local templates = require "prosody_relay".native "template_c";
+	lu.assertErrorMsgContains("prosody_relay.template expected", templates.render_known, io.stdout, sample());
+	lu.assertErrorMsgContains("bad argument #3", templates.capture, "<x/>", "x");
+	-- what is no text of that stanza, nor of any
+	for _, text in ipairs { "", "<", "<message", "<message to='a", "<presence/>", "<message/>x" } do
+		lu.assertEquals({ templates.capture(text, "message", sample()) }, { nil, "unsupported" });
+	end
+end;
+
 -- Prosody's serialiser takes these, for better or worse; the view leaves them to it.
 TestView["test (A9) what a template cannot be made of"] = function ()
 	local deep = st.stanza("message");

@@ -88,7 +88,7 @@ function delivery.broadcast(room, stanza, condition)
 	local state = room.fmuc;
 	local view, copies = fanout.view(stanza), 0;
 	if condition and selects_all(room, condition) then condition = nil; end
-	for jid, nick, link in state.recipients:each(nil, delivery.way_of(room, stanza).except_link) do
+	for jid, nick, link in state.recipients:each(delivery.way_of(room, stanza).except_link) do
 		if not link then
 			if not condition or condition(nick, room._occupants[nick]) then
 				copies = copies + 1;

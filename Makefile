@@ -6,7 +6,7 @@
 #                     then over a link of 300 bit/s
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
-# make fuzz           libFuzzer on each core, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
+# make fuzz           libFuzzer on each core and each walk over stanzas, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
 # make bench          measures against Prosody's own functions; one JSON object a line; fails when a limit is not met
 # make bytes          the bytes that a mirrored room costs a link, as a table
 # make soak           what takes too long for every run of the tests: many IQs, many starts
@@ -75,14 +75,18 @@ valgrind: | deps-build deps-tools
 
 FUZZ_RUNS ?= 200000
 # each with the length of input at which nothing new happens any more; that of jat is a JID too long for a token, with its key
-FUZZERS = jid:100 jat:800 recipients:150 template:200
+FUZZERS = jid:100 jat:800 recipients:150 template:200 stanza:400
 FUZZ_PROGRAMS = $(foreach fuzzer,$(FUZZERS),build/fuzz/$(firstword $(subst :, ,$(fuzzer))))
-build/fuzz/jat: csrc/siphash.c
-build/fuzz/template: csrc/xml.c
+build/fuzz/jid: csrc/jid.c
+build/fuzz/jat: csrc/jat.c csrc/siphash.c
+build/fuzz/recipients: csrc/recipients.c
+build/fuzz/template: csrc/template.c csrc/xml.c
+build/fuzz/stanza: csrc/lua_stanza.c csrc/lua_template.c csrc/template.c csrc/xml.c
+build/fuzz/stanza: FUZZ_FLAGS = $(LUA_CFLAGS) -llua5.4
 
-$(FUZZ_PROGRAMS): build/fuzz/%: fuzz/fuzz_%.c csrc/%.c fuzz/fuzz.h $(wildcard csrc/*.h) Makefile | deps-tools
+$(FUZZ_PROGRAMS): build/fuzz/%: fuzz/fuzz_%.c fuzz/fuzz.h $(wildcard csrc/*.h) Makefile | deps-build deps-tools
 	@mkdir -p $(@D)
-	clang -std=c99 -O2 -g $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $(filter %.c,$^)
+	clang -std=c99 -O2 -g $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $(filter %.c,$^) $(FUZZ_FLAGS)
 
 fuzz: $(FUZZ_PROGRAMS)
 	@for fuzzer in $(FUZZERS); do \

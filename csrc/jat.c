@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define MARK '@'
-#define TAG_SIZE PROSODY_RELAY_SIPHASH_TAG_SIZE
-#define PACKED_MAX (TAG_SIZE + PROSODY_RELAY_JAT_JID_MAX)
+#define TAG_SIZE PR_SIPHASH_TAG_SIZE
+#define PACKED_MAX (TAG_SIZE + PR_JAT_JID_MAX)
 
 /* Only the six low bits of a digit carry a value: anything with these set is no digit. */
 #define NOT_A_DIGIT 0xc0u
@@ -97,37 +97,37 @@ static unsigned tag_difference(const unsigned char *a, const unsigned char *b) {
 	return difference;
 }
 
-prosody_relay_jat_result prosody_relay_jat_encode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *jid, size_t length,
+pr_jat_result pr_jat_encode(const unsigned char key[PR_JAT_KEY_SIZE], const char *jid, size_t length,
 	char *token, size_t *token_length) {
 	unsigned char packed[PACKED_MAX];
-	if(length > PROSODY_RELAY_JAT_JID_MAX) {
-		return PROSODY_RELAY_JAT_TOO_LONG;
+	if(length > PR_JAT_JID_MAX) {
+		return PR_JAT_TOO_LONG;
 	}
 	memcpy(packed + TAG_SIZE, jid, length);
-	prosody_relay_siphash128(key, packed + TAG_SIZE, length, packed);
+	pr_siphash128(key, packed + TAG_SIZE, length, packed);
 	token[0] = MARK;
 	*token_length = 1 + encode_digits(packed, TAG_SIZE + length, token + 1);
-	return PROSODY_RELAY_JAT_OK;
+	return PR_JAT_OK;
 }
 
-prosody_relay_jat_result prosody_relay_jat_decode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *token, size_t length,
+pr_jat_result pr_jat_decode(const unsigned char key[PR_JAT_KEY_SIZE], const char *token, size_t length,
 	char *jid, size_t *jid_length) {
 	unsigned char packed[PACKED_MAX], tag[TAG_SIZE];
 	size_t packed_length;
 	unsigned wrong;
 	if(length == 0 || token[0] != MARK) {
-		return PROSODY_RELAY_JAT_NO_TOKEN;
+		return PR_JAT_NO_TOKEN;
 	}
 	token++;
 	length--;
 	packed_length = length / 4 * 3 + length % 4 * 3 / 4;
-	if(length >= PROSODY_RELAY_JAT_TOKEN_MAX || length % 4 == 1 || packed_length < TAG_SIZE) {
-		return PROSODY_RELAY_JAT_BAD_TOKEN;
+	if(length >= PR_JAT_TOKEN_MAX || length % 4 == 1 || packed_length < TAG_SIZE) {
+		return PR_JAT_BAD_TOKEN;
 	}
 	wrong = decode_digits(token, length, packed);
 	*jid_length = packed_length - TAG_SIZE;
-	prosody_relay_siphash128(key, packed + TAG_SIZE, *jid_length, tag);
+	pr_siphash128(key, packed + TAG_SIZE, *jid_length, tag);
 	wrong |= tag_difference(tag, packed);
 	memcpy(jid, packed + TAG_SIZE, *jid_length);
-	return wrong ? PROSODY_RELAY_JAT_BAD_TOKEN : PROSODY_RELAY_JAT_OK;
+	return wrong ? PR_JAT_BAD_TOKEN : PR_JAT_OK;
 }

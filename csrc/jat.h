@@ -17,30 +17,30 @@
 
 #pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
 
-#define PROSODY_RELAY_JAT_KEY_SIZE PROSODY_RELAY_SIPHASH_KEY_SIZE
+#define PR_JAT_KEY_SIZE PR_SIPHASH_KEY_SIZE
 
 /* RFC 7622 section 3.4: longest resource. */
-#define PROSODY_RELAY_JAT_TOKEN_MAX 1023
+#define PR_JAT_TOKEN_MAX 1023
 
 /* Longest JID that fits a token: 1022 digits carry 766 octets, 16 of them the tag. */
-#define PROSODY_RELAY_JAT_JID_MAX 750
+#define PR_JAT_JID_MAX 750
 
 typedef enum {
-	PROSODY_RELAY_JAT_OK,
-	PROSODY_RELAY_JAT_TOO_LONG, /* the JID exceeds PROSODY_RELAY_JAT_JID_MAX */
-	PROSODY_RELAY_JAT_NO_TOKEN, /* does not begin like a token */
-	PROSODY_RELAY_JAT_BAD_TOKEN /* not encoded by this key: malformed, altered or of another key, which are not told apart */
-} prosody_relay_jat_result;
+	PR_JAT_OK,
+	PR_JAT_TOO_LONG, /* the JID exceeds PR_JAT_JID_MAX */
+	PR_JAT_NO_TOKEN, /* does not begin like a token */
+	PR_JAT_BAD_TOKEN /* not encoded by this key: malformed, altered or of another key, which are not told apart */
+} pr_jat_result;
 
-/* Encodes any octets jid[0..length) to token, with room for PROSODY_RELAY_JAT_TOKEN_MAX octets, and sets *token_length.
+/* Encodes any octets jid[0..length) to token, with room for PR_JAT_TOKEN_MAX octets, and sets *token_length.
  * OK or TOO_LONG (nothing is written then). The same key and JID always give the same token. */
-prosody_relay_jat_result prosody_relay_jat_encode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *jid, size_t length,
+pr_jat_result pr_jat_encode(const unsigned char key[PR_JAT_KEY_SIZE], const char *jid, size_t length,
 	char *token, size_t *token_length);
 
-/* Decodes token[0..length) to jid, with room for PROSODY_RELAY_JAT_JID_MAX octets, and sets *jid_length.
+/* Decodes token[0..length) to jid, with room for PR_JAT_JID_MAX octets, and sets *jid_length.
  * OK, NO_TOKEN or BAD_TOKEN (jid holds nothing to be used then). The time taken depends on the length, not on where a wrong token
  * differs from the right one. */
-prosody_relay_jat_result prosody_relay_jat_decode(const unsigned char key[PROSODY_RELAY_JAT_KEY_SIZE], const char *token, size_t length,
+pr_jat_result pr_jat_decode(const unsigned char key[PR_JAT_KEY_SIZE], const char *token, size_t length,
 	char *jid, size_t *jid_length);
 
 #pragma GCC visibility pop

@@ -45,7 +45,7 @@ static char sequence_at(const char *p, size_t left) {
 	}
 }
 
-size_t prosody_relay_jid_escape_span(const char *in, size_t length) {
+size_t pr_jid_escape_span(const char *in, size_t length) {
 	size_t i;
 	for(i = 0; i < length; i++) {
 		const unsigned char class = class_of[(unsigned char)in[i]];
@@ -56,7 +56,7 @@ size_t prosody_relay_jid_escape_span(const char *in, size_t length) {
 	return i;
 }
 
-size_t prosody_relay_jid_unescape_span(const char *in, size_t length) {
+size_t pr_jid_unescape_span(const char *in, size_t length) {
 	const char *p = in;
 	const char *const end = in + length;
 	/* memchr of a null pointer is undefined even for length 0 */
@@ -69,7 +69,7 @@ size_t prosody_relay_jid_unescape_span(const char *in, size_t length) {
 	return length;
 }
 
-size_t prosody_relay_jid_escape(const char *in, size_t length, char *out) {
+size_t pr_jid_escape(const char *in, size_t length, char *out) {
 	char *o = out;
 	size_t i;
 	for(i = 0; i < length; i++) {
@@ -86,7 +86,7 @@ size_t prosody_relay_jid_escape(const char *in, size_t length, char *out) {
 	return (size_t)(o - out);
 }
 
-size_t prosody_relay_jid_unescape(const char *in, size_t length, char *out) {
+size_t pr_jid_unescape(const char *in, size_t length, char *out) {
 	char *o = out;
 	size_t i = 0;
 	while(i < length) {

@@ -11,24 +11,24 @@
 #pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
 
 /* RFC 7622 section 3.1: no part of a JID is longer. */
-#define PROSODY_RELAY_JID_PART_MAX 1023
+#define PR_JID_PART_MAX 1023
 
 /* An escaped octet takes three. */
-#define PROSODY_RELAY_JID_ESCAPED_MAX(length) (3 * (length))
+#define PR_JID_ESCAPED_MAX(length) (3 * (length))
 
 /* Number of leading octets of in[0..length) that escaping leaves as they are; `length` when nothing is to be escaped. */
-size_t prosody_relay_jid_escape_span(const char *in, size_t length);
+size_t pr_jid_escape_span(const char *in, size_t length);
 
 /* As above for unescaping. */
-size_t prosody_relay_jid_unescape_span(const char *in, size_t length);
+size_t pr_jid_unescape_span(const char *in, size_t length);
 
-/* Escapes in[0..length) to out, which has room for PROSODY_RELAY_JID_ESCAPED_MAX(length) octets and does not overlap it.
+/* Escapes in[0..length) to out, which has room for PR_JID_ESCAPED_MAX(length) octets and does not overlap it.
  * Returns the octets written. Never fails. */
-size_t prosody_relay_jid_escape(const char *in, size_t length, char *out);
+size_t pr_jid_escape(const char *in, size_t length, char *out);
 
 /* Unescapes in[0..length) to out, which has room for `length` octets and does not overlap it.
  * Returns the octets written. Never fails: what is not one of the ten sequences is copied. */
-size_t prosody_relay_jid_unescape(const char *in, size_t length, char *out);
+size_t pr_jid_unescape(const char *in, size_t length, char *out);
 
 #pragma GCC visibility pop
 

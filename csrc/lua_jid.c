@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Localparts fit here in every form; longer strings take a Lua buffer. */
-#define SHORT_MAX PROSODY_RELAY_JID_PART_MAX
+#define SHORT_MAX PR_JID_PART_MAX
 
 typedef size_t (*transform)(const char *in, size_t length, char *out);
 
@@ -41,13 +41,13 @@ static int Ljid_escape(lua_State *L) {
 	size_t length = 0;
 	const char *in = string_or_nil(L, &length);
 	if(length > SHORT_MAX) {
-		if(prosody_relay_jid_escape_span(in, length) < length) {
-			push_long(L, prosody_relay_jid_escape, in, length, 3);
+		if(pr_jid_escape_span(in, length) < length) {
+			push_long(L, pr_jid_escape, in, length, 3);
 			return 1;
 		}
 	} else if(in) {
-		char out[PROSODY_RELAY_JID_ESCAPED_MAX(SHORT_MAX)];
-		const size_t escaped = prosody_relay_jid_escape(in, length, out);
+		char out[PR_JID_ESCAPED_MAX(SHORT_MAX)];
+		const size_t escaped = pr_jid_escape(in, length, out);
 		if(escaped != length) {
 			lua_pushlstring(L, out, escaped);
 			return 1;
@@ -60,13 +60,13 @@ static int Ljid_escape(lua_State *L) {
 static int Ljid_unescape(lua_State *L) {
 	size_t length = 0, span;
 	const char *in = string_or_nil(L, &length);
-	if(!in || (span = prosody_relay_jid_unescape_span(in, length)) == length) {
+	if(!in || (span = pr_jid_unescape_span(in, length)) == length) {
 		lua_settop(L, 1);
 	} else if(length > SHORT_MAX) {
-		push_long(L, prosody_relay_jid_unescape, in, length, 1);
+		push_long(L, pr_jid_unescape, in, length, 1);
 	} else {
 		char out[SHORT_MAX];
-		lua_pushlstring(L, out, prosody_relay_jid_unescape(in, length, out));
+		lua_pushlstring(L, out, pr_jid_unescape(in, length, out));
 	}
 	return 1;
 }

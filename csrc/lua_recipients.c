@@ -17,13 +17,13 @@
 enum { STRINGS = 1, NAMES, BLOCK, USER_VALUES = BLOCK };
 
 typedef struct {
-	prosody_relay_recipients *core; /* in the block */
-	unsigned char seed[PROSODY_RELAY_SIPHASH_KEY_SIZE]; /* nobody outside can choose strings that collide */
+	pr_recipients *core; /* in the block */
+	unsigned char seed[PR_SIPHASH_KEY_SIZE]; /* nobody outside can choose strings that collide */
 } recipient_list;
 
 typedef struct {
 	uint32_t position, locals, count;
-	prosody_relay_recipients_entry entries[1]; /* really `count` of them */
+	pr_recipients_entry entries[1]; /* really `count` of them */
 } iteration;
 
 static recipient_list *check_list(lua_State *L, int arg) {
@@ -40,11 +40,11 @@ static lua_Integer nick_at(uint32_t slot) {
 
 /* Hash of the string at `arg`. */
 static uint32_t hash_of(lua_State *L, const recipient_list *self, int arg) {
-	unsigned char tag[PROSODY_RELAY_SIPHASH_TAG_SIZE];
+	unsigned char tag[PR_SIPHASH_TAG_SIZE];
 	uint32_t hash;
 	size_t length;
 	const char *string = lua_tolstring(L, arg, &length);
-	prosody_relay_siphash128(self->seed, (const unsigned char *)string, length, tag);
+	pr_siphash128(self->seed, (const unsigned char *)string, length, tag);
 	memcpy(&hash, tag, sizeof(hash));
 	return hash;
 }
@@ -62,7 +62,7 @@ static int filed_is(lua_State *L, int strings, lua_Integer index, int arg) {
 static uint32_t slot_of(lua_State *L, const recipient_list *self, int strings, int arg, uint32_t hash) {
 	uint32_t slot = 0;
 	do {
-		slot = prosody_relay_recipients_by_jid(self->core, hash, slot);
+		slot = pr_recipients_by_jid(self->core, hash, slot);
 	} while(slot && !filed_is(L, strings, jid_at(slot), arg));
 	return slot;
 }
@@ -78,7 +78,7 @@ static uint32_t group_of(lua_State *L, int names, int arg) {
 
 /* Pushes the name of a slot's link, nil for a local session. */
 static void push_group(lua_State *L, const recipient_list *self, int names, uint32_t slot) {
-	const uint32_t group = prosody_relay_recipients_group_of(self->core, slot);
+	const uint32_t group = pr_recipients_group_of(self->core, slot);
 	if(group) {
 		lua_rawgeti(L, names, group);
 	} else {
@@ -88,15 +88,15 @@ static void push_group(lua_State *L, const recipient_list *self, int names, uint
 
 /* Gives the list at stack index 1 a block of these capacities. Raises an error, and changes nothing, when there is no memory. */
 static void allocate(lua_State *L, recipient_list *self, uint32_t slots, uint32_t groups) {
-	const size_t size = prosody_relay_recipients_size(slots, groups);
-	prosody_relay_recipients *core;
+	const size_t size = pr_recipients_size(slots, groups);
+	pr_recipients *core;
 	if(!size) {
 		luaL_error(L, "too many recipients");
 	}
 	core = lua_newuserdatauv(L, size, 0);
-	prosody_relay_recipients_init(core, slots, groups);
+	pr_recipients_init(core, slots, groups);
 	if(self->core) {
-		prosody_relay_recipients_copy(core, self->core);
+		pr_recipients_copy(core, self->core);
 	}
 	lua_setiuservalue(L, 1, BLOCK);
 	self->core = core;
@@ -139,25 +139,25 @@ static int Lrecipients_add(lua_State *L) {
 		group = group_of(L, 6, 4);
 		new_group = !group;
 	}
-	if(prosody_relay_recipients_is_full(self->core, new_group, &slots, &groups)) {
+	if(pr_recipients_is_full(self->core, new_group, &slots, &groups)) {
 		allocate(L, self, slots, groups);
 	}
-	slot = prosody_relay_recipients_next_slot(self->core);
+	slot = pr_recipients_next_slot(self->core);
 	lua_pushvalue(L, 2);
 	lua_rawseti(L, 5, jid_at(slot));
 	lua_pushvalue(L, 3);
 	lua_rawseti(L, 5, nick_at(slot));
 	if(new_group) {
-		group = prosody_relay_recipients_next_group(self->core);
+		group = pr_recipients_next_group(self->core);
 		lua_pushvalue(L, 4);
 		lua_rawseti(L, 6, group);
 		/* last, because this is what makes the link known */
 		lua_pushvalue(L, 4);
 		lua_pushinteger(L, group);
 		lua_rawset(L, 6);
-		prosody_relay_recipients_add_group(self->core);
+		pr_recipients_add_group(self->core);
 	}
-	prosody_relay_recipients_add(self->core, jid_hash, hash_of(L, self, 3), group);
+	pr_recipients_add(self->core, jid_hash, hash_of(L, self, 3), group);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -185,7 +185,7 @@ static int Lrecipients_remove(lua_State *L) {
 	}
 	lua_rawgeti(L, 3, nick_at(slot));
 	push_group(L, self, 4, slot);
-	group = prosody_relay_recipients_remove(self->core, slot);
+	group = pr_recipients_remove(self->core, slot);
 	if(group) {
 		forget_group(L, 4, group);
 	}
@@ -205,7 +205,7 @@ static int Lrecipients_by_nick(lua_State *L) {
 	lua_getiuservalue(L, 1, STRINGS);
 	lua_newtable(L);
 	hash = hash_of(L, self, 2);
-	while((slot = prosody_relay_recipients_by_nick(self->core, hash, slot)) != 0) {
+	while((slot = pr_recipients_by_nick(self->core, hash, slot)) != 0) {
 		if(filed_is(L, 3, nick_at(slot), 2)) {
 			lua_rawgeti(L, 3, jid_at(slot));
 			lua_rawseti(L, 4, ++count);
@@ -216,7 +216,7 @@ static int Lrecipients_by_nick(lua_State *L) {
 
 static int Lrecipients_count(lua_State *L) {
 	recipient_list *self = check_list(L, 1);
-	lua_pushinteger(L, prosody_relay_recipients_count(self->core));
+	lua_pushinteger(L, pr_recipients_count(self->core));
 	return 1;
 }
 
@@ -233,7 +233,7 @@ static int Lrecipients_count_group(lua_State *L) {
 			return 1;
 		}
 	}
-	lua_pushinteger(L, prosody_relay_recipients_group_count(self->core, group));
+	lua_pushinteger(L, pr_recipients_group_count(self->core, group));
 	return 1;
 }
 
@@ -243,7 +243,7 @@ static int next_recipient(lua_State *L) {
 	iteration *const it = lua_touserdata(L, lua_upvalueindex(4));
 	uint32_t slot = 0;
 	while(!slot && it->position < it->count) {
-		slot = prosody_relay_recipients_visit(self->core, &it->entries[it->position], it->position >= it->locals);
+		slot = pr_recipients_visit(self->core, &it->entries[it->position], it->position >= it->locals);
 		it->position++;
 	}
 	if(!slot) {
@@ -267,9 +267,9 @@ static int Lrecipients_each(lua_State *L) {
 	if(!lua_isnil(L, 2)) {
 		except_group = group_of(L, 5, 2);
 	}
-	it = lua_newuserdatauv(L, sizeof(*it) + prosody_relay_recipients_visits(self->core) * sizeof(it->entries[0]), 0);
+	it = lua_newuserdatauv(L, sizeof(*it) + pr_recipients_visits(self->core) * sizeof(it->entries[0]), 0);
 	it->position = 0;
-	it->count = prosody_relay_recipients_snapshot(self->core, except_group, it->entries, &it->locals);
+	it->count = pr_recipients_snapshot(self->core, except_group, it->entries, &it->locals);
 	lua_pushcclosure(L, next_recipient, 4);
 	return 1;
 }

@@ -72,9 +72,9 @@ static void put(output *out, const char *octets, size_t length) {
 }
 
 static void put_escaped(output *out, const text *value) {
-	char *const end = extend(out, prosody_relay_xml_escaped_length(value->octets, value->length));
+	char *const end = extend(out, pr_xml_escaped_length(value->octets, value->length));
 	if(end) {
-		prosody_relay_xml_escape(end, value->octets, value->length);
+		pr_xml_escape(end, value->octets, value->length);
 	}
 }
 

@@ -22,7 +22,7 @@
 enum { TEXT = 1, KNOWN, USER_VALUES = KNOWN };
 
 typedef struct {
-	prosody_relay_template layout;
+	pr_template layout;
 	const char *text;
 	const void *known_to, *known_from; /* addresses of the values in the text, NULL for none */
 	size_t known_count;
@@ -38,7 +38,7 @@ typedef struct {
 	size_t count;
 	const void *to_key, *from_key; /* equal short strings have one address */
 	const void *to_value, *from_value;
-	prosody_relay_template_attribute to, from; /* of the top element, where they are not those in the text */
+	pr_template_attribute to, from; /* of the top element, where they are not those in the text */
 } walk;
 
 static const stanza_template *check_template(lua_State *L, int arg) {
@@ -51,9 +51,9 @@ static stanza_template *push_template(lua_State *L, size_t count) {
 	size_t length, name_length;
 	const char *text = lua_tolstring(L, 1, &length);
 	const char *name = lua_tolstring(L, 2, &name_length);
-	prosody_relay_template layout;
+	pr_template layout;
 	stanza_template *self;
-	if(!prosody_relay_template_parse(text, length, name, name_length, &layout)) {
+	if(!pr_template_parse(text, length, name, name_length, &layout)) {
 		return NULL;
 	}
 	self = lua_newuserdatauv(L, sizeof(*self) + count * sizeof(self->known[0]), USER_VALUES);
@@ -67,17 +67,17 @@ static stanza_template *push_template(lua_State *L, size_t count) {
 	return self;
 }
 
-static void push_rendered(lua_State *L, const stanza_template *self, const prosody_relay_template_attribute *to,
-	const prosody_relay_template_attribute *from) {
-	const size_t size = prosody_relay_template_size(&self->layout, to, from);
+static void push_rendered(lua_State *L, const stanza_template *self, const pr_template_attribute *to,
+	const pr_template_attribute *from) {
+	const size_t size = pr_template_size(&self->layout, to, from);
 	if(size <= SHORT_MAX) {
 		char out[SHORT_MAX];
-		prosody_relay_template_render(&self->layout, self->text, to, from, out);
+		pr_template_render(&self->layout, self->text, to, from, out);
 		lua_pushlstring(L, out, size);
 	} else {
 		luaL_Buffer buffer;
 		char *out = luaL_buffinitsize(L, &buffer, size);
-		prosody_relay_template_render(&self->layout, self->text, to, from, out);
+		pr_template_render(&self->layout, self->text, to, from, out);
 		luaL_pushresultsize(&buffer, size);
 	}
 }
@@ -112,7 +112,7 @@ static int step(lua_State *L, walk *w, int index) {
 
 /* Notes the value on top of the stack, of attribute `to` or `from`, whose key is below it. It becomes part of the text when that is
  * recorded; later the same value can be copied with the text, another one is set. */
-static int note(lua_State *L, const walk *w, const void *in_text, const void **address, prosody_relay_template_attribute *value) {
+static int note(lua_State *L, const walk *w, const void *in_text, const void **address, pr_template_attribute *value) {
 	*address = lua_topointer(L, -1);
 	if(lua_type(L, -1) != LUA_TSTRING) {
 		return 0;

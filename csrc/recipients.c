@@ -21,7 +21,7 @@ typedef struct {
 	uint32_t generation;
 } group_record;
 
-struct prosody_relay_recipients {
+struct pr_recipients {
 	uint32_t slot_room, group_room; /* capacities; group 0 comes on top */
 	uint32_t slots_used, groups_used; /* highest number ever used */
 	uint32_t free_slot, free_group;
@@ -30,20 +30,20 @@ struct prosody_relay_recipients {
 	uint32_t bucket_mask;
 };
 
-static slot_record *slots_of(const prosody_relay_recipients *list) {
+static slot_record *slots_of(const pr_recipients *list) {
 	/* slots count from 1, so slot 0 would overlap the header; nobody looks at it */
 	return (slot_record *)(uintptr_t)(list + 1) - 1;
 }
 
-static group_record *groups_of(const prosody_relay_recipients *list) {
+static group_record *groups_of(const pr_recipients *list) {
 	return (group_record *)(uintptr_t)(slots_of(list) + 1 + list->slot_room);
 }
 
-static uint32_t *jid_buckets(const prosody_relay_recipients *list) {
+static uint32_t *jid_buckets(const pr_recipients *list) {
 	return (uint32_t *)(uintptr_t)(groups_of(list) + 1 + list->group_room);
 }
 
-static uint32_t *nick_buckets(const prosody_relay_recipients *list) {
+static uint32_t *nick_buckets(const pr_recipients *list) {
 	return jid_buckets(list) + list->bucket_mask + 1;
 }
 
@@ -56,22 +56,22 @@ static uint32_t buckets_for(uint32_t slots) {
 	return buckets;
 }
 
-size_t prosody_relay_recipients_size(uint32_t slots, uint32_t groups) {
-	if(slots > PROSODY_RELAY_RECIPIENTS_MAX || groups > PROSODY_RELAY_RECIPIENTS_MAX) {
+size_t pr_recipients_size(uint32_t slots, uint32_t groups) {
+	if(slots > PR_RECIPIENTS_MAX || groups > PR_RECIPIENTS_MAX) {
 		return 0;
 	}
-	return sizeof(prosody_relay_recipients) + (size_t)slots * sizeof(slot_record) + ((size_t)groups + 1) * sizeof(group_record)
+	return sizeof(pr_recipients) + (size_t)slots * sizeof(slot_record) + ((size_t)groups + 1) * sizeof(group_record)
 		+ (size_t)2 * buckets_for(slots) * sizeof(uint32_t);
 }
 
-void prosody_relay_recipients_init(prosody_relay_recipients *list, uint32_t slots, uint32_t groups) {
-	memset(list, 0, prosody_relay_recipients_size(slots, groups));
+void pr_recipients_init(pr_recipients *list, uint32_t slots, uint32_t groups) {
+	memset(list, 0, pr_recipients_size(slots, groups));
 	list->slot_room = slots;
 	list->group_room = groups;
 	list->bucket_mask = buckets_for(slots) - 1;
 }
 
-static void index_slot(prosody_relay_recipients *list, uint32_t slot) {
+static void index_slot(pr_recipients *list, uint32_t slot) {
 	slot_record *const slots = slots_of(list);
 	slot_record *const s = &slots[slot];
 	uint32_t *const jid_bucket = &jid_buckets(list)[s->jid_hash & list->bucket_mask];
@@ -87,7 +87,7 @@ static void index_slot(prosody_relay_recipients *list, uint32_t slot) {
 }
 
 /* A nick may have many sessions, all in one chain, hence the doubly linked one; a JID is there once. */
-static void unindex_slot(prosody_relay_recipients *list, uint32_t slot) {
+static void unindex_slot(pr_recipients *list, uint32_t slot) {
 	slot_record *const slots = slots_of(list);
 	const slot_record *const s = &slots[slot];
 	uint32_t *link = &jid_buckets(list)[s->jid_hash & list->bucket_mask];
@@ -105,14 +105,14 @@ static void unindex_slot(prosody_relay_recipients *list, uint32_t slot) {
 	}
 }
 
-static void index_members(prosody_relay_recipients *list, const group_record *group) {
+static void index_members(pr_recipients *list, const group_record *group) {
 	uint32_t slot;
 	for(slot = group->first; slot; slot = slots_of(list)[slot].next) {
 		index_slot(list, slot);
 	}
 }
 
-void prosody_relay_recipients_copy(prosody_relay_recipients *to, const prosody_relay_recipients *from) {
+void pr_recipients_copy(pr_recipients *to, const pr_recipients *from) {
 	const uint32_t slot_room = to->slot_room, group_room = to->group_room, bucket_mask = to->bucket_mask;
 	uint32_t link;
 	*to = *from;
@@ -132,7 +132,7 @@ static uint32_t grown(uint32_t room) {
 	return room + room / 4 + 4;
 }
 
-int prosody_relay_recipients_is_full(const prosody_relay_recipients *list, int new_group, uint32_t *slots, uint32_t *groups) {
+int pr_recipients_is_full(const pr_recipients *list, int new_group, uint32_t *slots, uint32_t *groups) {
 	const int no_slot = !list->free_slot && list->slots_used == list->slot_room;
 	const int no_group = new_group && !list->free_group && list->groups_used == list->group_room;
 	*slots = no_slot ? grown(list->slot_room) : list->slot_room;
@@ -140,17 +140,17 @@ int prosody_relay_recipients_is_full(const prosody_relay_recipients *list, int n
 	return no_slot || no_group;
 }
 
-uint32_t prosody_relay_recipients_next_slot(const prosody_relay_recipients *list) {
+uint32_t pr_recipients_next_slot(const pr_recipients *list) {
 	return list->free_slot ? list->free_slot : list->slots_used + 1;
 }
 
-uint32_t prosody_relay_recipients_next_group(const prosody_relay_recipients *list) {
+uint32_t pr_recipients_next_group(const pr_recipients *list) {
 	return list->free_group ? list->free_group : list->groups_used + 1;
 }
 
-uint32_t prosody_relay_recipients_add_group(prosody_relay_recipients *list) {
+uint32_t pr_recipients_add_group(pr_recipients *list) {
 	group_record *const groups = groups_of(list);
-	const uint32_t group = prosody_relay_recipients_next_group(list);
+	const uint32_t group = pr_recipients_next_group(list);
 	group_record *const g = &groups[group];
 	if(list->free_group) {
 		list->free_group = g->next;
@@ -170,7 +170,7 @@ uint32_t prosody_relay_recipients_add_group(prosody_relay_recipients *list) {
 	return group;
 }
 
-static void remove_group(prosody_relay_recipients *list, uint32_t group) {
+static void remove_group(pr_recipients *list, uint32_t group) {
 	group_record *const groups = groups_of(list);
 	group_record *const g = &groups[group];
 	if(g->prev) {
@@ -189,10 +189,10 @@ static void remove_group(prosody_relay_recipients *list, uint32_t group) {
 	list->free_group = group;
 }
 
-uint32_t prosody_relay_recipients_add(prosody_relay_recipients *list, uint32_t jid_hash, uint32_t nick_hash, uint32_t group) {
+uint32_t pr_recipients_add(pr_recipients *list, uint32_t jid_hash, uint32_t nick_hash, uint32_t group) {
 	slot_record *const slots = slots_of(list);
 	group_record *const g = &groups_of(list)[group];
-	const uint32_t slot = prosody_relay_recipients_next_slot(list);
+	const uint32_t slot = pr_recipients_next_slot(list);
 	slot_record *const s = &slots[slot];
 	if(list->free_slot) {
 		list->free_slot = s->next;
@@ -216,7 +216,7 @@ uint32_t prosody_relay_recipients_add(prosody_relay_recipients *list, uint32_t j
 	return slot;
 }
 
-uint32_t prosody_relay_recipients_remove(prosody_relay_recipients *list, uint32_t slot) {
+uint32_t pr_recipients_remove(pr_recipients *list, uint32_t slot) {
 	slot_record *const slots = slots_of(list);
 	slot_record *const s = &slots[slot];
 	const uint32_t group = s->group;
@@ -244,7 +244,7 @@ uint32_t prosody_relay_recipients_remove(prosody_relay_recipients *list, uint32_
 	return 0;
 }
 
-uint32_t prosody_relay_recipients_by_jid(const prosody_relay_recipients *list, uint32_t hash, uint32_t after) {
+uint32_t pr_recipients_by_jid(const pr_recipients *list, uint32_t hash, uint32_t after) {
 	const slot_record *const slots = slots_of(list);
 	uint32_t slot = after ? slots[after].jid_next : jid_buckets(list)[hash & list->bucket_mask];
 	while(slot && slots[slot].jid_hash != hash) {
@@ -253,7 +253,7 @@ uint32_t prosody_relay_recipients_by_jid(const prosody_relay_recipients *list, u
 	return slot;
 }
 
-uint32_t prosody_relay_recipients_by_nick(const prosody_relay_recipients *list, uint32_t hash, uint32_t after) {
+uint32_t pr_recipients_by_nick(const pr_recipients *list, uint32_t hash, uint32_t after) {
 	const slot_record *const slots = slots_of(list);
 	uint32_t slot = after ? slots[after].nick_next : nick_buckets(list)[hash & list->bucket_mask];
 	while(slot && slots[slot].nick_hash != hash) {
@@ -262,24 +262,24 @@ uint32_t prosody_relay_recipients_by_nick(const prosody_relay_recipients *list, 
 	return slot;
 }
 
-uint32_t prosody_relay_recipients_count(const prosody_relay_recipients *list) {
+uint32_t pr_recipients_count(const pr_recipients *list) {
 	return list->count;
 }
 
-uint32_t prosody_relay_recipients_group_count(const prosody_relay_recipients *list, uint32_t group) {
+uint32_t pr_recipients_group_count(const pr_recipients *list, uint32_t group) {
 	return groups_of(list)[group].count;
 }
 
-uint32_t prosody_relay_recipients_group_of(const prosody_relay_recipients *list, uint32_t slot) {
+uint32_t pr_recipients_group_of(const pr_recipients *list, uint32_t slot) {
 	return slots_of(list)[slot].group;
 }
 
-uint32_t prosody_relay_recipients_visits(const prosody_relay_recipients *list) {
+uint32_t pr_recipients_visits(const pr_recipients *list) {
 	return groups_of(list)[0].count + list->links;
 }
 
-uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list, uint32_t except_group,
-	prosody_relay_recipients_entry *entries, uint32_t *locals) {
+uint32_t pr_recipients_snapshot(const pr_recipients *list, uint32_t except_group,
+	pr_recipients_entry *entries, uint32_t *locals) {
 	const slot_record *const slots = slots_of(list);
 	const group_record *const groups = groups_of(list);
 	uint32_t number, count = 0;
@@ -299,7 +299,7 @@ uint32_t prosody_relay_recipients_snapshot(const prosody_relay_recipients *list,
 	return count;
 }
 
-uint32_t prosody_relay_recipients_visit(const prosody_relay_recipients *list, const prosody_relay_recipients_entry *entry, int is_group) {
+uint32_t pr_recipients_visit(const pr_recipients *list, const pr_recipients_entry *entry, int is_group) {
 	if(is_group) {
 		const group_record *const group = &groups_of(list)[entry->number];
 		return group->generation == entry->generation ? group->first : 0;

@@ -53,8 +53,8 @@ static void absorb(state *s, uint64_t word) {
 	s->a ^= word;
 }
 
-void prosody_relay_siphash128(const unsigned char key[PROSODY_RELAY_SIPHASH_KEY_SIZE], const unsigned char *in, size_t length,
-	unsigned char tag[PROSODY_RELAY_SIPHASH_TAG_SIZE]) {
+void pr_siphash128(const unsigned char key[PR_SIPHASH_KEY_SIZE], const unsigned char *in, size_t length,
+	unsigned char tag[PR_SIPHASH_TAG_SIZE]) {
 	const uint64_t k0 = load(key, 8);
 	const uint64_t k1 = load(key + 8, 8);
 	const size_t whole = length - length % 8;

@@ -10,12 +10,12 @@
 
 #pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
 
-#define PROSODY_RELAY_SIPHASH_KEY_SIZE 16
-#define PROSODY_RELAY_SIPHASH_TAG_SIZE 16
+#define PR_SIPHASH_KEY_SIZE 16
+#define PR_SIPHASH_TAG_SIZE 16
 
 /* Writes the tag of in[0..length) under `key`. Time depends on the length only. Never fails. */
-void prosody_relay_siphash128(const unsigned char key[PROSODY_RELAY_SIPHASH_KEY_SIZE], const unsigned char *in, size_t length,
-	unsigned char tag[PROSODY_RELAY_SIPHASH_TAG_SIZE]);
+void pr_siphash128(const unsigned char key[PR_SIPHASH_KEY_SIZE], const unsigned char *in, size_t length,
+	unsigned char tag[PR_SIPHASH_TAG_SIZE]);
 
 #pragma GCC visibility pop
 

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-typedef prosody_relay_template_attribute attribute;
-typedef prosody_relay_template_span span;
+typedef pr_template_attribute attribute;
+typedef pr_template_span span;
 
 static char *put(char *out, const char *octets, size_t length) {
 	memcpy(out, octets, length);
@@ -35,7 +35,7 @@ static size_t attribute_end(const char *text, size_t length, size_t at, size_t *
 	return 0;
 }
 
-int prosody_relay_template_parse(const char *text, size_t length, const char *name, size_t name_length, prosody_relay_template *result) {
+int pr_template_parse(const char *text, size_t length, const char *name, size_t name_length, pr_template *result) {
 	size_t at;
 	if(length < 1 || text[0] != '<' || !begins_with(text + 1, length - 1, name, name_length)) {
 		return 0;
@@ -70,7 +70,7 @@ typedef struct {
 	size_t start_length;
 } filling;
 
-static const filling *to_filling(filling *result, const prosody_relay_template *template, const attribute *to) {
+static const filling *to_filling(filling *result, const pr_template *template, const attribute *to) {
 	result->place = &template->to;
 	result->wanted = to;
 	result->start = " to='";
@@ -78,7 +78,7 @@ static const filling *to_filling(filling *result, const prosody_relay_template *
 	return result;
 }
 
-static const filling *from_filling(filling *result, const prosody_relay_template *template, const attribute *from) {
+static const filling *from_filling(filling *result, const pr_template *template, const attribute *from) {
 	result->place = &template->from;
 	result->wanted = from;
 	result->start = " from='";
@@ -90,7 +90,7 @@ static size_t filled_size(const filling *f) {
 	if(!f->wanted->value) {
 		return f->place->end - f->place->begin;
 	}
-	return f->start_length + prosody_relay_xml_escaped_length(f->wanted->value, f->wanted->length) + 1;
+	return f->start_length + pr_xml_escaped_length(f->wanted->value, f->wanted->length) + 1;
 }
 
 static char *put_filling(char *out, const char *text, const filling *f) {
@@ -98,7 +98,7 @@ static char *put_filling(char *out, const char *text, const filling *f) {
 		return put(out, text + f->place->begin, f->place->end - f->place->begin);
 	}
 	out = put(out, f->start, f->start_length);
-	out = prosody_relay_xml_escape(out, f->wanted->value, f->wanted->length);
+	out = pr_xml_escape(out, f->wanted->value, f->wanted->length);
 	*out++ = '\'';
 	return out;
 }
@@ -108,13 +108,13 @@ static int comes_first(const span *a, const span *b) {
 	return a->begin < b->begin || (a->begin == b->begin && a->end <= b->end);
 }
 
-size_t prosody_relay_template_size(const prosody_relay_template *template, const attribute *to, const attribute *from) {
+size_t pr_template_size(const pr_template *template, const attribute *to, const attribute *from) {
 	const size_t fixed = template->length - (template->to.end - template->to.begin) - (template->from.end - template->from.begin);
 	filling t, f;
 	return fixed + filled_size(to_filling(&t, template, to)) + filled_size(from_filling(&f, template, from));
 }
 
-size_t prosody_relay_template_render(const prosody_relay_template *template, const char *text, const attribute *to, const attribute *from,
+size_t pr_template_render(const pr_template *template, const char *text, const attribute *to, const attribute *from,
 	char *out) {
 	const int to_first = comes_first(&template->to, &template->from);
 	filling t, f;

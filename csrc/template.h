@@ -15,31 +15,31 @@
 /* Some octets of the text. Empty, at the end of the element's name, for an attribute that is not there. */
 typedef struct {
 	size_t begin, end;
-} prosody_relay_template_span;
+} pr_template_span;
 
 typedef struct {
 	size_t length; /* of the text */
-	prosody_relay_template_span to, from; /* the whole attribute: " to='...'" */
-} prosody_relay_template;
+	pr_template_span to, from; /* the whole attribute: " to='...'" */
+} pr_template;
 
 /* What is to stand in place of an attribute's value, not escaped yet; NULL: the attribute stays as it is in the text, or absent. */
 typedef struct {
 	const char *value;
 	size_t length;
-} prosody_relay_template_attribute;
+} pr_template_attribute;
 
 /* Reads text[0..length), an element called name[0..name_length) as Prosody serialises it: attributes as " name='value'" without an
  * apostrophe in the value, then "/>" or ">". Returns 0 for anything else; *result is undefined then. Linear in the length of the start
  * tag; what comes after it is not looked at. */
-int prosody_relay_template_parse(const char *text, size_t length, const char *name, size_t name_length, prosody_relay_template *result);
+int pr_template_parse(const char *text, size_t length, const char *name, size_t name_length, pr_template *result);
 
 /* Octets that _render writes for these arguments. */
-size_t prosody_relay_template_size(const prosody_relay_template *template, const prosody_relay_template_attribute *to,
-	const prosody_relay_template_attribute *from);
+size_t pr_template_size(const pr_template *template, const pr_template_attribute *to,
+	const pr_template_attribute *from);
 
 /* Writes the text with these attributes to out, which has room for _size octets. Returns the octets written. Values are escaped for XML. */
-size_t prosody_relay_template_render(const prosody_relay_template *template, const char *text,
-	const prosody_relay_template_attribute *to, const prosody_relay_template_attribute *from, char *out);
+size_t pr_template_render(const pr_template *template, const char *text,
+	const pr_template_attribute *to, const pr_template_attribute *from, char *out);
 
 #pragma GCC visibility pop
 

@@ -10,7 +10,7 @@ static const struct {
 	['&'] = {5, "&amp;"}, ['<'] = {4, "&lt;"}, ['>'] = {4, "&gt;"}, ['\''] = {6, "&apos;"}, ['"'] = {6, "&quot;"},
 };
 
-size_t prosody_relay_xml_escaped_length(const char *value, size_t length) {
+size_t pr_xml_escaped_length(const char *value, size_t length) {
 	size_t i, total = length;
 	for(i = 0; i < length; i++) {
 		const size_t expanded = escapes[(unsigned char)value[i]].length;
@@ -19,7 +19,7 @@ size_t prosody_relay_xml_escaped_length(const char *value, size_t length) {
 	return total;
 }
 
-char *prosody_relay_xml_escape(char *out, const char *value, size_t length) {
+char *pr_xml_escape(char *out, const char *value, size_t length) {
 	size_t i;
 	for(i = 0; i < length; i++) {
 		const unsigned char c = (unsigned char)value[i];

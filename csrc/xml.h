@@ -11,10 +11,10 @@
 #pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
 
 /* Octets that _escape writes: at most six times `length`. */
-size_t prosody_relay_xml_escaped_length(const char *value, size_t length);
+size_t pr_xml_escaped_length(const char *value, size_t length);
 
 /* Writes value[0..length) escaped to out, which has room for _escaped_length octets. Returns the end of what was written. */
-char *prosody_relay_xml_escape(char *out, const char *value, size_t length);
+char *pr_xml_escape(char *out, const char *value, size_t length);
 
 #pragma GCC visibility pop
 

@@ -62,14 +62,14 @@ static void slow_siphash(const unsigned char *key, const unsigned char *in, size
 }
 
 /* Decodes to a block of exactly the promised size; returns the result and, when OK, checks that only this very token gives that JID. */
-static prosody_relay_jat_result decode(const unsigned char *key, const char *token, size_t length) {
-	char *const jid = block(PROSODY_RELAY_JAT_JID_MAX), *const again = block(PROSODY_RELAY_JAT_TOKEN_MAX);
+static pr_jat_result decode(const unsigned char *key, const char *token, size_t length) {
+	char *const jid = block(PR_JAT_JID_MAX), *const again = block(PR_JAT_TOKEN_MAX);
 	size_t jid_length = 0, again_length = 0;
-	const prosody_relay_jat_result result = prosody_relay_jat_decode(key, token, length, jid, &jid_length);
-	CHECK(result == PROSODY_RELAY_JAT_OK || result == PROSODY_RELAY_JAT_BAD_TOKEN
-		|| (result == PROSODY_RELAY_JAT_NO_TOKEN && (length == 0 || token[0] != '@')));
-	if(result == PROSODY_RELAY_JAT_OK) {
-		CHECK(prosody_relay_jat_encode(key, jid, jid_length, again, &again_length) == PROSODY_RELAY_JAT_OK);
+	const pr_jat_result result = pr_jat_decode(key, token, length, jid, &jid_length);
+	CHECK(result == PR_JAT_OK || result == PR_JAT_BAD_TOKEN
+		|| (result == PR_JAT_NO_TOKEN && (length == 0 || token[0] != '@')));
+	if(result == PR_JAT_OK) {
+		CHECK(pr_jat_encode(key, jid, jid_length, again, &again_length) == PR_JAT_OK);
 		CHECK(again_length == length && memcmp(again, token, length) == 0);
 	}
 	free(jid);
@@ -94,30 +94,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		memcpy(jid, in.data, length);
 	}
 
-	prosody_relay_siphash128(key, (const unsigned char *)jid, length, tag);
+	pr_siphash128(key, (const unsigned char *)jid, length, tag);
 	slow_siphash(key, (const unsigned char *)jid, length, slow_tag);
 	CHECK(memcmp(tag, slow_tag, 16) == 0);
 
 	/* the input as a token: not one of ours, unless the fuzzer has found the tag */
 	decode(key, jid, length);
 
-	token = block(PROSODY_RELAY_JAT_TOKEN_MAX + 1);
-	if(prosody_relay_jat_encode(key, jid, length, token, &token_length) == PROSODY_RELAY_JAT_OK) {
+	token = block(PR_JAT_TOKEN_MAX + 1);
+	if(pr_jat_encode(key, jid, length, token, &token_length) == PR_JAT_OK) {
 		char *const exact = block(token_length);
-		CHECK(length <= PROSODY_RELAY_JAT_JID_MAX && token_length <= PROSODY_RELAY_JAT_TOKEN_MAX);
+		CHECK(length <= PR_JAT_JID_MAX && token_length <= PR_JAT_TOKEN_MAX);
 		memcpy(exact, token, token_length);
-		CHECK(decode(key, exact, token_length) == PROSODY_RELAY_JAT_OK);
+		CHECK(decode(key, exact, token_length) == PR_JAT_OK);
 		/* any change anywhere, a shorter one, a longer one, another key */
 		exact[place % token_length] = (char)(exact[place % token_length] ^ (char)change);
-		CHECK((decode(key, exact, token_length) == PROSODY_RELAY_JAT_OK) == (change == 0));
-		CHECK(decode(key, token, place % token_length) != PROSODY_RELAY_JAT_OK);
+		CHECK((decode(key, exact, token_length) == PR_JAT_OK) == (change == 0));
+		CHECK(decode(key, token, place % token_length) != PR_JAT_OK);
 		token[token_length] = (char)change;
-		CHECK(decode(key, token, token_length + 1) != PROSODY_RELAY_JAT_OK);
+		CHECK(decode(key, token, token_length + 1) != PR_JAT_OK);
 		key[place % 16] ^= (unsigned char)(change | 1);
-		CHECK(decode(key, token, token_length) == PROSODY_RELAY_JAT_BAD_TOKEN);
+		CHECK(decode(key, token, token_length) == PR_JAT_BAD_TOKEN);
 		free(exact);
 	} else {
-		CHECK(length > PROSODY_RELAY_JAT_JID_MAX);
+		CHECK(length > PR_JAT_JID_MAX);
 	}
 	free(jid);
 	free(token);

@@ -59,7 +59,7 @@ static size_t common(const char *in, size_t length, const string *out) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	char *const in = block(size);
-	char *const escaped = block(PROSODY_RELAY_JID_ESCAPED_MAX(size)), *const unescaped = block(size);
+	char *const escaped = block(PR_JID_ESCAPED_MAX(size)), *const unescaped = block(size);
 	string slow = {NULL, 0, 0}, slow_un = {NULL, 0, 0};
 	size_t length;
 	char *back;
@@ -67,23 +67,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		memcpy(in, data, size);
 	}
 
-	length = prosody_relay_jid_escape(in, size, escaped);
+	length = pr_jid_escape(in, size, escaped);
 	slow_escape(&slow, in, size);
 	CHECK(equals(&slow, escaped, length));
-	CHECK((prosody_relay_jid_escape_span(in, size) == size) == (length == size));
-	CHECK(prosody_relay_jid_escape_span(in, size) <= common(in, size, &slow));
-	CHECK(prosody_relay_jid_escape(in + prosody_relay_jid_escape_span(in, size), size - prosody_relay_jid_escape_span(in, size), escaped)
-		== length - prosody_relay_jid_escape_span(in, size));
+	CHECK((pr_jid_escape_span(in, size) == size) == (length == size));
+	CHECK(pr_jid_escape_span(in, size) <= common(in, size, &slow));
+	CHECK(pr_jid_escape(in + pr_jid_escape_span(in, size), size - pr_jid_escape_span(in, size), escaped)
+		== length - pr_jid_escape_span(in, size));
 
 	back = block(slow.length);
-	CHECK(prosody_relay_jid_unescape(slow.octets ? slow.octets : in, slow.length, back) == size);
+	CHECK(pr_jid_unescape(slow.octets ? slow.octets : in, slow.length, back) == size);
 	CHECK(size == 0 || memcmp(back, in, size) == 0);
 
-	length = prosody_relay_jid_unescape(in, size, unescaped);
+	length = pr_jid_unescape(in, size, unescaped);
 	slow_unescape(&slow_un, in, size);
 	CHECK(equals(&slow_un, unescaped, length));
-	CHECK((prosody_relay_jid_unescape_span(in, size) == size) == (length == size));
-	CHECK(prosody_relay_jid_unescape_span(in, size) <= common(in, size, &slow_un));
+	CHECK((pr_jid_unescape_span(in, size) == size) == (length == size));
+	CHECK(pr_jid_unescape_span(in, size) <= common(in, size, &slow_un));
 
 	free(in);
 	free(escaped);

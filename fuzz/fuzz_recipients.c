@@ -15,7 +15,7 @@ typedef struct {
 } recipient;
 
 typedef struct {
-	prosody_relay_recipients *list;
+	pr_recipients *list;
 	recipient present[MAX_RECIPIENTS]; /* in order of arrival */
 	uint32_t count;
 	uint32_t links[LINKS]; /* groups in order of creation */
@@ -42,13 +42,13 @@ static const recipient *find(const world *w, uint32_t slot) {
 
 static void make_room(world *w, int new_group) {
 	uint32_t slots, groups;
-	prosody_relay_recipients *larger;
-	if(!prosody_relay_recipients_is_full(w->list, new_group, &slots, &groups)) {
+	pr_recipients *larger;
+	if(!pr_recipients_is_full(w->list, new_group, &slots, &groups)) {
 		return;
 	}
-	larger = block(prosody_relay_recipients_size(slots, groups));
-	prosody_relay_recipients_init(larger, slots, groups);
-	prosody_relay_recipients_copy(larger, w->list);
+	larger = block(pr_recipients_size(slots, groups));
+	pr_recipients_init(larger, slots, groups);
+	pr_recipients_copy(larger, w->list);
 	free(w->list);
 	w->list = larger;
 }
@@ -63,16 +63,16 @@ static void add(world *w, uint32_t jid_hash, uint32_t nick_hash, uint32_t choice
 	make_room(w, new_group);
 	r->group = choice && w->link_count ? w->links[(choice - 1) % w->link_count] : 0;
 	if(new_group) {
-		r->group = prosody_relay_recipients_next_group(w->list);
-		CHECK(prosody_relay_recipients_add_group(w->list) == r->group);
+		r->group = pr_recipients_next_group(w->list);
+		CHECK(pr_recipients_add_group(w->list) == r->group);
 		CHECK(r->group && !members(w, r->group));
 		w->links[w->link_count++] = r->group;
 	}
 	r->jid_hash = jid_hash;
 	r->nick_hash = nick_hash;
-	r->slot = prosody_relay_recipients_next_slot(w->list);
+	r->slot = pr_recipients_next_slot(w->list);
 	CHECK(r->slot && !find(w, r->slot));
-	CHECK(prosody_relay_recipients_add(w->list, jid_hash, nick_hash, r->group) == r->slot);
+	CHECK(pr_recipients_add(w->list, jid_hash, nick_hash, r->group) == r->slot);
 	w->count++;
 }
 
@@ -84,7 +84,7 @@ static void remove_one(world *w, uint32_t which) {
 	}
 	which %= w->count;
 	gone = w->present[which];
-	ended = prosody_relay_recipients_remove(w->list, gone.slot);
+	ended = pr_recipients_remove(w->list, gone.slot);
 	memmove(&w->present[which], &w->present[which + 1], (w->count - which - 1) * sizeof(gone));
 	w->count--;
 	CHECK(ended == (gone.group && !members(w, gone.group) ? gone.group : 0));
@@ -100,10 +100,10 @@ static void remove_one(world *w, uint32_t which) {
 /* Every slot with the hash is found once, no other. */
 static void check_lookup(const world *w, uint32_t hash) {
 	uint32_t slot, i, jids = 0, nicks = 0;
-	for(slot = 0; (slot = prosody_relay_recipients_by_jid(w->list, hash, slot)) != 0; jids++) {
+	for(slot = 0; (slot = pr_recipients_by_jid(w->list, hash, slot)) != 0; jids++) {
 		CHECK(jids < w->count && find(w, slot) && find(w, slot)->jid_hash == hash);
 	}
-	for(slot = 0; (slot = prosody_relay_recipients_by_nick(w->list, hash, slot)) != 0; nicks++) {
+	for(slot = 0; (slot = pr_recipients_by_nick(w->list, hash, slot)) != 0; nicks++) {
 		CHECK(nicks < w->count && find(w, slot) && find(w, slot)->nick_hash == hash);
 	}
 	for(i = 0; i < w->count; i++) {
@@ -115,14 +115,14 @@ static void check_lookup(const world *w, uint32_t hash) {
 
 static void check_counts(const world *w) {
 	uint32_t i;
-	CHECK(prosody_relay_recipients_count(w->list) == w->count);
-	CHECK(prosody_relay_recipients_group_count(w->list, 0) == members(w, 0));
-	CHECK(prosody_relay_recipients_visits(w->list) == members(w, 0) + w->link_count);
+	CHECK(pr_recipients_count(w->list) == w->count);
+	CHECK(pr_recipients_group_count(w->list, 0) == members(w, 0));
+	CHECK(pr_recipients_visits(w->list) == members(w, 0) + w->link_count);
 	for(i = 0; i < w->link_count; i++) {
-		CHECK(prosody_relay_recipients_group_count(w->list, w->links[i]) == members(w, w->links[i]));
+		CHECK(pr_recipients_group_count(w->list, w->links[i]) == members(w, w->links[i]));
 	}
 	for(i = 0; i < w->count; i++) {
-		CHECK(prosody_relay_recipients_group_of(w->list, w->present[i].slot) == w->present[i].group);
+		CHECK(pr_recipients_group_of(w->list, w->present[i].slot) == w->present[i].group);
 	}
 }
 
@@ -139,13 +139,13 @@ static uint32_t representative(const world *w, uint32_t group) {
 
 /* Iterates while `in` goes on adding and removing: who was there at the start and still is, is visited in order; nobody else is. */
 static void iterate(world *w, input *in) {
-	const uint32_t room = prosody_relay_recipients_visits(w->list);
-	prosody_relay_recipients_entry *const entries = block(room * sizeof(*entries));
+	const uint32_t room = pr_recipients_visits(w->list);
+	pr_recipients_entry *const entries = block(room * sizeof(*entries));
 	const uint32_t choice = take(in);
 	const uint32_t except_group = choice % 3 == 0 && w->link_count ? w->links[choice % w->link_count] : 0;
 	uint32_t expected[MAX_RECIPIENTS + LINKS], locals, expected_locals = 0, expected_count, count, i, k;
 	unsigned char gone[MAX_RECIPIENTS + LINKS] = {0};
-	count = prosody_relay_recipients_snapshot(w->list, except_group, entries, &locals);
+	count = pr_recipients_snapshot(w->list, except_group, entries, &locals);
 	for(i = 0; i < w->count; i++) {
 		if(!w->present[i].group) {
 			expected[expected_locals++] = w->present[i].slot;
@@ -160,7 +160,7 @@ static void iterate(world *w, input *in) {
 	CHECK(count == expected_count && locals == expected_locals && count <= room);
 	for(i = 0; i < count; i++) {
 		const int is_group = i >= locals;
-		const uint32_t slot = prosody_relay_recipients_visit(w->list, &entries[i], is_group);
+		const uint32_t slot = pr_recipients_visit(w->list, &entries[i], is_group);
 		if(gone[i]) {
 			CHECK(slot == 0);
 		} else {
@@ -182,9 +182,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	input in = {data, size};
 	world w;
 	memset(&w, 0, sizeof(w));
-	w.list = block(prosody_relay_recipients_size(0, 0));
-	prosody_relay_recipients_init(w.list, 0, 0);
-	CHECK(prosody_relay_recipients_size(PROSODY_RELAY_RECIPIENTS_MAX + 1, 0) == 0);
+	w.list = block(pr_recipients_size(0, 0));
+	pr_recipients_init(w.list, 0, 0);
+	CHECK(pr_recipients_size(PR_RECIPIENTS_MAX + 1, 0) == 0);
 	while(in.left) {
 		const uint8_t operation = take(&in);
 		if(operation < 140) {

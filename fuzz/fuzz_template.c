@@ -31,25 +31,25 @@ static size_t take_value(input *in, char *value, size_t room) {
 	return length;
 }
 
-static const prosody_relay_template_attribute keep = {NULL, 0};
+static const pr_template_attribute keep = {NULL, 0};
 
 /* Renders to a block of exactly the announced size, and checks that it fits. */
-static string render(const prosody_relay_template *t, const char *text, const prosody_relay_template_attribute *to,
-	const prosody_relay_template_attribute *from) {
+static string render(const pr_template *t, const char *text, const pr_template_attribute *to,
+	const pr_template_attribute *from) {
 	string result;
-	result.room = result.length = prosody_relay_template_size(t, to, from);
+	result.room = result.length = pr_template_size(t, to, from);
 	result.octets = block(result.length);
-	CHECK(prosody_relay_template_render(t, text, to, from, result.octets) == result.length);
+	CHECK(pr_template_render(t, text, to, from, result.octets) == result.length);
 	return result;
 }
 
 /* Any text: when it is taken for a stanza, keeping everything gives it back, and what is set can be found again. */
 static void any_text(input *in) {
 	const size_t name_length = take(in) % 8;
-	const prosody_relay_template_attribute set = {"a'b", 3};
+	const pr_template_attribute set = {"a'b", 3};
 	const size_t length = in->left;
 	char *const text = block(length), *const name = block(name_length);
-	prosody_relay_template t, again;
+	pr_template t, again;
 	if(length) {
 		memcpy(text, in->data, length);
 	}
@@ -57,12 +57,12 @@ static void any_text(input *in) {
 	if(length > name_length) {
 		memcpy(name, text + 1, name_length);
 	}
-	if(prosody_relay_template_parse(text, length, name, name_length, &t)) {
+	if(pr_template_parse(text, length, name, name_length, &t)) {
 		string out = render(&t, text, &keep, &keep);
 		CHECK(equals(&out, text, length));
 		free(out.octets);
 		out = render(&t, text, &set, &set);
-		CHECK(prosody_relay_template_parse(out.octets, out.length, name, name_length, &again));
+		CHECK(pr_template_parse(out.octets, out.length, name, name_length, &again));
 		CHECK(again.to.end - again.to.begin == strlen(" to='a&apos;b'") && again.from.end - again.from.begin == strlen(" from='a&apos;b'"));
 		free(out.octets);
 	}
@@ -93,7 +93,7 @@ static void take_stanza(input *in, made_up *m) {
 }
 
 /* With other values of `to` and `from`, where they are not `keep`. */
-static string serialise(const made_up *m, const prosody_relay_template_attribute *to, const prosody_relay_template_attribute *from) {
+static string serialise(const made_up *m, const pr_template_attribute *to, const pr_template_attribute *from) {
 	static const char *const names[] = {"id", "ato", "too", "xmlns", "xmlns:ns1", "ns1:to", "fro"};
 	string out = {NULL, 0, 0};
 	unsigned i;
@@ -101,7 +101,7 @@ static string serialise(const made_up *m, const prosody_relay_template_attribute
 	append(&out, m->name, m->name_length);
 	for(i = 0; i < m->attributes; i++) {
 		const int is_to = i == m->to_place, is_from = !is_to && i == m->from_place;
-		const prosody_relay_template_attribute *const other = is_to ? to : is_from ? from : &keep;
+		const pr_template_attribute *const other = is_to ? to : is_from ? from : &keep;
 		append_text(&out, " ");
 		append_text(&out, is_to ? "to" : is_from ? "from" : names[i]);
 		append_text(&out, "='");
@@ -123,14 +123,14 @@ static string serialise(const made_up *m, const prosody_relay_template_attribute
 static void stanza(input *in) {
 	made_up m;
 	char to_value[24], from_value[24];
-	prosody_relay_template_attribute to = {to_value, 0}, from = {from_value, 0};
-	prosody_relay_template t;
+	pr_template_attribute to = {to_value, 0}, from = {from_value, 0};
+	pr_template t;
 	string text, wanted, actual;
 	take_stanza(in, &m);
 	to.length = take_value(in, to_value, sizeof(to_value));
 	from.length = take_value(in, from_value, sizeof(from_value));
 	text = serialise(&m, &keep, &keep);
-	CHECK(prosody_relay_template_parse(text.octets, text.length, m.name, m.name_length, &t));
+	CHECK(pr_template_parse(text.octets, text.length, m.name, m.name_length, &t));
 	CHECK((t.to.end > t.to.begin) == (m.to_place < m.attributes));
 	CHECK((t.from.end > t.from.begin) == (m.from_place < m.attributes && m.from_place != m.to_place));
 	if(t.to.end == t.to.begin) {

@@ -92,6 +92,17 @@ TestBuild["test (A12) exports only luaopen and needs no liblua"] = function ()
 	lu.assertEquals(result, "a\\20b\n");
 end;
 
+-- They are hidden, but a name that another library has, too, would be a riddle in a debugger or a static build.
+TestBuild["test (A12) what the files of an object share begins with pr_"] = function ()
+	run("mkdir -p " .. build);
+	for _, name in ipairs(sources("%.c$")) do
+		run(("gcc -O2 %s -c -o %s/object.o %s"):format(INCLUDE, build, name));
+		for symbol in run(("nm -g --defined-only --format=posix %s/object.o"):format(build)):gmatch("([^\n]+)") do
+			lu.assertNotNil(symbol:find("^pr_") or symbol:find("^luaopen_prosody_relay_"), name .. ": " .. symbol);
+		end
+	end
+end;
+
 TestBuild["test (A11) no mutable statics"] = function ()
 	run("mkdir -p " .. build);
 	for _, name in ipairs(sources("%.c$")) do

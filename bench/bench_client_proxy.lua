@@ -14,19 +14,6 @@ local st = require "util.stanza";
 local WINDOW, ROUNDS, IQS, WAITING = 64, 9, 4000, 5000;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";
 
--- seconds of processor time that a process has had
-local function cpu_of(pid)
-	local file = assert(io.open("/proc/" .. pid .. "/stat"));
-	local user, system = file:read("a"):match("%) %S+ " .. ("%S+ "):rep(10) .. "(%d+) (%d+)");
-	file:close();
-	return (user + system) / 100;
-end
-
-local function median(list)
-	table.sort(list);
-	return list[(#list + 1) // 2];
-end
-
 local function request(id, to)
 	return ("<iq type='get' id='%s' to='%s'><query xmlns='urn:test'/></iq>"):format(id, to);
 end
@@ -43,12 +30,12 @@ local function round(s, node, user, to)
 		answered = answered + 1;
 		if sent < IQS then ask(); end
 	end;
-	local before = cpu_of(node.pid);
+	local before = measure.cpu_of(node.pid);
 	for _ = 1, WINDOW do ask(); end
 	s:wait_until(function () return answered == IQS; end, 120);
 	user.on_stanza = nil;
 	user:drain();
-	return (cpu_of(node.pid) - before) / IQS * 1e6;
+	return (measure.cpu_of(node.pid) - before) / IQS * 1e6;
 end
 
 local function serve(impl)
@@ -109,7 +96,7 @@ local function compare(s, node, user, addresses)
 		end
 	end
 	local medians = {};
-	for i, address in ipairs(addresses) do medians[i] = median(times[address]); end
+	for i, address in ipairs(addresses) do medians[i] = measure.median(times[address]); end
 	return table.unpack(medians);
 end
 

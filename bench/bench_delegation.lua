@@ -13,11 +13,6 @@ local measure = require "measure";
 local WINDOW, ROUNDS, IQS = 64, 9, 4000;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";
 
-local function median(list)
-	table.sort(list);
-	return list[(#list + 1) // 2];
-end
-
 -- What is asked: the example of the XEP (section 4.3), and the least there can be
 local payloads = {
 	["a published mood"] = [[<pubsub xmlns='urn:x:delegated'><publish node='http://jabber.org/protocol/mood'><item><mood
@@ -43,7 +38,7 @@ bed.scenario(function (s)
 			-- the first round only warms up
 			delegated[i], relayed[i] = round(s, node, user, "", payload), round(s, node, user, " to='ent.capulet.lit'", payload);
 		end
-		measure.report(("delegation: CPU per IQ with %s and its answer, 64 at a time, %s"):format(name, version), "us", median(delegated),
-			median(relayed), "Prosody's relay to the component");
+		measure.report(("delegation: CPU per IQ with %s and its answer, 64 at a time, %s"):format(name, version), "us", measure.median(delegated),
+			measure.median(relayed), "Prosody's relay to the component");
 	end
 end)();

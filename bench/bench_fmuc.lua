@@ -15,19 +15,6 @@ local OCCUPANTS, ROUNDS, MESSAGES, WINDOW = 200, 7, 60, 8;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";
 local plain_room = "jabberchat@rooms.remote.example.com";
 
--- seconds of processor time that a process has had
-local function cpu_of(pid)
-	local file = assert(io.open("/proc/" .. pid .. "/schedstat"));
-	local nanoseconds = file:read("n");
-	file:close();
-	return nanoseconds / 1e9;
-end
-
-local function median(list)
-	table.sort(list);
-	return list[(#list + 1) // 2];
-end
-
 local function enter(client, occupant_jid)
 	client:send(("<presence to='%s'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>"):format(occupant_jid));
 	client:expect({ "presence", from = occupant_jid, type = false, has = federation.muc_user .. "/status@code" }, 30);
@@ -44,14 +31,14 @@ local function round(s, f, room)
 			user.inbox = {};
 		end;
 	end
-	local before = cpu_of(f.remote.pid);
+	local before = measure.cpu_of(f.remote.pid);
 	for i = 1, MESSAGES do
 		f.curtis:send(traffic.message(room, ("Message number %d, of which there are many"):format(i)));
 		s:wait_until(function () return received >= (i - WINDOW) * OCCUPANTS; end, 60);
 	end
 	s:wait_until(function () return received == MESSAGES * OCCUPANTS; end, 60);
 	f.curtis:drain();
-	return (cpu_of(f.remote.pid) - before) / (MESSAGES * OCCUPANTS) * 1e6;
+	return (measure.cpu_of(f.remote.pid) - before) / (MESSAGES * OCCUPANTS) * 1e6;
 end
 
 bed.scenario(function (s)
@@ -79,6 +66,6 @@ bed.scenario(function (s)
 		-- the first round only warms up
 		if i > 0 then ours[i], stock[i] = here, there; end
 	end
-	measure.report(("fmuc: CPU per delivered copy at a mirror, %d occupants, %s"):format(OCCUPANTS, version), "us", median(ours), median(stock),
-		"mod_muc");
+	measure.report(("fmuc: CPU per delivered copy at a mirror, %d occupants, %s"):format(OCCUPANTS, version), "us",
+		measure.median(ours), measure.median(stock), "mod_muc");
 end)();

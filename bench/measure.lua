@@ -11,7 +11,8 @@ local function time(f, n)
 	return os.clock() - start;
 end
 
-local function median(list)
+-- median(list), which is in order afterwards
+function measure.median(list)
 	table.sort(list);
 	return list[(#list + 1) // 2];
 end
@@ -32,15 +33,15 @@ function measure.compare(ours, peer, rounds, seconds)
 		times_ours[round] = time(ours, n_ours) / n_ours * 1e9;
 		times_peer[round] = time(peer, n_peer) / n_peer * 1e9;
 	end
-	return median(times_ours), median(times_peer);
+	return measure.median(times_ours), measure.median(times_peer);
 end
 
 -- cpu_of(pid) -> seconds of processor time that a process has had
 function measure.cpu_of(pid)
-	local file = assert(io.open("/proc/" .. pid .. "/stat"));
-	local user, system = file:read("a"):match("%) %S+ " .. ("%S+ "):rep(10) .. "(%d+) (%d+)");
+	local file = assert(io.open("/proc/" .. pid .. "/schedstat"));
+	local nanoseconds = file:read("n");
 	file:close();
-	return (user + system) / 100;
+	return nanoseconds / 1e9;
 end
 
 -- exchange(scenario, user, count, window, request): sends request(1) to request(count), `window` of them in flight at a time, and waits for

@@ -56,7 +56,7 @@ describe("bounds of delegation", function ()
 
 	it("delegations by users: one for each user and namespace, and nothing of entities that have none (C7, G29)", function ()
 		local entities = {};
-		local grants = load_lib "grants".new({
+		local grants = load_lib "client/grants".new({
 			get = function (jid)
 				entities[jid] = entities[jid] or guest(jid);
 				return entities[jid];

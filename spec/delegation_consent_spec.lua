@@ -4,11 +4,11 @@
 local st = require "util.stanza";
 local parse = require "util.xml".parse;
 local config = dofile "lua/mod_delegation/config.lib.lua";
-local consent = dofile "lua/mod_delegation/consent.lib.lua";
+local consent = dofile "lua/mod_delegation/client/consent.lib.lua";
 local display = dofile "lua/mod_delegation/display.lib.lua";
-local namespaces = dofile "lua/mod_delegation/namespaces.lib.lua";
-local challenges = dofile "lua/mod_delegation/challenges.lib.lua";
-local rates = dofile "lua/mod_delegation/rates.lib.lua";
+local namespaces = dofile "lua/mod_delegation/client/namespaces.lib.lua";
+local challenges = dofile "lua/mod_delegation/client/challenges.lib.lua";
+local rates = dofile "lua/mod_delegation/client/rates.lib.lua";
 local new_throttle = require "util.throttle".create;
 local time = require "util.time";
 

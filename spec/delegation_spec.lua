@@ -147,7 +147,7 @@ describe("delegation's passes over a stanza", function ()
 			return function () assert.truthy(wrapper.unwrap(answer, record)); end;
 		end);
 		-- a form with many fields, of which many have many values
-		local consent = dofile "lua/mod_delegation/consent.lib.lua";
+		local consent = dofile "lua/mod_delegation/client/consent.lib.lua";
 		is_linear(function (n)
 			local message = st.message():tag("x", { xmlns = "jabber:x:data"; type = "submit" });
 			for i = 1, n do message:tag("field", { var = "v"..i // 2 }):text_tag("value", "1"):up(); end

@@ -23,10 +23,10 @@ local saved_entities = saved.entities or {};
 local blocking = module:require "blocking";
 local commands = module:require "commands";
 local entity = module:require "entity";
-local granted = module:require "granted";
 local ids = module:require "ids";
 local pep = module:require "pep";
 local privilege = module:require "privilege";
+local shares = module:require "client/shares";
 local written_to = module:require "written_to";
 
 -- namespace -> delegation
@@ -45,7 +45,7 @@ function module.unload()
 end
 
 local client, watch;
-local nesting = module:require "nesting".new(settings.delegations, function (user) return client and client:delegations(user) or {}; end);
+local nesting = module:require "disco/nesting".new(settings.delegations, function (user) return client and client:delegations(user) or {}; end);
 
 local function entity_of(jid, is_guest)
 	if not entities[jid] then
@@ -81,7 +81,7 @@ end
 
 if settings.client.enabled then
 	settings.client.taken, settings.client.entities, settings.client.saved = by_namespace, guests, saved.client;
-	client = module:require "client_mode".start(settings.client);
+	client = module:require "client/mode".start(settings.client);
 end
 -- what is left belongs to entities that the new configuration does not know, or no user any more
 for _, saved_entity in pairs(saved_entities) do entity.dismiss_saved(saved_entity); end
@@ -192,10 +192,10 @@ for _, version in ipairs(config.versions(settings.delegations)) do
 	module:hook("iq/host/"..version..":query", handle_request_for_delegation, -1); -- behind client mode (0)
 end
 
-module:require "bare_disco".start(delegation_for, forward);
+module:require "disco/bare".start(delegation_for, forward);
 watch = module:require "watch".start(entities);
 for _, managing in pairs(entities) do
-	granted.adopt_requests(managing);
+	shares.adopt_requests(managing);
 end
 commands.start(entities, settings.problems);
 compat.on_started(module, privilege.check);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A managing entity: who it is, and whether it is there. The requests that it owes an answer are in requests.lib.lua, what it is told and asked in
--- introduction.lib.lua.
+-- A managing entity: who it is, and whether it is there. The requests that it owes an answer are in "requests", what it is told and asked in
+-- "introduction".
 
 local jid_split = require "util.jid".split;
 local jid_bare = require "util.jid".bare;
@@ -10,11 +10,11 @@ local jid_host = require "util.jid".host;
 local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
 
 local address_of = module:require "display".address;
-local granted = module:require "granted";
 local ids = module:require "ids";
 local introduction = module:require "introduction";
 local meter_of = module:require "metrics".of;
 local requests = module:require "requests";
+local shares = module:require "client/shares";
 
 local entity_methods = {};
 local entity_mt = { __index = entity_methods };
@@ -111,7 +111,7 @@ function entity_methods:up(address, session)
 	elseif self.granted then
 		self.granted:introduced();
 	else
-		granted.bid_farewell(self.address, self.saved_told);
+		shares.bid_farewell(self.address, self.saved_told);
 	end
 	self.saved_told = nil;
 	self.on_change();
@@ -219,7 +219,7 @@ end
 -- dismiss_saved(saved): the same as dismiss() for a saved entity that does not come back
 local function dismiss_saved(saved)
 	introduction.revoke_saved(saved.introduction);
-	granted.bid_farewell(saved.address, saved.told);
+	shares.bid_farewell(saved.address, saved.told);
 	for _, record in pairs(saved.requests.records) do
 		ids.release(record.address, record.inner_id);
 		ids.overdue(record.address);

@@ -125,7 +125,7 @@ local function add_to_advert(advert, delegation)
 end
 
 -- version of the protocol -> <delegation/> with all that the administrator delegates in it. What users grant is told for each user
--- (granted.lib.lua).
+-- ("client/shares").
 local function compose(delegations)
 	local adverts = {};
 	for _, delegation in ipairs(delegations) do

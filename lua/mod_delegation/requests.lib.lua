@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The requests that an entity owes an answer: methods of the managing entity (entity.lib.lua).
+-- The requests that an entity owes an answer: methods of the managing entity ("entity").
 --
 -- They lie in one pending table per entity, keyed by the id of the request to the entity. An entry leaves it when the answer comes, its
 -- deadline passes, the entity disconnects or the module unloads, and each time the user gets exactly one answer.

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- The options, checked; README.markdown describes them. All else that can fail is done here as well, before the first hook (case F23).
 --
--- -> { delegations, problems (lines for the log), max_pending }, and client: what client_mode.lib.lua is started with
+-- -> { delegations, problems (lines for the log), max_pending }, and client: what "client/mode" is started with
 
 local options = require "prosody_relay.options";
 
 local config = module:require "config";
-local parse_allowlist = module:require "namespaces".parse;
+local parse_allowlist = module:require "client/namespaces".parse;
 
 local function open_store(name)
 	local store, err = module:open_store(name);

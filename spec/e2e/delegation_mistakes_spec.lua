@@ -83,7 +83,7 @@ describe("mistakes with delegation on Prosody "..version, function ()
 		client_mode.grant(entity, juliet, { "urn:x:one" });
 		local id = delegation.request(juliet, "urn:x:delegated");
 		local outer, inner = delegation.forwarded(entity);
-		for _, file in ipairs { "delegation", "entity", "configure" } do
+		for _, file in ipairs { "delegation", "entity", "client/configure" } do
 			broken_loading.break_file(capulet, "delegation", file);
 			capulet:eval [[ assert(not require "core.modulemanager".reload("capulet.lit", "delegation")) ]];
 			capulet:expect_log("deliberate failure of " .. file);

@@ -9,7 +9,7 @@ local jid_resource = require "util.jid".resource;
 
 local stores = require "prosody_relay.stores";
 
-local granted = module:require "granted";
+local shares = module:require "client/shares";
 
 local grants = {};
 local grants_mt = { __index = grants };
@@ -26,7 +26,7 @@ function grants:entity(jid)
 	local managing = self.managing[jid];
 	if not managing then
 		managing = self.entities.get(jid);
-		managing.granted = granted.new(managing, self.timeout, function () self:end_all_of(jid); end);
+		managing.granted = shares.new(managing, self.timeout, function () self:end_all_of(jid); end);
 		self.managing[jid] = managing;
 	end
 	return managing;

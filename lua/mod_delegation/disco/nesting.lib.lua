@@ -9,7 +9,7 @@ local st = require "util.stanza";
 local calculate_hash = require "util.caps".calculate_hash;
 local jid_node = require "util.jid".node;
 
-local capture = module:require "capture";
+local capture = module:require "disco/capture";
 local pep = module:require "pep";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Client mode of XEP-0355 (sections 5 and 6): an entity asks for namespaces of one user, the server asks the user, and what she grants is
--- delegated on her behalf. The words of the question are in consent.lib.lua, the grants in grants.lib.lua.
+-- delegated on her behalf. The words of the question are in "client/consent", the grants in "client/grants".
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
@@ -13,12 +13,12 @@ local user_exists = require "core.usermanager".user_exists;
 local pending = require "prosody_relay.pending";
 
 local config = module:require "config";
-local consent = module:require "consent";
+local consent = module:require "client/consent";
 local address = module:require "display".address;
-local grants = module:require "grants";
-local label = module:require "namespaces".label;
-local new_challenges = module:require "challenges".new;
-local new_rates = module:require "rates".new;
+local grants = module:require "client/grants";
+local label = module:require "client/namespaces".label;
+local new_challenges = module:require "client/challenges".new;
+local new_rates = module:require "client/rates".new;
 
 local xmlns_delegation = "urn:xmpp:delegation:2";
 local xmlns_commands = "http://jabber.org/protocol/commands";
@@ -267,7 +267,7 @@ end
 
 -- start(options) -> client_mode
 --   options: allowed (set of namespaces), taken (namespace -> what the administrator delegates), may_persist, store (of grants), timeout (of
---   requests), entities (see grants.lib.lua), saved (result of :save() before a module reload)
+--   requests), entities (see "client/grants"), saved (result of :save() before a module reload)
 local function start(options)
 	local saved = options.saved or {};
 	if not options.may_persist then grants.forget_stored(options.store); end
@@ -286,7 +286,7 @@ local function start(options)
 		self.grants:load(function (namespace) return self:is_allowed(namespace); end);
 	end
 	add_hooks(self);
-	module:require "configure".start(self, self.grants);
+	module:require "client/configure".start(self, self.grants);
 	return self;
 end
 

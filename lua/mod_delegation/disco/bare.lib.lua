@@ -4,7 +4,7 @@
 
 local st = require "util.stanza";
 
-local capture = module:require "capture";
+local capture = module:require "disco/capture";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_pubsub = "http://jabber.org/protocol/pubsub";

@@ -7,9 +7,9 @@
 local dataforms = require "util.dataforms";
 local jid_prep = require "util.jid".prep;
 
-local consent = module:require "consent";
+local consent = module:require "client/consent";
 local address = module:require "display".address;
-local label = module:require "namespaces".label;
+local label = module:require "client/namespaces".label;
 
 local node = "urn:xmpp:delegation:2#configure";
 

@@ -2,7 +2,7 @@
 -- What users have granted to one managing entity (client mode, XEP-0355 section 5): what it is told about each of them (C14, C21), which
 -- requests are in flight for which grant (C25), and the delegations that its users share (C24).
 --
--- It hangs on the entity as entity.granted as long as there is a grant; grants.lib.lua decides what is granted.
+-- It hangs on the entity as entity.granted as long as there is a grant; "client/grants" decides what is granted.
 
 local st = require "util.stanza";
 
@@ -14,10 +14,10 @@ local xmlns_delegation = "urn:xmpp:delegation:2";
 -- What a server answers for a resource that is not there (RFC 6121 section 8.5.3.2.3), and for an account that is not
 local gone_conditions = { ["service-unavailable"] = true; ["recipient-unavailable"] = true; ["item-not-found"] = true; ["gone"] = true };
 
-local granted = {};
-local granted_mt = { __index = granted };
+local shares = {};
+local shares_mt = { __index = shares };
 
--- new(managing, timeout, on_gone) -> granted, with no grant yet; what the entity was told before a module reload, it knows
+-- new(managing, timeout, on_gone) -> shares, with no grant yet; what the entity was told before a module reload, it knows
 --   timeout: seconds for each request; on_gone(): the resource that the grants are bound to is gone for good (C15)
 local function new(managing, timeout, on_gone)
 	return setmetatable({
@@ -30,7 +30,7 @@ local function new(managing, timeout, on_gone)
 		told = managing.saved_told or {};
 		-- view of a delegation -> id of the request to the entity -> true
 		in_flight = {};
-	}, granted_mt);
+	}, shares_mt);
 end
 
 -- What this user delegates to the entity, all of it (C14, D34); namespaces: sorted list
@@ -51,7 +51,7 @@ local function bid_farewell(address, told)
 end
 
 -- add(user, namespace) -> the delegation in force for requests on this user's behalf; nothing is told yet
-function granted:add(user, namespace)
+function shares:add(user, namespace)
 	local shared = self.shared[namespace];
 	if not shared then
 		local delegation = config.delegation(namespace, { jid = self.managing.jid }, self.timeout);
@@ -68,7 +68,7 @@ function granted:add(user, namespace)
 end
 
 -- remove(user, namespace): who waits for an answer gets a refusal now (C25)
-function granted:remove(user, namespace)
+function shares:remove(user, namespace)
 	local view = self.users[user][namespace];
 	for id in pairs(self.in_flight[view] or {}) do
 		self.managing:cancel(id, "revoked");
@@ -84,7 +84,7 @@ function granted:remove(user, namespace)
 end
 
 -- is_empty() -> boolean: no grant is left
-function granted:is_empty()
+function shares:is_empty()
 	return next(self.users) == nil;
 end
 
@@ -96,7 +96,7 @@ local function namespaces_of(self, user)
 end
 
 -- announce(user): tells the entity what this user grants now, if it is there; else it is told when it comes
-function granted:announce(user)
+function shares:announce(user)
 	local address = self.managing.address;
 	if not address or self.lost then return; end
 	local namespaces, text = namespaces_of(self, user);
@@ -106,7 +106,7 @@ end
 
 -- introduced(): the entity is there. It is told what it does not know from before a module reload (D29). One on another server is told
 -- about a user before her first request (C21): it need not be there at all.
-function granted:introduced()
+function shares:introduced()
 	local users = {};
 	for user in pairs(self.told) do users[user] = true; end
 	for user in pairs(self.managing.remote and {} or self.users) do users[user] = true; end
@@ -117,25 +117,25 @@ function granted:introduced()
 end
 
 -- again(): the entity may have forgotten everything
-function granted:again()
+function shares:again()
 	self.told = {};
 	self:introduced();
 end
 
 -- revoke_all(): nobody grants anything any more
-function granted:revoke_all()
+function shares:revoke_all()
 	bid_farewell(self.managing.address, self.told);
 	self.told = {};
 end
 
 -- gone(): the entity is not there any more
-function granted:gone()
+function shares:gone()
 	self.told = {};
 	if self.managing.resource then self.on_gone(); end
 end
 
 -- failed(stanza): what the entity, or its server in its place, has answered to a request is no good
-function granted:failed(stanza)
+function shares:failed(stanza)
 	if not self.managing.remote or not self.managing.resource or stanza.attr.type ~= "error" then return; end
 	local _, condition = stanza:get_error();
 	if gone_conditions[condition] then
@@ -145,19 +145,19 @@ function granted:failed(stanza)
 end
 
 -- forwarding(id, record, view): a request is about to be sent to the entity
-function granted:forwarding(id, record, view)
+function shares:forwarding(id, record, view)
 	if not self.told[view.user] then self:announce(view.user); end
 	record.outer_id, record.user = id, view.user;
 	self:track(record, view);
 end
 
-function granted:track(record, view)
+function shares:track(record, view)
 	self.in_flight[view] = self.in_flight[view] or {};
 	self.in_flight[view][record.outer_id] = true;
 end
 
 -- released(record): a request has left the table of the entity
-function granted:released(record)
+function shares:released(record)
 	if not record.user then return; end
 	local view = self.users[record.user] and self.users[record.user][record.namespace];
 	local of_view = self.in_flight[view];

@@ -2,49 +2,12 @@
 -- The joints of mod_fmuc (doc/architecture.markdown): files lie on floors, each field has one file that writes it, and one file for each role
 -- says which events it takes part in.
 
-local shell = require "shell";
-
-local root = "lua/mod_fmuc/";
-
-local sources = {};
-for _, file in ipairs(shell.lines("find %s -name '*.lua'", root)) do
-	local name = file:sub(#root + 1):gsub("%.lib%.lua$", ""):gsub("%.lua$", "");
-	local lines = {};
-	for line in io.lines(file) do lines[#lines + 1] = (line:gsub("%-%-.*", "")); end
-	sources[name] = table.concat(lines, "\n");
-end
-
-local function uses(name)
-	local list = {};
-	for other in sources[name]:gmatch("lib \"([%w_/]+)\"") do list[#list + 1] = other; end
-	return list;
-end
-
--- name -> list of the files in which the Lua pattern is found
-local function files_with(pattern)
-	local list = {};
-	for name, source in pairs(sources) do
-		if source:find(pattern) then list[#list + 1] = name; end
-	end
-	table.sort(list);
-	return list;
-end
+local files = require "structure".read("lua/mod_fmuc/", "lib \"([%w_/]+)\"");
+local sources = files.sources;
 
 describe("the files of mod_fmuc", function ()
 	it("use none that uses them", function ()
-		local floors = {};
-		local function floor(name, way)
-			assert(sources[name], "there is no file " .. name);
-			assert.is_nil(way[name], "a circle: " .. table.concat(way, " -> ") .. " -> " .. name);
-			if floors[name] then return floors[name]; end
-			way[name], way[#way + 1] = true, name;
-			local highest = 0;
-			for _, other in ipairs(uses(name)) do highest = math.max(highest, floor(other, way)); end
-			way[name], way[#way] = nil, nil;
-			floors[name] = highest + 1;
-			return floors[name];
-		end
-		for name in pairs(sources) do floor(name, {}); end
+		local floors = files:floors();
 		assert.is_true(floors["mirror/mirror"] > 5);
 	end);
 
@@ -52,7 +15,7 @@ describe("the files of mod_fmuc", function ()
 		local may_use = { link = "^link/", dialect = "^dialect/", room = "^room/", mirror = "^mirror/", master = "^master/" };
 		for name in pairs(sources) do
 			local folder = name:match("^(%w+)/");
-			for _, other in ipairs(folder and uses(name) or {}) do
+			for _, other in ipairs(folder and files:uses(name) or {}) do
 				local is_role = other:find(may_use.mirror) or other:find(may_use.master);
 				assert.is_true(not is_role or other:find(may_use[folder]) ~= nil, name .. " uses " .. other);
 				if folder == "dialect" then assert.truthy(other:find("^dialect/"), name .. " uses " .. other); end
@@ -61,8 +24,8 @@ describe("the files of mod_fmuc", function ()
 	end);
 
 	it("hook events in one place for each role", function ()
-		assert.same({ "link/events", "mirror/own_rooms" }, files_with("module:hook%("));
-		assert.same({ "master/master", "mirror/mirror" }, files_with("lib \"link/events\""));
+		assert.same({ "link/events", "mirror/own_rooms" }, files:with("module:hook%("));
+		assert.same({ "master/master", "mirror/mirror" }, files:with("lib \"link/events\""));
 	end);
 
 	it("keep what they know of a link to themselves", function ()
@@ -71,39 +34,20 @@ describe("the files of mod_fmuc", function ()
 		end
 	end);
 
-	-- Files in which a line assigns to that expression (a Lua pattern), to an entry of it, or to it among others
-	local function writers(expression)
-		local found, target = {}, "%f[%w_]" .. expression;
-		for name, source in pairs(sources) do
-			for line in source:gmatch("[^\n]+") do
-				local left = line:match("^(.-)%s=%s") or "";
-				left = left:gsub("%b()", ""):gsub("^.*%f[%w_]then%s", ""):gsub("^.*;", "");
-				if (left:find(target .. "$") or left:find(target .. "%b[]$") or left:find(target .. ",") or left:find(target .. "%b[],"))
-					and not line:find("^%s*local%s") then
-					found[name] = true;
-				end
-			end
-		end
-		local list = {};
-		for name in pairs(found) do list[#list + 1] = name; end
-		table.sort(list);
-		return list;
-	end
-
 	it("have one that writes each field of a link", function ()
 		for _, field in ipairs { "state", "sent", "received", "heard", "must_join", "alone", "counts", "asked", "data" } do
-			for _, link in ipairs { "link", "authority" } do assert.same({}, writers(link .. "%." .. field), field); end
-			assert.same({ "link/link" }, writers("self%." .. field), field);
+			for _, link in ipairs { "link", "authority" } do assert.same({}, files:writers(link .. "%." .. field), field); end
+			assert.same({ "link/link" }, files:writers("self%." .. field), field);
 		end
-		for _, field in ipairs { "nicks", "joins" } do assert.same({ "master/links" }, writers("link%." .. field), field); end
+		for _, field in ipairs { "nicks", "joins" } do assert.same({ "master/links" }, files:writers("link%." .. field), field); end
 	end);
 
 	it("have one that writes each field of room.fmuc", function ()
 		local owners = { copies = "mirror/room"; hidden = "mirror/room"; waiting = "mirror/joins"; reflects_ids = "mirror/joins";
 			info = "mirror/room_info"; logged = "mirror/presences"; avatar = "mirror/avatar"; vcard = "mirror/avatar"; history_bytes = "mirror/messages" };
 		for field, owner in pairs(owners) do
-			local found = writers("room%.fmuc%." .. field);
-			table.move(writers("state%." .. field), 1, 10, #found + 1, found);
+			local found = files:writers("room%.fmuc%." .. field);
+			table.move(files:writers("state%." .. field), 1, 10, #found + 1, found);
 			for _, name in ipairs(found) do assert.equal(owner, name, field); end
 			assert.truthy(found[1], field);
 		end
@@ -113,7 +57,7 @@ describe("the files of mod_fmuc", function ()
 		local source = sources.errors;
 		local count = 0;
 		for name in source:gmatch("%[\"([%w-]+)\"%] = {") do
-			local users = files_with("\"" .. name:gsub("%-", "%%-") .. "\"");
+			local users = files:with("\"" .. name:gsub("%-", "%%-") .. "\"");
 			assert.is_true(#users > 1, name .. " is nobody's");
 			count = count + 1;
 		end

@@ -49,7 +49,7 @@ describe("bounds of delegation", function ()
 	-- An entity on another server, which users chose
 	local function guest(jid)
 		local managing = entity.new(jid, 10000, function () end, nil, true);
-		managing.remote = true;
+		managing:set_place("remote");
 		managing:up(jid);
 		return managing;
 	end

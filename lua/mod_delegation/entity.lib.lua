@@ -61,6 +61,22 @@ function entity_methods:unmanage(delegation)
 	self.introduction:remove(delegation);
 end
 
+-- set_granted(granted): what users have granted to the entity ("client/shares"), nil when that is nothing
+function entity_methods:set_granted(granted)
+	self.granted = granted;
+end
+
+-- set_place(place): where the entity is. "inside": it is a service of this server, and has no stream. "remote": it is on another server. nil: it
+-- is a component or an account, or its host is not active.
+function entity_methods:set_place(place)
+	self.is_inside, self.remote = place == "inside", place == "remote";
+end
+
+-- set_doubt(doubt): what looks like a mistake in the address of the entity, as text for administrators; nil if nothing does
+function entity_methods:set_doubt(doubt)
+	self.doubt = doubt;
+end
+
 -- meter(namespace) -> the meter of what this entity manages in the namespace
 function entity_methods:meter(namespace)
 	local meter = self.meters[namespace];
@@ -102,8 +118,9 @@ end
 function entity_methods:up(address, session)
 	local has_moved = self.address ~= nil;
 	if has_moved then self.introduction:finish(); end
-	self.address, self.session, self.preferred_address, self.complaints, self.faults = address, session, nil, {}, 0;
+	self.address, self.session, self.preferred_address, self.complaints = address, session, nil, {};
 	self.forgotten, self.missed, self.retried = false, false, false;
+	self:forgive_faults();
 	module:log("info", "Managing entity %s is %s", self.name, (self:state()));
 	self.introduction:begin(address);
 	if self.granted and has_moved then
@@ -158,12 +175,18 @@ end
 
 -- unreachable(stanza): this server's own error says that something could not be delivered to the entity (E3)
 function entity_methods:unreachable(stanza)
-	self.missed, self.forgotten = true, self.remote;
+	self.missed = true;
+	self:suspect_restart();
 	-- the end of a stream of this server is noticed by itself
 	if self.session then return; end
 	local _, condition, text = stanza:get_error();
 	self.contact = "lost";
 	self:complain(("cannot be reached: %s"):format(condition), text and " ("..text..")");
+end
+
+-- suspect_restart(): the entity has not answered as it should. One on another server may have been restarted unseen, and know nothing any more.
+function entity_methods:suspect_restart()
+	self.forgotten = self.remote;
 end
 
 -- heard(): the entity has answered a request well. It may have been restarted unseen, or have come after it was told what it manages: it is told

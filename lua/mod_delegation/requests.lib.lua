@@ -156,8 +156,13 @@ function requests:expired(record)
 	ids.overdue(record.address);
 	self:meter(record.namespace):timed_out();
 	self:complain("no answer in time");
-	self.forgotten = self.remote;
+	self:suspect_restart();
 	refuse(record);
+end
+
+-- forgive_faults(): for a new connection of the entity
+function requests:forgive_faults()
+	self.faults = 0;
 end
 
 -- D12. Errors of the entity are no fault of its protocol (D14), what it cannot get through may be a user's, and one good answer makes up for
@@ -194,7 +199,7 @@ local function check(self, record, stanza)
 	end
 	self:meter(record.namespace):refused(reason);
 	self:complain("answers a request with "..wrapper.faults[reason]);
-	self.forgotten = self.remote;
+	self:suspect_restart();
 	refuse(record);
 	count_fault(self, reason);
 	if self.granted then self.granted:failed(stanza); end

@@ -67,7 +67,7 @@ end
 local function review(entity)
 	local session = managing_session(entity);
 	if not session or session.full_jid == entity.address then return; end
-	entity.doubt = nil;
+	entity:set_doubt(nil);
 	entity:up(session.full_jid, session);
 end
 
@@ -132,10 +132,10 @@ local function attach(self, entity)
 		(is_component and watch_component or host.type == "local" and watch_accounts or watch_service)(self, name);
 	end
 	if is_account then
-		entity.absence = absence_of(entity);
+		entity:down(absence_of(entity));
 		review(entity);
 	elseif not is_component then
-		entity.is_inside = true;
+		entity:set_place("inside");
 		entity:up(entity.jid);
 	elseif self.streams[name] then
 		entity:up(entity.jid, self.streams[name]);
@@ -168,13 +168,14 @@ end
 -- add(entity): watches one that was not there at the start; it must be in the table already
 function watch:add(entity)
 	if self.started and not entity.is_guest then
-		entity.doubt = doubt_about(entity);
-		if entity.doubt then module:log("warn", "Managing entity %s: %s", entity.jid, entity.doubt); end
+		local doubt = doubt_about(entity);
+		entity:set_doubt(doubt);
+		if doubt then module:log("warn", "Managing entity %s: %s", entity.jid, doubt); end
 	end
 	if prosody.hosts[entity.host] then
 		if not entity.address then attach(self, entity); end
 	elseif self.started then
-		entity.remote = true;
+		entity:set_place("remote");
 		entity:up(entity.jid);
 	end
 end
@@ -189,7 +190,8 @@ local function start(entities)
 	module:hook_global("host-activated", function (host)
 		self:each_on(host, function (entity)
 			entity:down("its host has been activated");
-			entity.remote, entity.is_inside, entity.doubt = nil, nil, nil;
+			entity:set_place(nil);
+			entity:set_doubt(nil);
 			attach(self, entity);
 		end);
 	end, -1);

@@ -26,7 +26,7 @@ function grants:entity(jid)
 	local managing = self.managing[jid];
 	if not managing then
 		managing = self.entities.get(jid);
-		managing.granted = shares.new(managing, self.timeout, function () self:end_all_of(jid); end);
+		managing:set_granted(shares.new(managing, self.timeout, function () self:end_all_of(jid); end));
 		self.managing[jid] = managing;
 	end
 	return managing;
@@ -36,7 +36,7 @@ function grants:drop_if_idle(jid)
 	local managing = self.managing[jid];
 	if not managing or not managing.granted:is_empty() then return; end
 	self.managing[jid] = nil;
-	managing.granted = nil;
+	managing:set_granted(nil);
 	self.entities.drop(jid);
 end
 

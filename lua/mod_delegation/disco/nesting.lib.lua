@@ -89,87 +89,99 @@ local function is_pep_among(delegations)
 	return false;
 end
 
--- new(delegations, delegations_of): for the whole host; delegations_of(user) -> list of what this user delegates, for her account only (C24)
-local function new(delegations, delegations_of)
-	-- the host's answer, rebuilt when mod_disco gives another one or the delegations change
-	local base, merged_query, hash;
-
-	local function host_query(query)
-		if query ~= base then
-			base, merged_query = query, st.stanza("query", { xmlns = xmlns_disco_info });
-			for _, tag in ipairs(merge(query.tags, delegations, "host")) do
-				merged_query:add_direct_child(tag);
-			end
-			hash = calculate_hash(merged_query.tags);
+-- What the host's answer shows, for the answer that mod_disco gives
+local function host_query(self, query)
+	if query ~= self.base then
+		local merged = st.stanza("query", { xmlns = xmlns_disco_info });
+		for _, tag in ipairs(merge(query.tags, self.delegations, "host")) do
+			merged:add_direct_child(tag);
 		end
-		return merged_query;
+		self.base, self.merged, self.hash = query, merged, calculate_hash(merged.tags);
 	end
+	return self.merged;
+end
 
-	local event_name = "iq-get/host/"..xmlns_disco_info..":query";
+local host_event = "iq-get/host/"..xmlns_disco_info..":query";
 
-	local function current_hash()
-		-- mod_disco answers a request without node from its cache
-		module:fire_event(event_name, {
-			origin = { type = "local"; host = module.host; send = function () return true; end };
-			stanza = st.iq({ type = "get"; from = module.host; to = module.host; id = "caps" }):tag("query", { xmlns = xmlns_disco_info }):reset();
-		});
-		return hash;
+local function current_hash(self)
+	-- mod_disco answers a request without node from its cache
+	module:fire_event(host_event, {
+		origin = { type = "local"; host = module.host; send = function () return true; end };
+		stanza = st.iq({ type = "get"; from = module.host; to = module.host; id = "caps" }):tag("query", { xmlns = xmlns_disco_info }):reset();
+	});
+	return self.hash;
+end
+
+local function answer_for_host(self, handlers, name, event)
+	local origin, stanza = event.origin, event.stanza;
+	local node = stanza.tags[1].attr.node;
+	if node and node ~= "" then
+		local asked_hash = node:match("#([^#]*)$");
+		if not asked_hash or asked_hash ~= current_hash(self) then return handlers(name, event); end
+		stanza = st.clone(stanza);
+		stanza.tags[1].attr.node = nil;
 	end
+	local handled, answer = capture(handlers, name, { origin = origin; stanza = stanza; to_self = event.to_self });
+	local query = answer and answer:get_child("query", xmlns_disco_info);
+	if query then
+		local shown = st.clone(host_query(self, query));
+		shown.attr.node = node;
+		answer = st.reply(stanza):add_child(shown);
+	end
+	if answer then origin.send(answer); end
+	return handled;
+end
 
-	module:wrap_event(event_name, function (handlers, name, event)
-		local origin, stanza = event.origin, event.stanza;
-		local node = stanza.tags[1].attr.node;
-		if node and node ~= "" then
-			local asked_hash = node:match("#([^#]*)$");
-			if not asked_hash or asked_hash ~= current_hash() then return handlers(name, event); end
-			stanza = st.clone(stanza);
-			stanza.tags[1].attr.node = nil;
-		end
-		local handled, answer = capture(handlers, name, { origin = origin; stanza = stanza; to_self = event.to_self });
-		local query = answer and answer:get_child("query", xmlns_disco_info);
-		if query then
-			local shown = st.clone(host_query(query));
-			shown.attr.node = node;
-			answer = st.reply(stanza):add_child(shown);
-		end
-		if answer then origin.send(answer); end
-		return handled;
+local function replace_hash(self, features)
+	features:maptags(function (feature)
+		if feature.name ~= "c" or feature.attr.xmlns ~= xmlns_caps then return feature; end
+		-- mod_disco sends the same stanza to everybody
+		local caps = st.clone(feature);
+		caps.attr.ver = current_hash(self);
+		return caps;
 	end);
+end
 
-	local function replace_hash(event)
-		event.features:maptags(function (feature)
-			if feature.name ~= "c" or feature.attr.xmlns ~= xmlns_caps then return feature; end
-			-- mod_disco sends the same stanza to everybody
-			local caps = st.clone(feature);
-			caps.attr.ver = current_hash();
-			return caps;
-		end);
+-- In place, and in one pass
+local function replace_children(query, tags)
+	for _, list in ipairs { query, query.tags } do
+		for i = #list, 1, -1 do list[i] = nil; end
 	end
-	-- behind mod_disco (0), which adds the hash
-	module:hook("stream-features", replace_hash, -10);
-	module:hook("s2s-stream-features", replace_hash, -10);
+	for _, tag in ipairs(tags) do
+		query:add_direct_child(tag);
+	end
+end
 
+local function change_answer_for_account(self, event)
+	local query = event.reply:get_child("query", xmlns_disco_info);
+	if not query then return; end
+	local in_force = self.delegations_of(jid_node(event.reply.attr.from));
+	table.move(self.delegations, 1, #self.delegations, #in_force + 1, in_force);
+	replace_children(query, merge(query.tags, in_force, "bare", is_pep_among(in_force) and pep.announced(event)));
+end
+
+local function add_hooks(self)
+	module:wrap_event(host_event, function (...) return answer_for_host(self, ...); end);
+	-- behind mod_disco (0), which adds the hash
+	for _, name in ipairs { "stream-features", "s2s-stream-features" } do
+		module:hook(name, function (event) replace_hash(self, event.features); end, -10);
+	end
 	module:wrap_event("account-disco-info", function (handlers, name, event)
 		local handled = handlers(name, event);
-		local query = event.reply:get_child("query", xmlns_disco_info);
-		if query then
-			local in_force = delegations_of(jid_node(event.reply.attr.from));
-			table.move(delegations, 1, #delegations, #in_force + 1, in_force);
-			local tags = merge(query.tags, in_force, "bare", is_pep_among(in_force) and pep.announced(event));
-			-- in place, and in one pass
-			for _, list in ipairs { query, query.tags } do
-				for i = #list, 1, -1 do list[i] = nil; end
-			end
-			for _, tag in ipairs(tags) do
-				query:add_direct_child(tag);
-			end
-		end
+		change_answer_for_account(self, event);
 		return handled;
 	end);
+end
 
+-- new(delegations, delegations_of): for the whole host; delegations_of(user) -> list of what this user delegates, for her account only (C24)
+local function new(delegations, delegations_of)
+	-- Fields to come: base, which is the host's answer by mod_disco, and what is made of it, merged and hash. They are made anew when mod_disco
+	-- gives another answer, or when the delegations change.
+	local self = { delegations = delegations; delegations_of = delegations_of };
+	add_hooks(self);
 	return {
 		-- changed(): an entity came, went or announced something
-		changed = function () base = nil; end;
+		changed = function () self.base = nil; end;
 	};
 end
 

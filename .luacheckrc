@@ -37,7 +37,7 @@ local plugins = {
 
 files["lua/mod_*/"] = plugins
 files["lua/mod_fmuc/"] = { globals = { "lib" } }
-files["spec/bed/plugins/"] = plugins
+files["spec/support/bed/plugins/"] = plugins
 files["lua/prosody_relay/"] = { read_globals = { "prosody" } }
 files["spec/"] = { std = "+busted" }
 files["bench/"] = { read_globals = { "prosody" } }

@@ -19,7 +19,7 @@
 # make deps           the Debian packages of all targets; each target installs what it needs itself
 
 BUILD ?= build
-DEPS ?= .ci/deps
+DEPS ?= tools/deps
 LUA ?= lua5.4
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -pedantic -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual
@@ -28,7 +28,7 @@ LUA_CFLAGS = -I/usr/include/lua5.4
 C_FLAGS = -std=c99 -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) $(LUA_CFLAGS)
 SO_FLAGS = -shared -Wl,-z,relro,-z,now
 
-# Prosody's own Lua libraries, of each version there is: the installed one, and the second one after `.ci/prosody13`
+# Prosody's own Lua libraries, of each version there is: the installed one, and the second one after `tools/prosody13`
 PROSODY_LIBS = $(wildcard /usr/lib/prosody $(or $(PROSODY13),build/prosody13)/usr/lib/prosody)
 
 JID = csrc/lua_jid.c csrc/jid.c
@@ -117,46 +117,46 @@ soak: all prosody13 | deps-prosody deps-test
 		LUA_PATH="lua/?.lua;lua/?/init.lua;bench/?.lua;$$lib/?.lua;;" LUA_CPATH="$(BUILD)/?.so;$$lib/?.so;;" PROSODY_LIB=$$lib \
 			$(LUA) bench/soak_delegation.lua || exit 1; \
 	done
-	@DELEGATION_STARTS=$(SOAK_STARTS) busted spec/e2e/delegation_starts_spec.lua
+	@DELEGATION_STARTS=$(SOAK_STARTS) busted spec/e2e/delegation/starts_spec.lua
 
 test:
-	@.ci/test
+	@tools/test
 
 SOAK_SECONDS ?= 240
 SOAK_SEED ?= 1
 soak-fmuc: all prosody13 | deps-prosody deps-test
-	FMUC_SOAK_SECONDS=$(SOAK_SECONDS) FMUC_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc_soak_spec.lua
-	busted -o plainTerminal spec/e2e/fmuc_slow.lua
+	FMUC_SOAK_SECONDS=$(SOAK_SECONDS) FMUC_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc/soak_spec.lua
+	busted -o plainTerminal spec/support/fmuc_slow.lua
 
 lint: | deps-build deps-rocks deps-tools
 	luacheck -q --no-color . .busted tools/structure
 	@tools/structure
 	@for cc in gcc clang; do $(MAKE) -s all CC=$$cc CFLAGS="-O2 -Werror" BUILD=build/lint-$$cc || exit 1; done
 	@for rockspec in rockspec/*; do luarocks --lua-version=5.4 lint $$rockspec || exit 1; done
-	shellcheck .ci/*
+	shellcheck .ci/* $$(grep -l '^#!/bin/sh' tools/*)
 
 rocks: | deps-build deps-rocks
-	.ci/rocks
+	tools/rocks
 
 version:
-	.ci/version $(V)
+	tools/version $(V)
 
 install: rocks | deps-prosody
-	.ci/install
+	tools/install
 
 BUSTED_PATHS = local paths = dofile(".busted").default; \
 	package.path = paths.lpath .. ";" .. package.path; package.cpath = paths.cpath .. ";" .. package.cpath
 
 # .busted knows the paths of this tree; Prosodys that the demo starts inherit none of them
 demo: all prosody13 | deps-prosody
-	@$(LUA) -e '$(BUSTED_PATHS)' spec/demo.lua
+	@$(LUA) -e '$(BUSTED_PATHS)' spec/support/demo.lua
 
 # Prosody 13.0 in build/prosody13, beside the installed 0.12
 prosody13:
-	@.ci/prosody13 >/dev/null
+	@tools/prosody13 >/dev/null
 
 deps:
-	@.ci/deps
+	@tools/deps
 
 # one group of packages
 deps-%:

@@ -3,13 +3,13 @@
 -- room of mod_muc on the same server. The author sits at another server; 8 messages are on their way at a time. PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
-package.path = "spec/?.lua;spec/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
+package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
 package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath;
 
 local bed = require "bed";
-local federation = require "e2e.federation";
+local federation = require "federation";
 local measure = require "measure";
-local traffic = require "e2e.fmuc_traffic";
+local traffic = require "fmuc_traffic";
 
 local OCCUPANTS, ROUNDS, MESSAGES, WINDOW = 200, 7, 60, 8;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";

@@ -7,9 +7,9 @@ package.path = "spec/?.lua;spec/?/init.lua;/usr/lib/prosody/?.lua;" .. package.p
 package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath;
 
 local bed = require "bed";
-local federation = require "e2e.federation";
+local federation = require "federation";
 local measure = require "measure";
-local traffic = require "e2e.fmuc_traffic";
+local traffic = require "fmuc_traffic";
 
 local ROUNDS, MESSAGES = 9, 200;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";

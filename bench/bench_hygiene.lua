@@ -9,7 +9,7 @@ local st = require "util.stanza";
 local xmlns_fmuc, xmlns_muc_user = "http://isode.com/protocol/fmuc", "http://jabber.org/protocol/muc#user";
 local xmlns_occupant_id, xmlns_sid = "urn:xmpp:occupant-id:0", "urn:xmpp:sid:0";
 
-local lib = dofile "spec/fmuc_lib.lua".new {};
+local lib = dofile "spec/support/fmuc_lib.lua".new {};
 local hygiene, equivalent = lib "link/hygiene", lib "link/equivalent";
 
 local function message(marks)

@@ -3,12 +3,12 @@
 -- the room through a mirror and directly. Prints the table of lua/mod_fmuc/README.markdown. PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
-package.path = "spec/?.lua;spec/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
+package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
 package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath;
 
 local bed = require "bed";
-local federation = require "e2e.federation";
-local traffic = require "e2e.fmuc_traffic";
+local federation = require "federation";
+local traffic = require "fmuc_traffic";
 
 local numbers, room_size = { 1, 2, 5, 20, 50 }, 50;
 local version = (os.getenv("PROSODY_LIB") or ""):find("prosody13", 1, true) and "13.0" or "0.12";

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The bounds of a mirror that take no server (README of mod_fmuc, "Trust: bounds"). Others: fmuc_bounds_spec.lua, e2e/fmuc_bounds_spec.lua.
+-- The bounds of a mirror that take no server (README of mod_fmuc, "Trust: bounds"). Others: fmuc_bounds_spec.lua, e2e/fmuc/bounds_spec.lua.
 
 local fmuc_lib = require "fmuc_lib";
 local fanout = require "prosody_relay.fanout";

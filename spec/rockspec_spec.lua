@@ -31,8 +31,8 @@ describe("rockspecs", function ()
 
 	it("get another version everywhere by one command", function ()
 		local copy = shell.temporary_directory();
-		shell.run("cp -r .ci lua rockspec %s/", copy);
-		shell.run("%s/.ci/version 1.22.333", copy);
+		shell.run("cp -r tools lua rockspec %s/", copy);
+		shell.run("%s/tools/version 1.22.333", copy);
 		assert.same({}, shell.lines("grep -rlF %s %s/rockspec %s/lua/prosody_relay/version.lua || true", version, copy, copy));
 		for _, file in ipairs(files) do
 			local rockspec = load_rockspec(("%s/%s"):format(copy, (file:gsub(version:gsub("%p", "%%%0"), "1.22.333"))));
@@ -44,7 +44,7 @@ describe("rockspecs", function ()
 		end
 		assert.equal("1.22.333", dofile(copy .. "/lua/prosody_relay/version.lua"));
 		for _, wrong in ipairs { "", "1", "1.2", "1.2.3.4", "1.2.x", "1..2" } do
-			assert.has_error(function () shell.run("%s/.ci/version %s 2>/dev/null", copy, wrong); end);
+			assert.has_error(function () shell.run("%s/tools/version %s 2>/dev/null", copy, wrong); end);
 		end
 		shell.run("rm -rf %s", copy);
 	end);

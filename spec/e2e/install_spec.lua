@@ -3,7 +3,7 @@
 
 local bed = require "bed";
 local installation = require "installation";
-local proxy = require "e2e.client_proxy";
+local proxy = require "client_proxy";
 local shell = require "shell";
 
 local modules = { "mod_client_proxy", "mod_delegation", "mod_fmuc" };

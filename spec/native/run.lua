@@ -5,7 +5,7 @@
 local build = os.getenv("BUILD") or "build";
 local prosody_lib = os.getenv("PROSODY_LIB") or "/usr/lib/prosody";
 
-package.path = ("lua/?.lua;lua/?/init.lua;spec/native/?.lua;spec/?.lua;%s/?.lua;%s"):format(prosody_lib, package.path);
+package.path = ("lua/?.lua;lua/?/init.lua;spec/native/?.lua;spec/support/?.lua;%s/?.lua;%s"):format(prosody_lib, package.path);
 package.cpath = ("%s/?.so;%s/spec/?.so;%s/?.so;%s"):format(build, build, prosody_lib, package.cpath);
 -- COMPAT w/0.12: 13.0 requires its own libraries as prosody.*, which its loader resolves; it has one of the two names
 local _ = pcall(require, "prosody.loader") or pcall(require, "loader");

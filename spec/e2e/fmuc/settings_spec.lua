@@ -1,0 +1,172 @@
+-- SPDX-License-Identifier: MIT
+-- Options of mod_fmuc with wrong values, and other reasons for it not to load (case F23): the module is there as a whole or not at all,
+-- and a reload that would fail leaves the running instance as it is.
+
+local bed = require "bed";
+local broken_loading = require "broken_loading";
+local federation = require "federation";
+
+local join, say = federation.join, federation.say;
+local error_condition = federation.error_condition;
+local master_room, mirror_room = federation.master_room, federation.mirror_room;
+
+local wrong = {
+	mirror = {
+		fmuc_grace_period = [["sixty"]]; fmuc_join_timeout = "0"; fmuc_max_occupants = "1.5"; fmuc_allow_users = "{ 1 }";
+		fmuc_allow_masters = [["not a domain"]]; fmuc_outage_policy = [["stay"]]; fmuc_bandwidth = "true"; fmuc_nomirror = [["yes"]];
+	};
+	master = {
+		fmuc_grace_period = "{}"; fmuc_join_timeout = [["soon"]]; fmuc_max_occupants = "0"; fmuc_trust = [["b.example"]];
+		fmuc_allow_peers = "true"; fmuc_deny_peers = [[{ "not a domain" }]];
+	};
+};
+
+local function allow_failure(node)
+	node:allow_log("Option 'fmuc_");
+	node:allow_log("Error initializing module 'fmuc'");
+	node:allow_log("Failed to load module fmuc");
+	node:allow_log("Unable to load module 'fmuc'");
+	node:allow_log("Aborting reload due to error");
+end
+
+local function reload(node, host)
+	return node:eval(([[return (require "core.modulemanager".reload(%q, "fmuc")) ~= nil]]):format(host));
+end
+
+local function loads(node, host)
+	return node:eval(([[return prosody.hosts[%q].modules.fmuc ~= nil]]):format(host));
+end
+
+local function is_in_step(f, text)
+	say(f.kev, mirror_room, "up " .. text);
+	say(f.curtis, master_room, "down " .. text);
+	for _, way in ipairs { "up ", "down " } do
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = way .. text }; end
+	end
+end
+
+for version in bed.versions() do
+describe("fmuc settings, Prosody " .. version, function ()
+	it("names each wrong option in one line at a start, and hooks nothing (F23)", bed.scenario(function (s)
+		local lines, mirrors, masters = { "VirtualHost \"a.example\"" }, {}, {};
+		for option, value in pairs(wrong.mirror) do
+			mirrors[option] = option:gsub("_", "-") .. ".a.example";
+			table.insert(lines, ("Component %q \"fmuc\"\n\t%s = %s"):format(mirrors[option], option, value));
+		end
+		for option, value in pairs(wrong.master) do
+			masters[option] = option:gsub("_", "-") .. ".talk.a.example";
+			table.insert(lines, ("Component %q \"muc\"\n\tmodules_enabled = { \"fmuc\" }\n\t%s = %s"):format(masters[option], option, value));
+		end
+		local node = s:node { version = version; config = table.concat(lines, "\n") };
+		allow_failure(node);
+		local client = node:client("kev@a.example/Swift");
+		for option, host in pairs(mirrors) do
+			node:expect_log("Error initializing module 'fmuc' on '" .. host:gsub("%p", "%%%0") .. "': Option '" .. option .. "': expected");
+			local room = "room\\40b.example@" .. host;
+			client:send(join(room, "Kev"));
+			assert.equal("service-unavailable", error_condition(client:expect { "presence", type = "error", from = room .. "/Kev" }));
+			client:send(("<message type='groupchat' id='m1' to='%s'><body>anyone?</body></message>"):format(room));
+			assert.equal("service-unavailable", error_condition(client:expect { "message", type = "error", from = room }));
+		end
+		for option, host in pairs(masters) do
+			node:expect_log("Error initializing module 'fmuc' on '" .. host:gsub("%p", "%%%0") .. "': Option '" .. option .. "': expected");
+			local room = "room@" .. host;
+			federation.open_room({ curtis = client }, room:gsub("room", "open")); -- it is an ordinary service
+			client:send(("<iq type='get' id='i1' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"):format(room:gsub("room", "open")));
+			assert.is_nil(client:expect({ "iq", id = "i1" }):find("{http://jabber.org/protocol/disco#info}query"):get_child_with_attr("feature", nil, "var",
+				"http://isode.com/protocol/fmuc"));
+		end
+		assert.is_nil(node.log:find("stack traceback"));
+	end));
+
+	it("keeps the running instance when a reload finds a wrong option (F23)", bed.scenario(function (s)
+		local f = federation.meet(s, { master = version; mirror = version });
+		for role, options in pairs(wrong) do
+			local node = role == "mirror" and f.remote or f.talk;
+			local host = role == "mirror" and "mirror.remote.example.com" or "talk.example.com";
+			local config = role == "mirror" and federation.mirror_config or federation.master_config;
+			allow_failure(node);
+			for option, value in pairs(options) do
+				node:reload_config(config .. "\t" .. option .. " = " .. value .. "\n");
+				assert.is_false(reload(node, host));
+				node:expect_log("Option '" .. option .. "': expected");
+				is_in_step(f, role .. option);
+			end
+			assert.is_nil(node.log:find("stack traceback"));
+			node:reload_config(config);
+			assert.is_true(reload(node, host));
+			is_in_step(f, role);
+		end
+	end));
+
+	it("goes on with the options it had when mod_muc is reloaded, which takes the rooms along (F23)", bed.scenario(function (s)
+		local f = federation.meet(s, { master = version; mirror = version });
+		for role, config in pairs { mirror = federation.mirror_config; master = federation.master_config } do
+			local node = role == "mirror" and f.remote or f.talk;
+			node:allow_log("Option 'fmuc_grace_period': expected");
+			node:reload_config(config .. "\tfmuc_grace_period = \"sixty\"\n");
+			node:reload("muc", role == "mirror" and "mirror.remote.example.com" or "talk.example.com");
+			node:expect_log("goes on with the options that it had");
+			is_in_step(f, role);
+		end
+	end));
+
+	it("keeps the running instance when a reload finds a file that does not load (F23)", bed.scenario(function (s)
+		local f = federation.meet(s, { master = version; mirror = version });
+		for node, host in pairs { [f.remote] = "mirror.remote.example.com"; [f.talk] = "talk.example.com" } do
+			broken_loading.break_file(node, "fmuc", "link/log");
+			assert.is_false(reload(node, host));
+			node:expect_log("deliberate failure");
+			is_in_step(f, host);
+		end
+	end));
+
+	it("leaves nothing behind when it fails while it loads (F23)", bed.scenario(function (s)
+		local f = federation.new(s, { master = version; mirror = version });
+		for node, host in pairs { [f.remote] = "mirror.remote.example.com"; [f.talk] = "talk.example.com" } do
+			allow_failure(node);
+			node:allow_log("deliberate failure");
+			node:eval(([[
+				local muc, live_rooms = prosody.hosts[%q].modules.muc;
+				for _, name in ipairs { "all_rooms", "live_rooms" } do
+					local f = muc[name];
+					muc[name] = function (...)
+						if debug.getinfo(2, "S").source:find("mod_fmuc") then error("deliberate failure"); end
+						return f(...);
+					end
+				end
+				require "core.modulemanager".unload(%q, "fmuc");
+				assert(not require "core.modulemanager".load(%q, "fmuc"));
+			]]):format(host, host, host));
+			node:expect_log("deliberate failure");
+			assert.is_false(loads(node, host));
+			for _, what in ipairs(broken_loading.left(node, "fmuc", host)) do assert.matches("own_rooms", what); end
+		end
+		f.kev:send(join(mirror_room, "Kev"));
+		assert.equal("service-unavailable", error_condition(f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" }));
+		f.curtis:send(join("other@talk.example.com", "Curtis"));
+		f.curtis:expect { "presence", type = false, from = "other@talk.example.com/Curtis" };
+	end));
+
+	it("makes no ordinary rooms of mirrors' names while it is unloaded, and removes what there is (M2)", bed.scenario(function (s)
+		local f = federation.new(s, { master = version; mirror = version });
+		local host = "mirror.remote.example.com";
+		f.remote:eval(([[assert(require "core.modulemanager".unload(%q, "fmuc"))]]):format(host));
+		f.kev:send(join(mirror_room, "Kev"));
+		local refused = f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" };
+		assert.same({ "wait", "service-unavailable" }, { (refused:get_error()), error_condition(refused) });
+		-- as mod_muc did before
+		f.remote:eval(([[
+			local muc = prosody.hosts[%q].modules.muc;
+			local room = muc.new_room(%q);
+			muc.track_room(room);
+			room:set_persistent(true);
+			room:set_password("secret");
+		]]):format(host, mirror_room));
+		f.remote:eval(([[assert(require "core.modulemanager".load(%q, "fmuc"))]]):format(host));
+		assert.is_true(federation.is_empty(f.remote, host));
+		federation.enter(f.kev, "Kev");
+		f.kev:expect { "presence", from = mirror_room .. "/Curtis" };
+	end));
+end);
+end

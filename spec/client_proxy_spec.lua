@@ -345,7 +345,7 @@ describe("recent users of client_proxy", function ()
 
 	it("are limited in bytes, the last to write stay, also over a reload (X1, X3, P21, G29)", function ()
 		-- half of it is for one domain alone
-		local size = 10 * (1000 + #"a@x" + #"proxy.example/a@x" + 2 * #"proxy.example");
+		local size = 10 * (1100 + #"a@x" + #"proxy.example/a@x" + 2 * #"proxy.example");
 		local users = new(size, 60, encode);
 		for _, jid in ipairs { "a@x", "b@x", "c@x", "d@x", "e@x", "a@x", "f@x" } do
 			users:wrote(jid, "proxy.example");

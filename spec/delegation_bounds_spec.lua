@@ -143,7 +143,7 @@ describe("bounds of delegation", function ()
 				guests[i] = guest(i % 2 == 0 and ("bot%d@evil.lit"):format(i) or ("bot%d.evil.lit"):format(i));
 				of_evil = of_evil + fill(guests[i]);
 			end
-			assert.equal(5000, of_evil);
+			assert.equal(6000, of_evil);
 			assert.equal("Managing entity bot20@evil.lit: entities that users chose have as many requests without an answer as may be",
 				(logged[#logged]:gsub('"', "")));
 			local kind = guest "kind.lit";

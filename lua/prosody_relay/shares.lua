@@ -3,11 +3,14 @@
 -- the entries. One amount is for all, one may be for each account (bare JID). A domain may hold as much as it leaves free: one domain alone
 -- gets half of the table, two get a third each, and a newcomer always finds a place.
 --
--- Whoever has a domain has all its subdomains, any number of them. So that rule holds for all domains that end in the same two labels
--- together, which are a family here. They may be strangers to each other, as in co.uk: a subdomain may hold as much as it leaves to its family.
+-- Whoever has a domain has all its subdomains, any number of them. Domains that end in the same two labels are a family here. As soon as more
+-- than three of a family hold something, they count as one domain together. They may be strangers to each other, as in co.uk.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
+
+-- So many domains of a family hold what each of them may
+local max_independent = 3;
 
 local shares = {};
 local shares_mt = { __index = shares };
@@ -29,7 +32,8 @@ end
 -- new(total, [account]) -> shares, all of them free
 --   total: how much everybody may hold together, in any unit (entries, bytes); account: how much one bare JID may hold, nil for no such limit
 function shares.new(total, account)
-	return setmetatable({ total = total; account = account or total; used = 0; by_family = {}; by_domain = {}; by_account = {} }, shares_mt);
+	return setmetatable({ total = total; account = account or total; used = 0; by_family = {}; members = {}; by_domain = {}; by_account = {} },
+		shares_mt);
 end
 
 -- refusal(jid, [amount = 1]) -> nil when that much more is free for the JID; else what is used up: "account", "domain" or "total"
@@ -37,9 +41,9 @@ function shares:refusal(jid, amount)
 	amount = amount or 1;
 	if self.used + amount > self.total then return "total"; end
 	local host, family, bare = parts_of(jid);
-	local left, of_family, held = self.total - self.used, self.by_family[family], self.by_domain[host];
-	if of_family and of_family + amount > left then return "domain"; end
-	if held and host ~= family and held + amount > left - of_family then return "domain"; end
+	local left, held = self.total - self.used, self.by_domain[host];
+	if held and held + amount > left then return "domain"; end
+	if (self.members[family] or 0) > max_independent - (held and 0 or 1) and self.by_family[family] + amount > left then return "domain"; end
 	if (self.by_account[bare] or 0) + amount > self.account then return "account"; end
 end
 
@@ -54,12 +58,15 @@ function shares:hold(jid, amount)
 	self.used = self.used + amount;
 	if self.used == 0 then
 		-- a Lua table keeps the room of its largest time
-		self.by_family, self.by_domain, self.by_account = {}, {}, {};
+		self.by_family, self.members, self.by_domain, self.by_account = {}, {}, {}, {};
 		return;
 	end
 	local host, family, bare = parts_of(jid);
+	local was_member = self.by_domain[host] ~= nil;
 	add(self.by_family, family, amount);
 	add(self.by_domain, host, amount);
+	local is_member = self.by_domain[host] ~= nil;
+	if is_member ~= was_member then add(self.members, family, is_member and 1 or -1); end
 	add(self.by_account, bare, amount);
 end
 

@@ -40,23 +40,30 @@ TestShares["test (G29) any number of subdomains count as one domain"] = function
 		lu.assertEquals(shares.used, 50);
 		lu.assertEquals(fill(shares, "juliet@capulet.example"), { 25 });
 	end
-	-- the domain itself leaves nothing to subdomains, which are its own
 	lu.assertEquals(fill(new(100), "evil.example"), { 50 });
 end;
 
-TestShares["test (G29) a subdomain leaves as much to its siblings as it holds, for they may be strangers"] = function ()
+TestShares["test (G29) subdomains that take all they may leave something to others"] = function ()
+	local shares, taken = new(160), {};
+	for i = 1, 20 do taken[i] = fill(shares, "a@d" .. i .. ".evil.example")[1]; end
+	lu.assertEquals(taken, { 80, 40, 20 });
+	lu.assertEquals(fill(shares, "juliet@capulet.example"), { 10 });
+end;
+
+TestShares["test (G29) a few domains of one suffix are strangers to each other"] = function ()
 	local shares = new(90);
-	lu.assertEquals(fill(shares, "a@evil.co.example"), { 30 });
-	lu.assertEquals(fill(shares, "b@kind.co.example"), { 10 });
+	lu.assertEquals(fill(shares, "a@evil.co.example"), { 45 });
+	lu.assertEquals(fill(shares, "b@kind.co.example"), { 23 });
 	lu.assertTrue(shares:take("c@good.co.example"));
-	lu.assertEquals(fill(shares, "juliet@capulet.example"), { 25 });
+	lu.assertEquals(shares:refusal("d@late.co.example"), "domain");
+	lu.assertEquals(fill(shares, "juliet@capulet.example"), { 11 });
 	lu.assertEquals(shares:largest(), "evil.co.example");
 	lu.assertEquals(shares:largest("d@new.co.example"), "evil.co.example");
 	lu.assertEquals(shares:largest("new.capulet.example"), "capulet.example");
 	lu.assertNil(shares:largest("other.example"));
-	shares:give("a@evil.co.example", 30);
-	lu.assertEquals(shares:largest(), "capulet.example");
+	shares:give("a@evil.co.example", 45);
 	lu.assertEquals(shares:largest("co.example"), "kind.co.example");
+	lu.assertTrue(shares:take("d@late.co.example"));
 end;
 
 TestShares["test (G29) what subdomains share is found in any name at once"] = function ()
@@ -103,6 +110,7 @@ TestShares["test (G29) what was given back leaves nothing behind"] = function ()
 	for i = 1, 1000 do shares:give("user" .. i .. "@d" .. i .. ".example"); end
 	lu.assertEquals(shares.used, 0);
 	lu.assertNil(next(shares.by_family));
+	lu.assertNil(next(shares.members));
 	lu.assertNil(next(shares.by_domain));
 	lu.assertNil(next(shares.by_account));
 end;

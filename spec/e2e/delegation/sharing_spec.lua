@@ -92,18 +92,17 @@ describe("delegation on Prosody "..version, function ()
 		local evil = chosen("a.evil.lit", one);
 		chosen("b.evil.lit", two);
 		chosen("kind.lit", nurse);
-		-- a third, and of what that leaves to its subdomains
-		assert.equal(10, fill(one, nil, "urn:x:one"));
-		assert.equal(4, fill(two, nil, "urn:x:one"));
-		assert.equal(8, fill(nurse, nil, "urn:x:one"));
+		assert.equal(10, fill(one, nil, "urn:x:one")); -- of one account
+		assert.equal(10, fill(two, nil, "urn:x:one"));
+		assert.equal(5, fill(nurse, nil, "urn:x:one")); -- half of what is left
 		-- that of the configuration has its own
 		assert.equal(10, fill(one));
 		capulet:reload("delegation", "capulet.lit");
-		assert.equal(0, fill(two, nil, "urn:x:one"));
+		assert.equal(0, fill(nurse, nil, "urn:x:one"));
 		-- and they are free again
 		evil:kill();
 		for _ = 1, 10 do one:expect { "iq", type = "error", has = client_mode.unavailable }; end
-		assert.equal(4, fill(two, nil, "urn:x:one"));
+		assert.equal(5, fill(nurse, nil, "urn:x:one"));
 	end));
 
 	it("keeps no more of requests with long ids than of others (E7, G29)", bed.scenario(function (s)

@@ -32,6 +32,7 @@ build = {
 			["mod_delegation.disco.nesting"] = "lua/mod_delegation/disco/nesting.lib.lua",
 			["mod_delegation.display"] = "lua/mod_delegation/display.lib.lua",
 			["mod_delegation.entity"] = "lua/mod_delegation/entity.lib.lua",
+			["mod_delegation.errors"] = "lua/mod_delegation/errors.lib.lua",
 			["mod_delegation.ids"] = "lua/mod_delegation/ids.lib.lua",
 			["mod_delegation.introduction"] = "lua/mod_delegation/introduction.lib.lua",
 			["mod_delegation.metrics"] = "lua/mod_delegation/metrics.lib.lua",

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What is delegated, and the way of a request to its managing entity and back.
 
-local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
@@ -23,6 +22,7 @@ local saved_entities = saved.entities or {};
 local blocking = module:require "blocking";
 local commands = module:require "commands";
 local entity = module:require "entity";
+local errors = module:require "errors";
 local ids = module:require "ids";
 local pep = module:require "pep";
 local privilege = module:require "privilege";
@@ -181,7 +181,7 @@ module:hook("presence/host", handle_presence, 10);
 local function handle_request_for_delegation(event)
 	for delegate in event.stanza.tags[1]:childtags("delegate") do
 		if config.is_protected(delegate.attr.namespace) then
-			event.origin.send(st.error_reply(event.stanza, "auth", "forbidden"));
+			event.origin.send(errors.reply(event.stanza, "namespace-protected"));
 			return true;
 		end
 	end

@@ -11,6 +11,7 @@ local jid_node = require "util.jid".node;
 local new_shares = require "prosody_relay.shares".new;
 local pending = require "prosody_relay.pending";
 
+local errors = module:require "errors";
 local ids = module:require "ids";
 local wrapper = module:require "wrapper";
 
@@ -55,9 +56,9 @@ local function release_stream(record)
 	if record.done then record.done(); end
 end
 
--- The user gets the server's answer instead of the entity's
+-- The user gets the server's answer instead of the entity's (XEP-0355 section 4.3, NB1 and NB2)
 local function refuse(record)
-	module:send(wrapper.refusal(record));
+	errors.refuse(st.iq { type = "get"; from = record.from; to = record.to; id = record.id }, "entity-without-good-answer");
 	release_stream(record);
 end
 
@@ -75,16 +76,16 @@ local what_is_full = {
 	guests = "entities that users chose have as many requests without an answer as may be";
 };
 
--- Why a request cannot be sent to the entity: the meter's reason, and the type and condition of the error; nil when it can
+-- Why a request cannot be sent to the entity: the meter's reason, and the name of the error; nil when it can
 local function obstacle(self, stanza)
-	if not self.address then return "unavailable", "cancel", "service-unavailable"; end
+	if not self.address then return "unavailable", "entity-not-available"; end
 	local from, places = stanza.attr.from, places_of(stanza.attr.id);
 	-- the server's own requests are no user's to keep out
 	if from == module.host and not jid_node(from) then return nil; end
 	local full = self.shares:refusal(from, places) or self.is_guest and of_guests:refusal(self.jid, places) and "guests";
 	if not full then return nil; end
 	self:complain(what_is_full[full]:format(self.max_pending));
-	return "max-pending", "wait", "resource-constraint";
+	return "max-pending", "too-many-unanswered";
 end
 
 -- forward(origin, stanza, delegation, to, [done]) -> whether the request was sent to the entity; otherwise it has been refused
@@ -93,10 +94,10 @@ end
 function requests:forward(origin, stanza, delegation, to, done)
 	local namespace = delegation.namespace;
 	local meter = self:meter(namespace);
-	local reason, error_type, condition = obstacle(self, stanza);
+	local reason, name = obstacle(self, stanza);
 	if reason then
 		meter:refused(reason);
-		origin.send(st.error_reply(stanza, error_type, condition));
+		origin.send(errors.reply(stanza, name));
 		return false;
 	end
 	local attr = stanza.attr;

@@ -100,9 +100,4 @@ local function unwrap(answer, record)
 	return native(iq);
 end
 
--- refusal(record) -> what the user gets instead of an answer (XEP-0355 section 4.3, NB1 and NB2)
-local function refusal(record)
-	return st.error_reply(st.iq({ type = "get"; from = record.from; to = record.to; id = record.id }), "cancel", "service-unavailable");
-end
-
-return { wrap = wrap; unwrap = unwrap; refusal = refusal; faults = faults };
+return { wrap = wrap; unwrap = unwrap; faults = faults };

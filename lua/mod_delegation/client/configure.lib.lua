@@ -9,6 +9,7 @@ local jid_prep = require "util.jid".prep;
 
 local consent = module:require "client/consent";
 local address = module:require "display".address;
+local errors = module:require "errors";
 local label = module:require "client/namespaces".label;
 
 local node = "urn:xmpp:delegation:2#configure";
@@ -77,7 +78,7 @@ local function start(client_mode, grants)
 		local session = prosody.full_sessions[data.from];
 		if data.action == "cancel" then return { status = "canceled" }; end
 		-- who has no session has delegated nothing for it
-		if not session then return { status = "error"; error = { type = "auth"; condition = "forbidden" } }; end
+		if not session then return { status = "error"; error = errors.error("no-session") }; end
 		client_mode:confirm(session);
 		local list, by_jid = entities_of(grants:of(session.username));
 		if #list == 0 then return { status = "completed"; info = "You have delegated nothing" }; end

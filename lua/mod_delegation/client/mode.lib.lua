@@ -15,6 +15,7 @@ local pending = require "prosody_relay.pending";
 local config = module:require "config";
 local consent = module:require "client/consent";
 local address = module:require "display".address;
+local errors = module:require "errors";
 local grants = module:require "client/grants";
 local label = module:require "client/namespaces".label;
 local new_challenges = module:require "client/challenges".new;
@@ -36,9 +37,10 @@ local function count(outcome)
 	requests:with_labels(outcome):add(1);
 end
 
-local function refuse(event, type, condition)
-	count(condition);
-	event.origin.send(st.error_reply(event.stanza, type, condition));
+local function refuse(event, name)
+	local err = errors.error(name);
+	count(err.condition);
+	event.origin.send(st.error_reply(event.stanza, err));
 	return true;
 end
 
@@ -55,22 +57,22 @@ function client_mode:is_allowed(namespace)
 	return self.allowed[namespace] ~= nil and not self.taken[namespace];
 end
 
--- What is wrong with a request, as type and condition of the error (C3, C4); nil, and the localpart of the user, if nothing
+-- What is wrong with a request, as name of the error (C3, C4); nil, and the localpart of the user, if nothing
 local function fault_of(stanza)
 	local query = stanza.tags[1];
 	local to, named = query.attr.to, false;
-	if stanza.attr.type ~= "get" or not to then return "modify", "bad-request"; end
+	if stanza.attr.type ~= "get" or not to then return "request-malformed"; end
 	for delegate in query:childtags("delegate") do
 		local namespace = delegate.attr.namespace;
-		if not namespace or namespace == "" then return "modify", "bad-request"; end
-		if config.is_protected(namespace) then return "auth", "forbidden"; end
+		if not namespace or namespace == "" then return "request-malformed"; end
+		if config.is_protected(namespace) then return "namespace-protected"; end
 		named = true;
 	end
-	if not named then return "modify", "bad-request"; end
+	if not named then return "request-malformed"; end
 	local user, host, resource = jid_prepped_split(to);
-	if not host or resource then return "modify", "jid-malformed"; end
-	if host ~= module.host or not user then return "cancel", "item-not-found"; end
-	return nil, nil, user;
+	if not host or resource then return "address-of-no-account"; end
+	if host ~= module.host or not user then return "account-not-here"; end
+	return nil, user;
 end
 
 -- The namespaces of a request that can be granted: sorted, each once
@@ -118,12 +120,12 @@ end
 -- Every good request counts for the limits and gets the same answer at once, whatever becomes of it (C1, C2, C8, D32)
 function client_mode:handle_request(event)
 	local stanza = event.stanza;
-	local type, condition, user = fault_of(stanza);
-	if type then return refuse(event, type, condition); end
+	local fault, user = fault_of(stanza);
+	if fault then return refuse(event, fault); end
 	local namespaces, entity = self:grantable(stanza.tags[1]), stanza.attr.from;
-	if #namespaces == 0 then return refuse(event, "auth", "forbidden"); end
+	if #namespaces == 0 then return refuse(event, "no-namespace-allowed"); end
 	if not self.rates:allow(jid_bare(entity), jid_host(entity), user) then
-		return refuse(event, "wait", "resource-constraint");
+		return refuse(event, "too-many-requests");
 	end
 	event.origin.send(st.reply(stanza));
 	self:ask(user, entity, namespaces);
@@ -213,7 +215,7 @@ function client_mode:handle_message(event)
 		self.challenges:remove(key);
 		self:accept(session, request, answer);
 	elseif request or is_ours or answer.form_type == xmlns_delegation then
-		session.send(st.error_reply(stanza, "modify", "not-acceptable"));
+		session.send(errors.reply(stanza, "form-answer-invalid"));
 	else
 		return;
 	end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What administrators can see and do while the server runs: who manages what, why a delegation is inactive, and telling an entity again.
--- Offered by prosody_relay.commands.
+-- Commands for administrators (prosody_relay.commands): they show who manages what, and why a delegation is inactive. An administrator can
+-- also tell an entity again what it manages.
 
 local commands = require "prosody_relay.commands";
 
@@ -30,7 +30,7 @@ local function delegation_line(delegation)
 	return ("  %s  %s, %d in flight"):format(delegation.namespace, table.concat(notes, ", "), managing:meter(delegation.namespace).pending);
 end
 
--- The lines of the overview: each entity, what it manages, and entries of the configuration that are skipped
+-- The lines of the overview: each entity, what it manages, and the entries of the configuration that are skipped
 local function overview(entities, problems)
 	local lines, available, jids = {}, 0, sorted_keys(entities);
 	for _, jid in ipairs(jids) do

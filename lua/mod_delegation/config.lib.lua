@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The option `delegations` (R1 to R3, R9, B7). Pure: knows neither the server nor the module, so that it can be tested alone.
+-- The option `delegations` (R1 to R3, R9, B7). Pure: it needs no server and no module, so specs can test it alone.
 
 local jid = require "util.jid";
 
 local bare_disco = "urn:xmpp:delegation:2:bare:disco#%s:*";
 
--- Names that mean a delegation of remaining disco requests on bare JIDs (D25, D26), with the older names for them (R3)
+-- Names for a delegation of the remaining disco requests on bare JIDs (D25, D26), with their older names (R3)
 local pseudo_namespaces = {};
 for _, what in ipairs { "info", "items" } do
 	local pseudo = { what = what; name = bare_disco:format(what); old_name = "http://jabber.org/protocol/disco#"..what..":*" };
@@ -13,7 +13,7 @@ for _, what in ipairs { "info", "items" } do
 	pseudo_namespaces[pseudo.old_name] = pseudo;
 end
 
--- is_protected(namespace) -> boolean: the namespace of delegation itself, in any version, is never delegated (D18)
+-- is_protected(namespace) -> boolean: true for the namespace of delegation itself, in any version; it is never delegated (D18)
 local function is_protected(namespace)
 	return namespace ~= nil and namespace:match("^urn:xmpp:delegation:") ~= nil and not pseudo_namespaces[namespace];
 end
@@ -31,7 +31,7 @@ local entry_keys = {
 	jid = { "the JID of a managing entity other than this host", function (value, host)
 		if type(value) ~= "string" then return false; end
 		local node, domain = jid.prepped_split(value);
-		-- with a resource, a domain still stands for whatever comes from it (D16)
+		-- a domain with a resource still means all stanzas from this domain (D16)
 		return domain and (node or domain ~= host);
 	end };
 	filtering = { "a list of attribute names", is_attribute_list };
@@ -46,7 +46,7 @@ local function shown(value)
 	return type(value) == "string" and ("%q"):format(value) or type(value) == "table" and "a table" or tostring(value);
 end
 
--- nil if the entry is good, else what is wrong with it
+-- What is wrong with an entry; nil if it is good
 local function problem_of(key, entry, host)
 	if type(key) ~= "string" or key == "" then
 		return "expected a namespace as key";
@@ -67,12 +67,12 @@ local function problem_of(key, entry, host)
 	end
 end
 
--- delegation(key, entry, timeout) -> the delegation that a good entry stands for, see parse
+-- delegation(key, entry, timeout) -> the delegation of a good entry, see parse
 local function delegation_of(key, entry, timeout)
 	local pseudo, protocol = pseudo_namespaces[key], entry.protocol or 2;
 	return {
 		namespace = pseudo and pseudo.name or key;
-		-- entities of protocol 1 know the older name only (R3)
+		-- entities of protocol 1 know only the older name (R3)
 		advertised = pseudo and (protocol == 1 and pseudo.old_name or pseudo.name) or key;
 		pseudo = pseudo and pseudo.what;
 		jid = jid.prep(entry.jid);
@@ -84,7 +84,7 @@ local function delegation_of(key, entry, timeout)
 end
 
 -- parse(option, host, timeout) -> list of delegations, list of problems (one line of text for each entry that is skipped)
---   option: the table of the configuration, which is left as it is; host: the virtual host; timeout: for entries that set none
+--   option: the table of the configuration, which parse does not change; host: the virtual host; timeout: for entries that set none
 -- A delegation is { namespace, advertised (name in the advert), pseudo (nil, "info" or "items"), jid, filtering (list), version
 -- (namespace of the protocol), timeout, blocking }. The lists are sorted by namespace and by key.
 local function parse(option, host, timeout)
@@ -108,13 +108,13 @@ local function parse(option, host, timeout)
 	return delegations, problems;
 end
 
--- canonical(namespace) -> the name in use for it; differs only for the older names of remaining disco (R3)
+-- canonical(namespace) -> its present name; only the older names of remaining disco differ from it (R3)
 local function canonical(namespace)
 	local pseudo = pseudo_namespaces[namespace];
 	return pseudo and pseudo.name or namespace;
 end
 
--- versions(delegations) -> list of the protocol namespaces to announce: always the current one, older ones when an entry uses them
+-- versions(delegations) -> list of the protocol namespaces to announce: the current one, and older ones that an entry uses
 local function versions(delegations)
 	local list, seen = { "urn:xmpp:delegation:2" }, { ["urn:xmpp:delegation:2"] = true };
 	for _, delegation in ipairs(delegations) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What is delegated, and the way of a request to its managing entity and back.
+-- The delegations of a host, and the way of a request to its managing entity and back.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -34,7 +34,7 @@ local by_namespace = {};
 -- JID as configured -> managing entity
 local entities = {};
 
--- This early, since it is called as well when the module fails while it loads
+-- Defined this early because Prosody also calls it when the module fails to load
 function module.unload()
 	written_to.stop();
 	commands.stop();
@@ -83,19 +83,19 @@ if settings.client.enabled then
 	settings.client.taken, settings.client.entities, settings.client.saved = by_namespace, guests, saved.client;
 	client = module:require "client/mode".start(settings.client);
 end
--- what is left belongs to entities that the new configuration does not know, or no user any more
+-- the entities that are left: the new configuration does not name them, and no user chooses them any more
 for _, saved_entity in pairs(saved_entities) do entity.dismiss_saved(saved_entity); end
 saved_entities = {};
 
--- Whatever is delegated, users can manage their delegations (C23)
+-- Users can always manage their delegations, even if these namespaces are delegated (C23)
 local function is_exempt(payload)
 	local xmlns, node = payload.attr.xmlns, payload.attr.node;
 	return xmlns == xmlns_commands and node == "urn:xmpp:delegation:2#configure"
 		or xmlns ~= nil and xmlns:sub(1, #"urn:xmpp:delegation:") == "urn:xmpp:delegation:";
 end
 
--- The delegation that a request falls under; nil if the server treats it itself, because the namespace is not delegated, a filtering
--- attribute is missing (D15), or the managing entity sends it (D16), be it in the name of a user (D17).
+-- The delegation for a request; nil if the server answers the request itself. That is so if the namespace is not delegated, or a filtering
+-- attribute is missing (D15). It is also so if the managing entity sends the request (D16), also in the name of a user (D17).
 local function delegation_for(stanza, namespace)
 	local delegation, from = by_namespace[namespace], stanza.attr.from;
 	if not delegation and client then delegation = client:delegation_for(stanza, namespace); end
@@ -122,13 +122,13 @@ local function handle_iq(event)
 	local stanza = event.stanza;
 	local type, payload = stanza.attr.type, stanza.tags[1];
 	if (type ~= "get" and type ~= "set") or not payload or not stanza.attr.id then return; end
-	-- the host with a resource: the router knows no event of its own for it
+	-- the host with a resource: Prosody's router has no event of its own for it
 	if jid_resource(stanza.attr.to) then return; end
 	local delegation = delegation_for(stanza, payload.attr.xmlns);
 	if delegation then return forward(event, delegation); end
 end
 
--- The entities that a stanza may come from: by its full address, by its account, and by its domain
+-- The entities that may have sent a stanza: by its full address, by its account, and by its domain
 local function senders_of(stanza)
 	local from = stanza.attr.from;
 	local found, seen = {}, {};
@@ -146,12 +146,12 @@ local function handle_answer(event)
 	if (type ~= "result" and type ~= "error") or not from then return; end
 	local asked = entities[from];
 	if asked and asked:answer(event) then return true; end
-	-- an account and one of its resources can both be configured
+	-- the configuration can name both an account and one of its resources
 	local account = entities[jid_bare(from)];
 	return account and account ~= asked and account:answer(event) or nil;
 end
 
--- What an entity was told comes back
+-- A message that told an entity something comes back with an error
 local function handle_bounce(event)
 	local stanza = event.stanza;
 	if stanza.attr.type ~= "error" or not ids.is_new(stanza.attr.id or "") then return; end
@@ -161,23 +161,23 @@ local function handle_bounce(event)
 	return true;
 end
 
--- An account on another server can say that it is there (E10)
+-- The presence of an account on another server says that it is available (E10)
 local function handle_presence(event)
 	if event.stanza.attr.type ~= nil or not event.stanza.attr.from then return; end
 	for _, managing in ipairs(senders_of(event.stanza)) do managing:seen(); end
 end
 
--- Ahead of mod_iq (0), which fires the events that the server's own handlers hook; behind what filters stanzas (mod_blocklist: 100).
--- iq/bare comes before iq/self and is fired for requests without 'to' as well; iq/full is left alone (D5, E9).
+-- Before mod_iq (0), which fires the events of the server's own handlers, and after modules that filter stanzas (mod_blocklist: 100).
+-- Prosody fires iq/bare before iq/self, also for requests without 'to'. This module does not hook iq/full (D5, E9).
 module:hook("iq/bare", handle_iq, 90);
 module:hook("iq/host", handle_iq, 90);
 module:hook("iq/host", handle_answer, 90);
--- ahead of modules that take whatever is sent to the host
+-- before modules that take all messages to the host
 module:hook("message/host", handle_bounce, 10);
 module:hook("presence/host", handle_presence, 10);
 
--- D18: asking for the namespace of delegation itself is forbidden. Other requests are unknown here without client mode, which answers those
--- of the current version.
+-- Nobody may ask for the namespace of delegation itself (D18). Client mode answers other requests of the current version. Without client mode
+-- they are unknown here.
 local function handle_request_for_delegation(event)
 	for delegate in event.stanza.tags[1]:childtags("delegate") do
 		if config.is_protected(delegate.attr.namespace) then
@@ -189,7 +189,7 @@ end
 
 for _, version in ipairs(config.versions(settings.delegations)) do
 	module:add_feature(version); -- D19
-	module:hook("iq/host/"..version..":query", handle_request_for_delegation, -1); -- behind client mode (0)
+	module:hook("iq/host/"..version..":query", handle_request_for_delegation, -1); -- after client mode (0)
 end
 
 module:require "disco/bare".start(delegation_for, forward);

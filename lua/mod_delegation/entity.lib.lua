@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A managing entity: who it is, and whether it is there. The requests that it owes an answer are in "requests", what it is told and asked in
--- "introduction".
+-- A managing entity: its address, and whether it is available. "requests" has the requests that it has not answered, and "introduction" what
+-- it is told and asked.
 
 local jid_split = require "util.jid".split;
 local jid_bare = require "util.jid".bare;
@@ -22,20 +22,20 @@ local entity_mt = { __index = entity_methods };
 for name, method in pairs(requests.methods) do entity_methods[name] = method; end
 
 -- new(jid, max_pending, on_change, [saved], [is_guest]) -> managing entity, not connected yet
---   jid: as configured, normalised; max_pending: requests in flight beyond which users get resource-constraint
---   on_change(): what is delegated now, or what the entity announces, has changed
---   saved: result of :save() before a module reload; is_guest: users chose it, not the administrator
+--   jid: as configured, normalised; max_pending: limit of requests in flight; above it users get resource-constraint
+--   on_change(): the delegations in force, or what the entity announces, have changed
+--   saved: result of :save() before a module reload; is_guest: users chose the entity, not the administrator
 local function new(jid, max_pending, on_change, saved, is_guest)
 	local self = setmetatable({ jid = jid; on_change = on_change; delegations = {}; complaints = {} }, entity_mt);
 	self.is_guest = is_guest;
-	-- for administrators, who have not chosen the address of a guest
+	-- for administrators; the address of a guest is a stranger's text
 	self.name = is_guest and address_of(jid) or jid;
-	-- what it was told about users
+	-- what the entity was told about users
 	self.saved_told = saved and saved.told;
 	self.node, self.host, self.resource = jid_split(jid);
-	-- whose the entity is: an account with all resources, or a whole domain
+	-- the owner of the entity: an account with all resources, or a whole domain
 	self.owner = jid_join(self.node, self.host);
-	-- the resource of an account that managed before the reload goes on managing
+	-- the resource of an account that managed before the reload continues to manage
 	self.preferred_address = saved and saved.address;
 	self.contact = saved and saved.contact;
 	self.absence = "it has not connected yet";
@@ -45,15 +45,15 @@ local function new(jid, max_pending, on_change, saved, is_guest)
 	return self;
 end
 
--- manage(delegation): adds a delegation; one that users grant (delegation.client) any time, one of the configuration before the entity
--- connects
+-- manage(delegation): adds a delegation. A delegation of users (delegation.client) may be added at any time, a delegation of the
+-- configuration only before the entity connects.
 function entity_methods:manage(delegation)
 	delegation.entity = self;
 	self.delegations[#self.delegations + 1] = delegation;
 	self.introduction:add(delegation);
 end
 
--- unmanage(delegation): takes back a delegation that users had granted
+-- unmanage(delegation): removes a delegation that users had granted
 function entity_methods:unmanage(delegation)
 	for i, managed in ipairs(self.delegations) do
 		if managed == delegation then table.remove(self.delegations, i); end
@@ -61,13 +61,13 @@ function entity_methods:unmanage(delegation)
 	self.introduction:remove(delegation);
 end
 
--- set_granted(granted): what users have granted to the entity ("client/shares"), nil when that is nothing
+-- set_granted(granted): what users have granted to the entity ("client/shares"), nil if nothing
 function entity_methods:set_granted(granted)
 	self.granted = granted;
 end
 
--- set_place(place): where the entity is. "inside": it is a service of this server, and has no stream. "remote": it is on another server. nil: it
--- is a component or an account, or its host is not active.
+-- set_place(place): where the entity is. "inside": a service of this server, without a stream. "remote": on another server. nil: a component
+-- or an account, or the host of the entity is not active.
 function entity_methods:set_place(place)
 	self.is_inside, self.remote = place == "inside", place == "remote";
 end
@@ -77,7 +77,7 @@ function entity_methods:set_doubt(doubt)
 	self.doubt = doubt;
 end
 
--- meter(namespace) -> the meter of what this entity manages in the namespace
+-- meter(namespace) -> the meter of this entity for the namespace
 function entity_methods:meter(namespace)
 	local meter = self.meters[namespace];
 	if not meter then
@@ -88,14 +88,14 @@ function entity_methods:meter(namespace)
 	return meter;
 end
 
--- is_sender(jid) -> boolean: whether a stanza with this `from` is the entity's own (D16): its whole domain if it is a domain, else its
--- account with all resources
+-- is_sender(jid) -> boolean: whether a stanza with this `from` is the entity's own (D16). For a domain, all addresses in the domain are
+-- the entity's; for an account, all resources.
 function entity_methods:is_sender(jid)
 	return (self.node and jid_bare or jid_host)(jid) == self.owner;
 end
 
--- One warning for each kind of trouble and connection, so that an entity cannot fill the log; the rest goes to the debug log. Details are
--- told and not kept: they may be the words of the entity's server.
+-- Logs one warning for each kind of trouble and connection, so that an entity cannot fill the log; repeats go to the debug log. Details may be
+-- any text of the entity's server, so they are logged but not stored.
 function entity_methods:complain(trouble, details)
 	-- the administrator can do nothing about an entity that only users chose
 	local level = self.complaints[trouble] and "debug" or self.is_guest and "info" or "warn";
@@ -103,7 +103,7 @@ function entity_methods:complain(trouble, details)
 	module:log(level, "Managing entity %s: %s%s", self.name, trouble, details or "");
 end
 
--- state() -> text, boolean: whether the entity is there, for administrators, and whether that is known for sure
+-- state() -> text, boolean: whether the entity is available, as text for administrators; true if it certainly is
 function entity_methods:state()
 	if self.contact == "made" or self.address and not self.contact and not self.remote then
 		return "available as "..(self.is_guest and self.name or self.address), true;
@@ -113,8 +113,9 @@ function entity_methods:state()
 	return self.doubt and ("%s (%s)"):format(text, self.doubt) or text, false;
 end
 
--- up(address, [session]): the entity is there, as far as is known, and requests go to this JID; session: its stream, if that is one of this
--- server. What went to another address of the entity may still be answered.
+-- up(address, [session]): the entity is available as far as this server knows, and requests go to this JID
+--   session: the entity's stream, if it has one on this server
+-- The entity may still answer requests that went to another of its addresses.
 function entity_methods:up(address, session)
 	local has_moved = self.address ~= nil;
 	if has_moved then self.introduction:finish(); end
@@ -134,15 +135,15 @@ function entity_methods:up(address, session)
 	self.on_change();
 end
 
--- introduce(): tells the entity everything anew
+-- introduce(): tells the entity everything again
 function entity_methods:introduce()
 	self.forgotten, self.missed = false, false;
 	self.introduction:again();
 	if self.granted then self.granted:again(); end
 end
 
--- down(why, [is_there]): the entity is gone; whoever waits for it is answered at once (D13)
---   why: text for administrators; is_there: it may be there and at work still, but does not manage any more
+-- down(why, [is_there]): the entity is gone; users who wait for an answer get an error at once (D13)
+--   why: text for administrators; is_there: the entity may still be available and at work, but does not manage any more
 function entity_methods:down(why, is_there)
 	local address, has_stream = self.address, self.session ~= nil;
 	self.absence = why;
@@ -155,42 +156,42 @@ function entity_methods:down(why, is_there)
 	if not is_there then
 		ids.ended(address);
 	elseif self.is_guest or not has_stream then
-		-- nobody would see its end
+		-- this server would not notice the end of the entity
 		ids.forget(address);
 	end
 	if self.granted then self.granted:gone(); end
 end
 
--- left(address): one of the addresses that requests went to is not there any more
+-- left(address): the entity is not available at this address any more, to which requests went
 function entity_methods:left(address)
 	self:cancel_all("disconnected", address);
 	ids.ended(address);
 end
 
--- is_own_error(event) -> boolean: whether it is this server that answers in place of the entity. What a service inside the server answers has
--- no stream either, and is its own word.
+-- is_own_error(event) -> boolean: whether this server answers in place of the entity. Answers of a service inside the server have no stream
+-- either, but are answers of the entity.
 function entity_methods:is_own_error(event)
 	return not self.is_inside and is_undeliverable(event);
 end
 
--- unreachable(stanza): this server's own error says that something could not be delivered to the entity (E3)
+-- unreachable(stanza): this server could not deliver a stanza to the entity, and returned this error (E3)
 function entity_methods:unreachable(stanza)
 	self.missed = true;
 	self:suspect_restart();
-	-- the end of a stream of this server is noticed by itself
+	-- "watch" notices the end of a stream on this server
 	if self.session then return; end
 	local _, condition, text = stanza:get_error();
 	self.contact = "lost";
 	self:complain(("cannot be reached: %s"):format(condition), text and " ("..text..")");
 end
 
--- suspect_restart(): the entity has not answered as it should. One on another server may have been restarted unseen, and know nothing any more.
+-- suspect_restart(): the entity has given no good answer. An entity on another server may have restarted, and may have forgotten everything.
 function entity_methods:suspect_restart()
 	self.forgotten = self.remote;
 end
 
--- heard(): the entity has answered a request well. It may have been restarted unseen, or have come after it was told what it manages: it is told
--- once more. One that answers, and takes no messages, is not told for ever.
+-- heard(): the entity has given a good answer. If it may have missed or forgotten what it manages, it is told once more. An entity that answers
+-- requests but accepts no messages must not be told again and again.
 function entity_methods:heard()
 	if not self.session and self.contact ~= "made" then
 		if self.contact == "lost" then self.complaints = {}; end
@@ -203,20 +204,20 @@ function entity_methods:heard()
 	end
 end
 
--- seen(): somebody comes online who may be the entity (E10)
+-- seen(): an address comes online that may be the entity's (E10)
 function entity_methods:seen()
 	if not self.address or not self.missed then return; end
 	self.retried = false;
 	self:introduce();
 end
 
--- bounced(event): a message that told the entity something comes back: nobody is there to read it
+-- bounced(event): a message that told the entity something comes back, so the entity has not read it
 function entity_methods:bounced(event)
 	self.missed = true;
 	if self:is_own_error(event) then self:unreachable(event.stanza); end
 end
 
--- answer_about_features(event) -> true if it was the answer to a question of service discovery
+-- answer_about_features(event) -> true if it was the answer to one of our disco requests
 function entity_methods:answer_about_features(event)
 	local undeliverable = self:is_own_error(event);
 	if not self.introduction:answer(event.stanza, undeliverable) then return; end
@@ -231,7 +232,7 @@ function entity_methods:dismiss()
 	self:down("the module is not loaded", true);
 end
 
--- save() -> what a module reload must not lose
+-- save() -> what must survive a module reload
 function entity_methods:save()
 	return {
 		address = self.address; contact = self.contact; requests = self.requests:save(); introduction = self.introduction:save();
@@ -239,7 +240,7 @@ function entity_methods:save()
 	};
 end
 
--- dismiss_saved(saved): the same as dismiss() for a saved entity that does not come back
+-- dismiss_saved(saved): as dismiss(), for a saved entity that does not come back after the reload
 local function dismiss_saved(saved)
 	introduction.revoke_saved(saved.introduction);
 	shares.bid_farewell(saved.address, saved.told);

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a managing entity is told (D3, D29, R9) and what it is asked for service discovery (D20), when it connects and when its delegations
+-- What a managing entity is told (D3, D29, R9) and asked for service discovery (D20). That happens when it connects, and when its delegations
 -- change while it is connected.
 
 local st = require "util.stanza";
@@ -13,15 +13,15 @@ local ids = module:require "ids";
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_form = "jabber:x:data";
 
--- Nobody waits for these answers, so an entity may take its time after it started.
+-- Seconds. No user waits for these answers, so an entity that has just started may answer slowly.
 local disco_timeout = 600;
 
--- Bytes of memory that the features of an entity may take, for each namespace and scope (G29). Of one that users chose it is less, and there is a
--- bound for all of them, of which a domain has as much as it leaves to others: whoever likes may choose one, ask for its features, and be sent
--- them each time.
+-- Limits for the memory, in bytes, that the features of an entity take for each namespace and scope (G29). Any user may choose entities and
+-- request their features again and again. So the limit is lower for such entities, and another limit counts all of them together. Of that
+-- limit, a domain may use as much as it leaves to others.
 local max_bytes, max_bytes_for_users = 2000000, 200000;
 local bytes_for_users = new_shares(20000000);
--- What an element takes, without its texts
+-- Bytes of an element, without its texts
 local bytes_per_element = 400;
 
 -- scope of nested service discovery -> separator in its node name (XEP-0355 section 7.2)
@@ -31,7 +31,7 @@ local introduction = {};
 local introduction_mt = { __index = introduction };
 
 -- new(on_change, complain, [saved]) -> introduction of one entity
---   on_change(): what the entity announces has changed; complain(trouble): for the log
+--   on_change(): what the entity announces has changed; complain(trouble): logs it
 --   saved: result of :save() before a module reload
 local function new(on_change, complain, saved)
 	local self = setmetatable({
@@ -71,7 +71,7 @@ local function drop_all_nested(self, delegation)
 	for scope in pairs(separators) do drop_nested(self, delegation, scope); end
 end
 
--- Keeps it in place of what was there, if there is room -> whether there was
+-- Stores the features in place of the old ones, if there is room -> whether there was
 local function keep_nested(self, delegation, scope, tags)
 	local bytes = size_of(tags);
 	drop_nested(self, delegation, scope);
@@ -86,7 +86,7 @@ local function saved_name(delegation)
 	return delegation.version.." "..delegation.namespace;
 end
 
--- Asks what to show for a namespace (D20); answers come in :answer(). What users grant shows on their accounts only (C24).
+-- Asks the entity what to show for a namespace (D20); :answer() takes the answers. What users grant is shown only on their accounts (C24).
 local function ask_features(self, delegation)
 	if delegation.pseudo then return; end
 	for scope, separator in pairs(separators) do
@@ -99,13 +99,13 @@ local function ask_features(self, delegation)
 	end
 end
 
--- add(delegation): one more of the entity's, before it is there; one that users grant (delegation.client) any time
+-- add(delegation): one more delegation of the entity, before it is available; a delegation of users (delegation.client) at any time
 function introduction:add(delegation)
 	self.delegations[#self.delegations + 1] = delegation;
 	if self.address and delegation.client then ask_features(self, delegation); end
 end
 
--- remove(delegation): users do not grant it any more
+-- remove(delegation): no user grants it any more
 function introduction:remove(delegation)
 	for i, added in ipairs(self.delegations) do
 		if added == delegation then table.remove(self.delegations, i); end
@@ -124,8 +124,8 @@ local function add_to_advert(advert, delegation)
 	advert:up();
 end
 
--- version of the protocol -> <delegation/> with all that the administrator delegates in it. What users grant is told for each user
--- ("client/shares").
+-- version of the protocol -> <delegation/> with all that the administrator delegates. "client/shares" tells what users grant, for each
+-- user.
 local function compose(delegations)
 	local adverts = {};
 	for _, delegation in ipairs(delegations) do
@@ -138,8 +138,7 @@ local function compose(delegations)
 	return adverts;
 end
 
--- Sends the adverts that say anything new, and returns whether there was one. An advert is complete; when nothing is left of what the
--- last one said, it is empty.
+-- Sends the adverts that have changed -> whether there was one. An advert is complete. It is empty when nothing of the last advert is left.
 local function advertise(self, delegations)
 	local adverts, changed = compose(delegations), false;
 	for version in pairs(self.told) do
@@ -162,8 +161,8 @@ local function forget_queries(self)
 	end
 end
 
--- begin(address): the entity is there. One that was there before a module reload is told again only if its delegations have changed:
--- rule 3 of the XEP asks for no more, and an entity may take an advert for a new beginning.
+-- begin(address): the entity is available. If it was available before a module reload, it is told only changes of its delegations: rule 3 of
+-- the XEP demands no more, and an entity may read an advert as a new start.
 function introduction:begin(address)
 	local saved = self.saved;
 	self.address, self.saved = address, nil;
@@ -174,14 +173,14 @@ function introduction:begin(address)
 			for scope, tags in pairs(saved.nested[saved_name(delegation)] or {}) do keep_nested(self, delegation, scope, tags); end
 		end
 	end
-	-- answers to what was asked before the reload are nobody's
+	-- nothing takes the answers to questions from before the reload
 	local ask_all = advertise(self, self.delegations) or known and saved.asking;
 	for _, delegation in ipairs(self.delegations) do
 		if ask_all or delegation.client and not delegation.nested then ask_features(self, delegation); end
 	end
 end
 
--- again(): tells and asks everything once more
+-- again(): tells and asks everything again
 function introduction:again()
 	self.told = {};
 	forget_queries(self);
@@ -201,7 +200,7 @@ function introduction:finish()
 	self.address, self.told = nil, {};
 end
 
--- Whether elements lie in each other no deeper than this
+-- Whether the element is nested no deeper than this
 local function is_flat(tag, depth)
 	if depth == 0 then return #tag.tags == 0; end
 	for _, child in ipairs(tag.tags) do
@@ -210,8 +209,8 @@ local function is_flat(tag, depth)
 	return true;
 end
 
--- What is worth showing of an entity's answer: identities, features and forms, as service discovery knows them. It gets into the stream features
--- of the host: nobody could log in if that raised an error.
+-- The parts of an entity's answer that are shown: valid identities, features and forms of service discovery. They get into the stream features
+-- of the host. If they raised an error there, nobody could log in.
 local function showable(info)
 	local tags = {};
 	for _, tag in ipairs(info.tags) do
@@ -236,7 +235,7 @@ function introduction:answer(stanza, is_undeliverable)
 	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);
 	local tags = info and showable(info);
 	if is_undeliverable then
-		return true; -- which says nothing about its features
+		return true; -- this says nothing about the entity's features
 	elseif not tags then
 		self.complain(("no features announced for %s"):format(delegation.namespace));
 	elseif keep_nested(self, delegation, query.scope, tags) then
@@ -247,7 +246,7 @@ function introduction:answer(stanza, is_undeliverable)
 	return true;
 end
 
--- save() -> what a module reload must not lose
+-- save() -> what must survive a module reload
 function introduction:save()
 	local nested = {};
 	for _, delegation in ipairs(self.delegations) do
@@ -256,7 +255,7 @@ function introduction:save()
 	return { address = self.address; told = self.told; nested = nested; asking = self.queries:count() > 0 };
 end
 
--- revoke_saved(saved): tells an entity that does not come back from the reload
+-- revoke_saved(saved): tells an entity that does not come back after the reload
 local function revoke_saved(saved)
 	if saved.address then advertise(saved, {}); end
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the module counts (README.markdown, "Metrics"): prosody_mod_delegation/..., with labels `host`, `namespace` and `entity`. Labels
--- come from the configuration, so their number is bounded.
+-- What the module counts (README.markdown, "Metrics"): prosody_mod_delegation/..., with labels `host`, `namespace` and `entity`. Label values
+-- come from the configuration, so their number has a limit.
 
 local labels = { "namespace"; "entity" };
 local buckets = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }; -- seconds
@@ -39,7 +39,7 @@ function meter:forwarded()
 	self.forwarded_metric:add(1);
 end
 
--- answered(seconds): the answer of the entity went to the user, after this time
+-- answered(seconds): the user got the entity's answer, after this time
 function meter:answered(seconds)
 	self.answered_metric:add(1);
 	self.latency_metric:sample(seconds);
@@ -49,7 +49,7 @@ function meter:timed_out()
 	self.timeouts_metric:add(1);
 end
 
--- refused(reason): the user got an error that is not the entity's
+-- refused(reason): the user got an error that the entity did not send
 function meter:refused(reason)
 	families.refused:with_labels(self.namespace, self.jid, reason):add(1);
 end

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- XEP-0355 (Namespace Delegation): the server hands the IQ requests of whole namespaces to a managing entity (a component, an account of
--- this server, or a remote service) and passes its answers on, unnoticed by the users. The administrator decides what is delegated (admin
--- mode), or each user for her account (client mode, "client/mode").
+-- XEP-0355 (Namespace Delegation): the server sends all IQ requests of a namespace to a managing entity and passes its answers on. The
+-- entity is a component, an account of this server, or a remote service. Users do not notice it. The administrator decides what is delegated
+-- (admin mode), or each user for her account (client mode, "client/mode").
 --
--- One table of requests per entity ("entity"); hooks are added once, none per request. What an answer must look like is in "wrapper", when
--- an entity is there in "watch", what it is told in "introduction", what service discovery shows in "disco/nesting" and "disco/bare".
--- The main part is "delegation".
+-- The main part is "delegation". Each entity has one table of requests ("entity"); hooks are added once, not for each request. "wrapper" checks
+-- answers. "watch" knows when an entity is available, and "introduction" what it is told. "disco/nesting" and "disco/bare" change what service
+-- discovery shows.
 
--- Delegations belong to virtual hosts. A component that has the module enabled, or inherits the global option, has none (R4, B6).
+-- Only virtual hosts have delegations. A component has none, even if it enables the module or inherits the global option (R4, B6).
 if module:get_host_type() ~= "local" then return; end
 
 require "prosody_relay.loading".start(module, "delegation");

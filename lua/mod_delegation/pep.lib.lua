@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Other modules of the server that work on mod_pep by calling it (E2): they store and read there, and announce that. While PEP is delegated nobody
--- looks there. They are known by their dependency on mod_pep, whoever wrote them: mod_vcard_legacy, mod_vcard4, mod_bookmarks and others.
+-- Other modules that call mod_pep to store and read data, and announce features for it (E2). While PEP is delegated, users do not see this data.
+-- Such modules depend on mod_pep, and are found by that: mod_vcard_legacy, mod_vcard4, mod_bookmarks and others.
 
 local st = require "util.stanza";
 
@@ -12,7 +12,7 @@ pep.xmlns = "http://jabber.org/protocol/pubsub";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 
--- Names of the modules of this host that work on mod_pep, sorted
+-- Names of the modules of this host that use mod_pep, sorted
 local function dependents()
 	local names = {};
 	for name, loaded in pairs(prosody.hosts[module.host].modules) do
@@ -29,7 +29,7 @@ local function handlers_of(name)
 	return host.modules[name].module.event_handlers:get(host.events) or {};
 end
 
--- Namespaces of the requests that a module answers, but for PEP itself: sorted list
+-- Namespaces of the requests that a module answers, without PEP itself: sorted list
 local function namespaces_of(name)
 	local list, seen = {}, { [pep.xmlns] = true };
 	for event in pairs(handlers_of(name)) do
@@ -55,8 +55,8 @@ function pep.announced(event)
 	return found;
 end
 
--- watch(is_delegated, who): warns of such modules, now or when they are loaded
---   is_delegated(namespace) -> boolean; who: whoever may delegate PEP, for the log
+-- watch(is_delegated, who): warns of such modules, now and when they are loaded
+--   is_delegated(namespace) -> boolean; who: who delegates PEP, for the log
 function pep.watch(is_delegated, who)
 	local warned = {};
 	local function warn_of(name)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Requests that a privileged entity sends in the name of a user (XEP-0356 section 7, D17). The module that allows this (mod_privilege)
--- takes the request out of its wrapper and routes it, now or later, as the user's own. If the namespace is delegated to this same entity, it
--- asks what the server makes of it, and must not get it back.
+-- Requests that a privileged entity sends in the name of a user (XEP-0356 section 7, D17). mod_privilege, which allows this, takes
+-- the request out of its wrapper. It routes the request, now or later, as the user's own. If the namespace is delegated to the same entity,
+-- the entity wants the server's own answer. So the server must not forward the request to the entity.
 
 local cache = require "util.cache";
 local jid_bare = require "util.jid".bare;
@@ -14,20 +14,20 @@ local privilege = {};
 
 local privileged_iq = "urn:xmpp:privilege:2:privileged_iq";
 
--- How many requests of an entity are remembered. Those that mod_privilege refuses stay until newer ones of the same entity take their
--- place; no user can send what they wait for, as the `from` of her own requests is a full JID.
+-- How many requests of an entity are remembered. A request that mod_privilege refuses stays until a newer one of the entity takes its place.
+-- No user can send a request that looks the same: the `from` of her own requests is a full JID.
 local max_announced = 100;
--- And of all entities that users chose, shared by their domains
+-- The same for all entities that users chose, shared by their domains
 local of_guests = new_cache(1000);
 
 -- Owner of managing entities (an account, or a domain) -> { entities = their number, requests = cache of wrapped requests that have not been
--- routed yet, nil if users chose them }. Nobody else's requests are remembered, and nobody's take the place of another's (E4).
+-- routed yet, nil if users chose them }. Only requests of these owners are remembered, and no owner's requests displace another's (E4).
 local owners = {};
--- Routed ones -> the owner of the entity
+-- Routed requests -> the owner of the entity
 local senders = setmetatable({}, { __mode = "k" });
 
--- add(owner, is_guest), remove(owner): an entity of that owner manages from now on, or not any more; is_guest: users chose it. Those of the
--- configuration come first.
+-- add(owner, is_guest), remove(owner): an entity of that owner manages from now on, or not any more; is_guest: users chose it. Add the
+-- entities of the configuration first.
 function privilege.add(owner, is_guest)
 	owners[owner] = owners[owner] or { entities = 0; requests = not is_guest and cache.new(max_announced) or nil };
 	owners[owner].entities = owners[owner].entities + 1;
@@ -43,12 +43,12 @@ local function set(owner, key, value)
 	if requests then requests:set(key, value); else of_guests:set(key, owner, value); end
 end
 
--- of the same length for ids of any length
+-- the key has the same length for ids of any length
 local function key_of(owner, user, id)
 	return sha1(owner.."\0"..user.."\0"..id);
 end
 
--- ahead of mod_privilege (0)
+-- before mod_privilege (0)
 module:hook("iq/bare/"..privileged_iq, function (event)
 	local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
 	if not attr.to or not wrapped or not wrapped.attr.id then return; end
@@ -60,7 +60,7 @@ end, 10);
 -- is_from(owner, stanza) -> boolean: whether an entity of that owner sends the request in the name of a user
 function privilege.is_from(owner, stanza)
 	local requests = owners[owner].requests or of_guests;
-	-- one request can be looked at more than once
+	-- this function can be called several times for a request
 	if requests:count() == 0 or senders[stanza] == owner then return senders[stanza] == owner; end
 	local key = key_of(owner, stanza.attr.from, stanza.attr.id or "");
 	if not requests:get(key) then return false; end
@@ -69,7 +69,7 @@ function privilege.is_from(owner, stanza)
 	return true;
 end
 
--- How mod_privilege would tell an entity of two IQ permissions: asked for an entity that there is only for that moment. Nil if it tells nothing.
+-- How mod_privilege would tell an entity of two IQ permissions, nil if it tells nothing. The question is about an entity made for this check only.
 local function sample_advert(entities)
 	local host = prosody.hosts[module.host];
 	local handlers = host.modules.privilege.module.event_handlers:get(host.events, "authentication-success");

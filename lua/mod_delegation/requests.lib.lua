@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The requests that an entity owes an answer: methods of the managing entity ("entity").
+-- The requests that an entity has not answered: methods of the managing entity ("entity").
 --
--- They lie in one pending table per entity, keyed by the id of the request to the entity. An entry leaves it when the answer comes, its
--- deadline passes, the entity disconnects or the module unloads, and each time the user gets exactly one answer.
+-- Each entity has one pending table, keyed by the id of the request to the entity. An entry is removed when the answer arrives, its deadline
+-- passes, the entity disconnects or the module unloads. In each case the user gets exactly one answer.
 
 local st = require "util.stanza";
 local now = require "util.time".monotonic;
@@ -17,22 +17,22 @@ local wrapper = module:require "wrapper";
 
 local requests = {};
 
--- Answers in a row that fail the checks, after which the stream of an entity is closed (D12)
+-- After this number of bad answers in a row the stream of an entity is closed (D12)
 local max_faults = 10;
 
--- Of the places of an entity, one account may hold one in so many (E7), or this number if that is more
+-- An account may hold one in so many places of an entity (E7), or this number if that is more
 local account_part, account_places = 100, 10;
--- Bytes of an id that cost one place more: what is kept of a request is bounded in bytes, too
+-- A request takes one more place for each so many bytes of its id. So a request's memory is limited, too.
 local bytes_per_place = 1000;
 
--- What entities that users chose owe together, shared by their domains: anybody may bring any number of them (G29)
+-- Places of all entities that users chose, shared by their domains: users may choose any number of entities (G29)
 local of_guests;
 
 local function places_of(id)
 	return 1 + #id // bytes_per_place;
 end
 
--- Counts a request for those who share the places; a negative number of places gives them back
+-- Counts the places of a request; a negative number of places frees them
 local function hold(self, record, places)
 	self.shares:hold(record.from, places);
 	if self.is_guest then of_guests:hold(self.jid, places); end
@@ -51,12 +51,12 @@ function requests:prepare(max_pending, saved)
 	end
 end
 
--- Lets the user's stream go on if it waits for the end of a request (D31)
+-- Lets the user's stream continue if it waits for this request (D31)
 local function release_stream(record)
 	if record.done then record.done(); end
 end
 
--- The user gets the server's answer instead of the entity's (XEP-0355 section 4.3, NB1 and NB2)
+-- Sends the user the server's answer instead of the entity's (XEP-0355 section 4.3, NB1 and NB2)
 local function refuse(record)
 	errors.refuse(st.iq { type = "get"; from = record.from; to = record.to; id = record.id }, "entity-without-good-answer");
 	release_stream(record);
@@ -80,7 +80,7 @@ local what_is_full = {
 local function obstacle(self, stanza)
 	if not self.address then return "unavailable", "entity-not-available"; end
 	local from, places = stanza.attr.from, places_of(stanza.attr.id);
-	-- the server's own requests are no user's to keep out
+	-- users must not be able to keep out the server's own requests
 	if from == module.host and not jid_node(from) then return nil; end
 	local full = self.shares:refusal(from, places) or self.is_guest and of_guests:refusal(self.jid, places) and "guests";
 	if not full then return nil; end
@@ -88,9 +88,9 @@ local function obstacle(self, stanza)
 	return "max-pending", "too-many-unanswered";
 end
 
--- forward(origin, stanza, delegation, to, [done]) -> whether the request was sent to the entity; otherwise it has been refused
+-- forward(origin, stanza, delegation, to, [done]) -> whether the request was sent to the entity; if not, the user has got an error
 --   to: address that the user wrote, nil if none (D8: Prosody removes her own bare JID)
---   done(): called when the user has been answered, which may be before this returns
+--   done(): called when the user has been answered; that may be before forward returns
 function requests:forward(origin, stanza, delegation, to, done)
 	local namespace = delegation.namespace;
 	local meter = self:meter(namespace);
@@ -101,7 +101,7 @@ function requests:forward(origin, stanza, delegation, to, done)
 		return false;
 	end
 	local attr = stanza.attr;
-	-- eight fields fill a table of Lua; another one would double it
+	-- a Lua table has room for eight fields; a ninth would double its size
 	local record = {
 		from = attr.from; to = to; id = attr.id; inner_id = ids.take(self.address, attr.id); version = delegation.version; address = self.address;
 		namespace = namespace; since = now();
@@ -112,7 +112,7 @@ function requests:forward(origin, stanza, delegation, to, done)
 	hold(self, record, places_of(record.id));
 	self.requests:add(id, record, delegation.timeout);
 	meter:forwarded();
-	-- a stream has no use for a stanza that it has passed on; a module that sends one compares the answer with it
+	-- a stream does not need the stanza any more, but a module may still compare the answer with it
 	module:send(wrapper.wrap(origin.thread and stanza or st.clone(stanza), record, module.host, id));
 	return true;
 end
@@ -132,8 +132,8 @@ local function take(self, id)
 	return record;
 end
 
--- cancel(id, reason): answers a request that is in flight without the entity, whose answer then comes too late (C25)
---   reason: the meter's
+-- cancel(id, reason): answers a request in flight without the entity, whose own answer comes too late then (C25)
+--   reason: for the meter
 function requests:cancel(id, reason)
 	local record = take(self, id);
 	if not record then return; end
@@ -153,7 +153,7 @@ end
 
 function requests:expired(record)
 	release(self, record);
-	-- its answer may still come, and be mixed up with that to a new request of the same id (B11)
+	-- the answer may still come, and look like the answer to a new request of the same id (B11)
 	ids.overdue(record.address);
 	self:meter(record.namespace):timed_out();
 	self:complain("no answer in time");
@@ -166,8 +166,8 @@ function requests:forgive_faults()
 	self.faults = 0;
 end
 
--- D12. Errors of the entity are no fault of its protocol (D14), what it cannot get through may be a user's, and one good answer makes up for
--- the bad ones before it.
+-- Counts bad answers (D12). An error of the entity is no mistake of its protocol (D14). A user may be the cause of an answer that cannot be
+-- sent. One good answer clears the count.
 local function count_fault(self, reason)
 	if reason == "error" or reason == "unsendable" then return; end
 	self.faults = self.faults + 1;
@@ -177,7 +177,7 @@ local function count_fault(self, reason)
 	end
 end
 
--- The server could not deliver a request, or does not know whether it has
+-- This server could not deliver a request, or does not know whether it did
 local function fail(self, record, stanza)
 	ids.overdue(record.address);
 	self:meter(record.namespace):refused("unreachable");
@@ -186,7 +186,7 @@ local function fail(self, record, stanza)
 end
 
 local function check(self, record, stanza)
-	-- an error would leave the user without an answer, and her stream waiting for ever
+	-- pcall, because after an error the user would get no answer, and her stream would never continue
 	local done, passed, reason = pcall(pass_on, stanza, record);
 	if done and passed then
 		self.faults = 0;
@@ -206,7 +206,7 @@ local function check(self, record, stanza)
 	if self.granted then self.granted:failed(stanza); end
 end
 
--- answer(event) -> true if the stanza was the answer to one of our requests. Only the JID that was asked can answer (B2).
+-- answer(event) -> true if the stanza was the answer to one of our requests. Only the JID that got the request can answer (B2).
 function requests:answer(event)
 	local stanza = event.stanza;
 	local id, from = stanza.attr.id, stanza.attr.from;

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The options, checked; README.markdown describes them. All else that can fail is done here as well, before the first hook (case F23).
+-- The options, checked; README.markdown describes them. This file also does all else that can fail, before the first hook (case F23).
 --
 -- -> { delegations, problems (lines for the log), max_pending }, and client: what "client/mode" is started with
 

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- When a managing entity is there (B3, B5, B12, R5, R7). Entities on this server are watched on their own host, whether that is active
--- already or later: external components by their connection, internal ones by their host, accounts by their resources. Of an entity on
--- another server nothing is known until it answers, or this server cannot reach it (E3).
+-- Watches when a managing entity is available (B3, B5, B12, R5, R7). An entity on this server is watched on its host, as soon as that is active:
+-- external components by their connection, internal components by their host, accounts by their resources. An entity on another server is
+-- in an unknown state until it answers, or this server cannot reach it (E3).
 --
--- A host is hooked once, however many entities are on it and come and go while the module runs (client mode).
+-- A host is hooked once, for any number of entities; in client mode, entities come and go while the module runs.
 
 local jid_bare = require "util.jid".bare;
 local user_exists = require "core.usermanager".user_exists;
@@ -15,7 +15,7 @@ local watch_hibernation = require "prosody_relay.sessions".watch;
 local watch = {};
 local watch_mt = { __index = watch };
 
--- Calls back for each entity on the host; the callback may add and remove entities
+-- Calls the function for each entity on the host; it may add and remove entities
 function watch:each_on(host, callback)
 	local found = {};
 	for _, entity in pairs(self.entities) do
@@ -33,15 +33,15 @@ local function watch_component(self, host)
 		self:each_on(host, function (entity) entity:up(entity.jid, event.session); end);
 	end);
 	events:hook("component-disconnected", function (event)
-		-- also fired for a second connection that was refused
+		-- also fired for a second connection that Prosody refused
 		if event.session ~= self.streams[host] then return; end
 		self.streams[host] = nil;
 		self:each_on(host, function (entity) entity:down("the component is not connected"); end);
 	end);
 end
 
--- Whether `session` rather than `other` manages for the account: one that hibernates comes last (case C6), and takes over from nobody; else
--- the first connected does
+-- Whether `session` manages for the account rather than `other`. A session that hibernates comes last (case C6), and replaces no other one.
+-- Otherwise the session that connected first manages.
 local function comes_first(current, session, other)
 	local sleeps = is_hibernating(session.full_jid);
 	if sleeps ~= is_hibernating(other.full_jid) then return not sleeps; end
@@ -54,7 +54,7 @@ local function managing_session(entity)
 	local sessions = account and account.sessions or {};
 	if entity.resource then return sessions[entity.resource]; end
 	local current = prosody.full_sessions[entity.address or entity.preferred_address];
-	-- who managed before a module reload goes on managing
+	-- the session that managed before a module reload continues to manage
 	if current and not entity.address and not is_hibernating(current.full_jid) then return current; end
 	local first = current;
 	for _, session in pairs(sessions) do
@@ -63,7 +63,7 @@ local function managing_session(entity)
 	return first;
 end
 
--- The resource that should manage does so from now on
+-- Makes the right resource manage from now on
 local function review(entity)
 	local session = managing_session(entity);
 	if not session or session.full_jid == entity.address then return; end
@@ -71,7 +71,7 @@ local function review(entity)
 	entity:up(session.full_jid, session);
 end
 
--- Somebody has come: as long as one manages who can, nothing changes
+-- A new resource is online. Nothing changes while the managing resource is able to manage.
 local function take_over(entity)
 	if not entity.address or is_hibernating(entity.address) then review(entity); end
 end
@@ -82,7 +82,7 @@ end
 
 local function watch_accounts(self, host)
 	local events = module:context(host);
-	-- an account and one of its resources can both be managing
+	-- an account and one of its resources can both be managing entities
 	local function each_of(full_jid, callback)
 		for _, jid in ipairs { jid_bare(full_jid), full_jid } do
 			if self.entities[jid] then callback(self.entities[jid]); end
@@ -95,7 +95,7 @@ local function watch_accounts(self, host)
 			module:add_timer(0, function () each_of(full_jid, take_over); end);
 		end);
 	end);
-	-- ahead of what ends grants with this session (0): who is gone is not told of that
+	-- before the hook that ends grants with this session (0): an entity that is gone is not told of that
 	events:hook("resource-unbind", function (event)
 		local full_jid = event.session.full_jid;
 		each_of(full_jid, function (entity)
@@ -104,7 +104,7 @@ local function watch_accounts(self, host)
 			review(entity);
 		end);
 	end, 10);
-	-- which goes on when the host is activated again
+	-- the stream continues when the host is activated again
 	if self.hibernation_watched[host] then return; end
 	self.hibernation_watched[host] = true;
 	watch_hibernation(module, host, function (full_jid)
@@ -112,14 +112,14 @@ local function watch_accounts(self, host)
 	end);
 end
 
--- A service inside the server, such as a pool of clients: who comes online there tells the service, and may have missed what the service was
--- told while it had nobody (E10)
+-- A service inside the server, such as a pool of clients. A client of it that comes online sends presence to the service. The client may have
+-- missed what the service was told while it had no client (E10).
 local function watch_service(self, host)
 	module:context(host):hook("presence/host", function (event)
 		if event.stanza.attr.type ~= nil then return; end
-		-- when the service knows as well
+		-- when the service has handled the presence
 		module:add_timer(0, function () self:each_on(host, function (entity) entity:seen(); end); end);
-	end, 10); -- ahead of the service (1)
+	end, 10); -- before the service (1)
 end
 
 local function attach(self, entity)
@@ -144,7 +144,7 @@ local function attach(self, entity)
 	end
 end
 
--- A host of this server that has the name within its own domain, or nil
+-- A host of this server whose domain contains this name, or nil
 local function parent_of(name)
 	repeat
 		name = name:match("%.(.*)$");
@@ -160,12 +160,12 @@ local function doubt_about(entity)
 		return parent and ("there is no host %s here, though there is %s; is it mistyped?"):format(entity.host, parent);
 	end
 	if host.type ~= "local" or not entity.node then return nil; end
-	-- a module for authentication may raise
+	-- an authentication module may raise an error
 	local done, exists = pcall(user_exists, entity.node, entity.host);
 	return done and not exists and ("there is no account %s; is it mistyped?"):format(entity.owner) or nil;
 end
 
--- add(entity): watches one that was not there at the start; it must be in the table already
+-- add(entity): watches an entity that did not exist at the start; it must be in the table already
 function watch:add(entity)
 	if self.started and not entity.is_guest then
 		local doubt = doubt_about(entity);
@@ -180,13 +180,13 @@ function watch:add(entity)
 	end
 end
 
--- start(entities) -> watch: watches all of them until the module unloads, or as long as they are in the table (JID -> entity)
+-- start(entities) -> watch: watches the entities of this table (JID -> entity) while they are in it, until the module unloads
 local function start(entities)
 	local self = setmetatable({ entities = entities; watched = {}; hibernation_watched = {}; streams = {} }, watch_mt);
 	local at_start = {};
 	for _, entity in pairs(entities) do at_start[#at_start + 1] = entity; end
 	for _, entity in ipairs(at_start) do self:add(entity); end
-	-- behind the module manager (0), which loads mod_component there
+	-- after the module manager (0), which loads mod_component there
 	module:hook_global("host-activated", function (host)
 		self:each_on(host, function (entity)
 			entity:down("its host has been activated");

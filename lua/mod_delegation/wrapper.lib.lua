@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Wrapping of a delegated request and the checks of the answer (XEP-0355 section 4.3: D6, D8 to D11, R8). Pure: stanzas in, stanzas out.
+-- Wraps a delegated request and checks the answer (XEP-0355 section 4.3: D6, D8 to D11, R8). Pure: stanzas in, stanzas out.
 --
 -- Both sides of an exchange work on a record, plain data that survives a module reload:
 --   from, to, id   of the initial stanza; `to` as the user wrote it, nil if she wrote none
---   inner_id       id of the forwarded stanza (B11: differs from id when that one is in flight already, or may not come back unchanged)
+--   inner_id       id of the forwarded stanza (B11: not `id` if that is in flight already, or may not come back unchanged)
 --   version        namespace of the protocol
 --   address        JID the request is sent to
 
@@ -17,12 +17,12 @@ local stanza_mt = st.stanza_mt;
 local xmlns_forward = "urn:xmpp:forward:0";
 local xmlns_client = "jabber:client";
 
--- st.stanza() would look at every character of what is known to be valid
+-- Not with st.stanza(), which checks every character, because these texts are known to be valid
 local function element(name, attr, child)
 	return setmetatable({ name = name; attr = attr; tags = { child }; child }, stanza_mt);
 end
 
--- wrap(stanza, record, host, id) -> the request to the managing entity, which has the stanza itself in it: no copy
+-- wrap(stanza, record, host, id) -> the request to the managing entity; it contains the stanza itself, not a copy
 local function wrap(stanza, record, host, id)
 	local attr = stanza.attr;
 	attr.xmlns, attr.to, attr.id = xmlns_client, record.to, record.inner_id;
@@ -31,14 +31,14 @@ local function wrap(stanza, record, host, id)
 	return native(element("iq", { type = "set"; from = host; to = record.address; id = id }, delegation));
 end
 
--- Namespaces of the forwarded stanza, and of what in it has none of its own, by version of the protocol. Entities that know only version 1
--- leave the stanza in that of its wrapper (E1: go-xmpp).
+-- Namespaces of the forwarded stanza, and of its children without an own namespace, by version of the protocol. Entities that know only
+-- version 1 leave the stanza in the namespace of the wrapper (E1: go-xmpp).
 local inner_namespaces = {
 	["urn:xmpp:delegation:1"] = { [xmlns_client] = true; [xmlns_forward] = true };
 	["urn:xmpp:delegation:2"] = { [xmlns_client] = true };
 };
 
--- The forwarded stanza: exactly one, whatever white space or <delay/> stands beside it
+-- The forwarded stanza; nil unless there is exactly one. White space or <delay/> may stand beside it.
 local function forwarded_iq(answer, version)
 	local delegation = answer:get_child("delegation", version);
 	local forwarded = delegation and delegation:get_child("forwarded", xmlns_forward);
@@ -58,8 +58,8 @@ local faults = {
 	["wrong-to"] = "wrong to"; ["wrong-from"] = "wrong from"; ["unsendable"] = "what cannot be sent, such as elements nested very deeply";
 };
 
--- Whether `from` is one of the addresses that the answer may come from: what the user asked, or, when that was her own account (no `to`,
--- or her bare JID), her bare JID, as some entities write it
+-- Whether the answer may come from this address. It may come from the address that the user asked. If that was her own account (no `to`, or
+-- her bare JID), the answer may also come from her bare JID. Some entities write that.
 local function is_asked(from, record)
 	if from == nil or from == record.to then return true; end
 	return record.to == nil and from == jid_bare(record.from);
@@ -78,8 +78,8 @@ local function fault_of(iq, record)
 	end
 end
 
--- Elements of the client's stream namespace have no xmlns of their own in a stanza, so that they fit the receiver's stream, whichever it
--- is. `inner`: the namespaces that stand for it
+-- Removes xmlns from elements of the stream's namespace, so that the stanza fits any receiver's stream. `inner`: the namespaces that stand for
+-- the stream's namespace
 local function to_stream_namespace(stanza, inner)
 	stanza.attr.xmlns = nil;
 	for _, child in ipairs(stanza.tags) do
@@ -87,7 +87,7 @@ local function to_stream_namespace(stanza, inner)
 	end
 end
 
--- unwrap(answer, record) -> stanza for the user; or nil and a key of `faults`. The stanza is taken out of the answer.
+-- unwrap(answer, record) -> stanza for the user; or nil and a key of `faults`. The stanza is removed from the answer.
 local function unwrap(answer, record)
 	if answer.attr.type ~= "result" then return nil, "error"; end
 	local iq = forwarded_iq(answer, record.version);

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The address a user wrote on her request (D8). Prosody's router removes `to` when it is the sender's own bare JID, before any event, so
--- that it looks like a request without `to`; only the filters of the stream see the stanza before. The request is marked there.
+-- The address that a user wrote on her request (D8). If it is her own bare JID, Prosody's router removes `to` before any event. Then the request
+-- looks like one without `to`. Only the filters of the stream see the stanza earlier, so a filter marks the request.
 
 local add_filter = require "util.filters".add_filter;
 local remove_filter = require "util.filters".remove_filter;
 
--- The key of the mark in the stanza: no code that walks over a stanza's fields by name meets it. A weak table of the marked stanzas would
--- cost every request of every user more.
+-- The key of the mark in the stanza. Code that reads a stanza's fields by name never meets this key. A weak table of marked stanzas would make
+-- every request more expensive.
 local ADDRESSED = {};
 
 local function mark(stanza)
@@ -14,7 +14,7 @@ local function mark(stanza)
 	return stanza;
 end
 
--- Sessions that have a resource are those that can be routed; the priority does not matter as the stanza is not changed.
+-- Only sessions with a resource send stanzas that are routed. The priority does not matter, as the filter does not change the stanza.
 local function watch(session)
 	add_filter(session, "stanzas/in", mark);
 end
@@ -28,7 +28,7 @@ local function each_session(callback)
 end
 
 module:hook("resource-bind", function (event) watch(event.session); end);
--- a resumed session takes the filters of the new connection
+-- a resumed session gets the filters of the new connection
 module:hook("smacks-hibernation-end", function (event) watch(event.resumed); end);
 each_session(watch);
 
@@ -38,7 +38,7 @@ local function of(event)
 	return stanza.attr.to or stanza[ADDRESSED] and origin.username.."@"..origin.host or nil;
 end
 
--- stop(): for when the module unloads; filters outlive it otherwise
+-- stop(): removes the filters when the module unloads; Prosody does not remove them
 local function stop()
 	each_session(function (session) remove_filter(session, "stanzas/in", mark); end);
 end

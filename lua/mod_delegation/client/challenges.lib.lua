@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Questions that users have not answered yet: one for each user and entity (C8), each with a secret that only she was told (C10), good
+-- Questions that users have not answered yet, one for each user and entity (C8). Each has a secret that only the user knows (C10), and is good
 -- for one answer within a day.
 
 local new_secret = require "util.id".medium; -- 144 random bits
@@ -12,11 +12,11 @@ local pending = require "prosody_relay.pending";
 local new_shares = require "prosody_relay.shares".new;
 
 local lifetime = 24 * 3600;
--- Open questions of a user, and of all together. A domain with its subdomains (a family) may have as many of either as it leaves to others;
--- when it asks more, the oldest of its own is answered with no.
+-- Open questions of a user, and of all together. A domain with its subdomains (a family) may have as many as it leaves to others. When
+-- it asks more, its oldest question is dropped, as if the user had answered No.
 local max_per_user = 10;
 local max_total = 10000;
--- Bytes of an address that cost one place more
+-- A question takes one more place for each so many bytes of the entity's address
 local bytes_per_place = 1000;
 
 local challenges = {};
@@ -40,7 +40,7 @@ local function link(self, key, request)
 	self.by_user[request.user] = self.by_user[request.user] or {};
 	self.by_user[request.user][request.entity] = key;
 	self.shares:hold(host, places_of(request.entity));
-	-- with the oldest as its tail
+	-- the oldest question is the tail
 	self.by_host[host] = self.by_host[host] or cache.new(max_total);
 	self.by_host[host]:set(key, true);
 end
@@ -66,15 +66,15 @@ function challenges:each(user)
 	end;
 end
 
--- remove(key) -> the request, which is answered, or was never delivered; nothing for nil
+-- remove(key) -> the request, which has been answered, or could not be delivered; key may be nil
 function challenges:remove(key)
 	local request = key and self.pending:remove(key);
 	if request then unlink(self, key, request); end
 	return request;
 end
 
--- Makes room among the questions of all: the oldest of this domain gives way, or of the largest (in its family, if that has enough) if the
--- domain has none
+-- Makes room among all questions: drops the oldest question of this domain. If the domain has none, it drops the oldest of the domain with the
+-- most questions: in the family if the family is at its limit, else among all.
 local function limit_total(self, entity)
 	local host = jid_host(entity);
 	local refusal = self.shares:refusal(host, places_of(entity));
@@ -85,14 +85,14 @@ local function limit_total(self, entity)
 	end
 end
 
--- is_asked(user, entity, namespaces) -> boolean: she is asked exactly this already
+-- is_asked(user, entity, namespaces) -> boolean: the user has exactly this question already
 function challenges:is_asked(user, entity, namespaces)
 	local key = self.by_user[user] and self.by_user[user][entity];
 	return key ~= nil and table.concat(self.pending:get(key).namespaces, "\0") == table.concat(namespaces, "\0");
 end
 
--- The question that gives way to a new one of this entity: its own, or the oldest of its domain (of the largest in its family, if it has none)
--- when that has as many as it leaves to others, or of all when there are too many
+-- The question that a new question of this entity replaces: the entity's own, if there is one. If its family has as many as it leaves to others:
+-- the oldest of its domain, or of the largest domain in the family. If there are too many in all: the oldest of its domain, or of all.
 local function displaced(self, user, entity)
 	local host, open, oldest, oldest_of = jid_host(entity), new_shares(max_per_user), nil, {};
 	for key, request in self:each(user) do
@@ -105,7 +105,7 @@ local function displaced(self, user, entity)
 	return refusal and (oldest_of[host] or refusal == "total" and oldest or oldest_of[open:largest(host)]);
 end
 
--- add(user, entity, namespaces) -> request; it takes the place of an earlier one of this entity
+-- add(user, entity, namespaces) -> request; it replaces an earlier request of this entity
 function challenges:add(user, entity, namespaces)
 	self:remove(displaced(self, user, entity));
 	limit_total(self, entity);
@@ -116,7 +116,7 @@ function challenges:add(user, entity, namespaces)
 	return request;
 end
 
--- find(user, secret) -> key, request; nil if this user was not asked with this secret. The time does not tell how much of it is right.
+-- find(user, secret) -> key, request; nil if no question to this user has this secret. The time it takes says nothing about the secret.
 function challenges:find(user, secret)
 	local found, asked;
 	for key, request in self:each(user) do
@@ -139,7 +139,7 @@ function challenges:forget(user)
 	for _, key in ipairs(keys) do self:remove(key); end
 end
 
--- save() -> what a module reload must not lose
+-- save() -> what must survive a module reload
 function challenges:save()
 	return { pending = self.pending:save(); serial = self.serial };
 end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The command with which users see and revoke what they have delegated (XEP-0355 section 6: C22, D36).
 --
--- Nothing is remembered between its two forms: the second one names the entity, and either acts on what the sender herself has delegated.
--- So a session of the command is bound to its user, survives everything, and costs nothing when it is abandoned.
+-- The server stores nothing between the two forms. The second form names the entity, and both act on the sender's own delegations only. So a
+-- session of the command belongs to its user and survives reloads and restarts. It costs nothing if the user does not finish it.
 
 local dataforms = require "util.dataforms";
 local jid_prep = require "util.jid".prep;
@@ -55,7 +55,7 @@ local function choose_namespaces(entry, may_persist)
 	return { status = "executing"; actions = { "prev", "complete"; default = "complete" }; form = dataforms.new(layout) };
 end
 
--- Fields that are not there leave things as they are
+-- A missing field changes nothing
 local function configure(grants, user, resource, entry, values)
 	local revoked = {};
 	for _, namespace in ipairs(entry.namespaces) do
@@ -77,7 +77,7 @@ local function start(client_mode, grants)
 	local function handle(_, data)
 		local session = prosody.full_sessions[data.from];
 		if data.action == "cancel" then return { status = "canceled" }; end
-		-- who has no session has delegated nothing for it
+		-- a sender without a session here has delegated nothing in it
 		if not session then return { status = "error"; error = errors.error("no-session") }; end
 		client_mode:confirm(session);
 		local list, by_jid = entities_of(grants:of(session.username));

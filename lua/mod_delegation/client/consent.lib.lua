@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The question whether a user delegates namespaces to an entity, and her answer (XEP-0355 section 5.1: D33, C9, C11, C12). Pure: a request
--- in, a stanza out, and the other way round.
+-- The question whether a user delegates namespaces to an entity, and her answer (XEP-0355 section 5.1: D33, C9, C11, C12). Pure: it
+-- makes a stanza of a request, and reads the answer.
 --
 -- A request is { user, entity, namespaces (sorted list), secret (the challenge), message_id }.
 
@@ -11,7 +11,7 @@ local xmlns_delegation = "urn:xmpp:delegation:2";
 local xmlns_form = "jabber:x:data";
 local xmlns_hints = "urn:xmpp:hints";
 
--- The address stands on a line of its own: it is the only text here that is not the server's.
+-- The address has a line of its own, because it is the only text here that is not the server's.
 local warning = "This address wants to manage features of your account that are normally managed by the server:\n\n%s\n\n"
 	.."The features:\n\n%s\n\n"
 	.."Be careful: whoever manages a feature sees all requests for it and answers them in your name. Allow this only if you know this address "
@@ -24,7 +24,7 @@ local function choice(var, text, value)
 	} };
 end
 
--- keep_choice(value) -> the field about sessions to come
+-- keep_choice(value) -> the field about later sessions
 local function keep_choice(value)
 	return choice("persist", "Keep this when you log out, until you revoke it", value);
 end
@@ -44,9 +44,9 @@ local function form_of(request, label, address, may_persist)
 end
 
 -- ask(host, request, label, address, may_persist) -> the message to the user (C9)
---   label(namespace) -> text; address(jid) -> text (E5); may_persist: whether she is offered to keep the grant across sessions
--- It has no place in an archive, where it would be found when nobody waits for the answer any more, nor on devices that only get copies:
--- what is granted ends with the session of the device that answers.
+--   label(namespace) -> text; address(jid) -> text (E5); may_persist: whether the user may keep the grant across sessions
+-- The message must not be archived: there the user would find it when the question has expired. Other devices must not get copies: a grant
+-- ends with the session of the device that answers.
 local function ask(host, request, label, address, may_persist)
 	local lines = {};
 	for i, namespace in ipairs(request.namespaces) do lines[i] = "- "..label(namespace); end
@@ -57,7 +57,7 @@ local function ask(host, request, label, address, may_persist)
 		:tag("no-copy", { xmlns = xmlns_hints }):up();
 end
 
--- The one value of a field; false if it has another number of them
+-- The value of a field; false unless it has exactly one
 local function value_of(field)
 	local value;
 	for child in field:childtags("value") do
@@ -73,15 +73,15 @@ local function read_values(form)
 	for field in form:childtags("field") do
 		local var = field.attr.var;
 		if var then
-			-- a field that stands there twice says nothing
+			-- a field that is there twice does not count
 			values[var] = values[var] == nil and value_of(field);
 		end
 	end
 	return values;
 end
 
--- read(message) -> { type ("submit" or "cancel"), form_type, challenge, values (see read_values) }, or nil if there is no answer to
--- a form in it
+-- read(message) -> { type ("submit" or "cancel"), form_type, challenge, values (see read_values) }, or nil if it has no answer
+-- to a form
 local function read(message)
 	local form = message:get_child("x", xmlns_form);
 	local type = form and form.attr.type;
@@ -90,12 +90,12 @@ local function read(message)
 	return { type = type; form_type = values.FORM_TYPE; challenge = values.challenge; values = values };
 end
 
--- is_ours(answer) -> boolean: FORM_TYPE may be missing or empty (C11)
+-- is_ours(answer) -> boolean: whether it may answer our form; FORM_TYPE may be missing or empty (C11)
 local function is_ours(answer)
 	return not answer.form_type or answer.form_type == "" or answer.form_type == xmlns_delegation;
 end
 
--- granted(request, answer) -> list of the namespaces that the user grants (C12), whether she wants to keep that
+-- granted(request, answer) -> list of the namespaces that the user grants (C12), whether she wants to keep the grants
 local function granted(request, answer)
 	local list = {};
 	if answer.type ~= "submit" then return list, false; end

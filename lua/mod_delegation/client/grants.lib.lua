@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Who granted what to whom (client mode, XEP-0355 section 5), and for how long (section 10, rules 1 and 2: C7, C19, C20, C21).
 --
--- A grant is { entity, resource (of the user, whose session it ends with), time, wish (she wants to keep it), kept (it is kept, and
--- stored) }. Managing entities are made when the first grant needs them and dropped with the last one.
+-- A grant is { entity, resource (of the user; the grant ends with its session), time, wish (she wants to keep it), kept (it is kept, and
+-- stored) }. A managing entity is made for its first grant, and dropped with its last.
 
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
@@ -15,7 +15,7 @@ local grants = {};
 local grants_mt = { __index = grants };
 
 -- new(entities, timeout, [store]) -> grants, with no grant yet
---   entities: { get(jid) -> managing entity, made and watched if it was not there; drop(jid) if users were all it was there for }
+--   entities: { get(jid) -> managing entity, made and watched if there is none yet; drop(jid): no user grants it anything any more }
 --   timeout: seconds for each request; store: keyval store for grants that are kept, nil if none is
 local function new(entities, timeout, store)
 	-- users: name -> namespace -> grant; views: grant -> the delegation in force; managing: JID -> entity with grants
@@ -70,8 +70,8 @@ function grants:write(user)
 	if not ok then module:log("error", "Delegations of %s cannot be stored: %s", user, err or "unknown error"); end
 end
 
--- change(user, changes): namespace -> new grant, or false to end the one there is. Each entity that this concerns is told once, with all
--- that is left (C14); one that loses a namespace to another as well (C7).
+-- change(user, changes): namespace -> new grant, or false to end the present one. Each entity whose grants change is told once, with all
+-- grants that are left (C14). That includes an entity that loses a namespace to another (C7).
 function grants:change(user, changes)
 	local concerned, stored = {}, false;
 	for namespace, grant in pairs(changes) do
@@ -125,7 +125,7 @@ function grants:revoke(user, test)
 	if next(changes) ~= nil then self:change(user, changes); end
 end
 
--- The resource that an entity consists of is gone (C15)
+-- Ends all grants to an entity that was one resource, and is gone (C15)
 function grants:end_all_of(jid)
 	local users = {};
 	for user in pairs(self.managing[jid].granted.users) do users[#users + 1] = user; end
@@ -134,16 +134,16 @@ function grants:end_all_of(jid)
 	end
 end
 
--- session_ended(user, resource): what this session granted ends with it, unless it is kept (C19)
+-- session_ended(user, resource): the grants of this session end, unless they are kept (C19)
 function grants:session_ended(user, resource)
 	self:revoke(user, function (grant) return grant.resource == resource and not grant.kept; end);
 end
 
--- keep(user, resource): this session has shown that its user can revoke; what she granted there and wants to keep is kept (C20)
+-- keep(user, resource): this session has shown that its user can revoke, so her grants there are kept if she wants that (C20)
 function grants:keep(user, resource)
 	local changed = false;
 	for _, grant in pairs(self.users[user] or {}) do
-		-- an entity that is one resource is gone when that is (C15)
+		-- an entity that is one resource ends with that resource (C15)
 		if grant.wish and not grant.kept and grant.resource == resource and self.store and not jid_resource(grant.entity) then
 			grant.kept, changed = true, true;
 		end
@@ -151,7 +151,7 @@ function grants:keep(user, resource)
 	if changed then self:write(user); end
 end
 
--- set_wish(user, jid, wish, resource): whether the user wants to keep what she grants this entity; it is the matter of this session then
+-- set_wish(user, jid, wish, resource): whether the user wants to keep her grants to this entity. They belong to this session then.
 function grants:set_wish(user, jid, wish, resource)
 	local changed = false;
 	for _, grant in pairs(self.users[user] or {}) do
@@ -164,14 +164,14 @@ function grants:set_wish(user, jid, wish, resource)
 	self:keep(user, resource);
 end
 
--- List of the users who have something in the store
+-- List of the users who have data in the store
 local function users_in(store)
 	local names = {};
-	-- not each driver can list
+	-- not every storage driver can list users
 	if not store.users then return names; end
 	local listed, err = pcall(function ()
 		local next_user, state, first = store:users();
-		if not next_user then return; end -- the driver that keeps nothing
+		if not next_user then return; end -- the storage driver "none"
 		for user in next_user, state, first do names[#names + 1] = user; end
 	end);
 	if not listed then module:log("error", "It cannot be found out who has kept delegations: %s", err); end
@@ -187,7 +187,7 @@ local function is_written(data)
 	return true;
 end
 
--- load(is_allowed): takes up what is in the store; is_allowed(namespace) -> boolean, what is not is deleted. After restore().
+-- load(is_allowed): loads the stored grants, and deletes those that are not allowed; is_allowed(namespace) -> boolean. Call it after restore().
 function grants:load(is_allowed)
 	for _, user in ipairs(users_in(self.store)) do
 		local rejected = false;
@@ -202,13 +202,13 @@ function grants:load(is_allowed)
 	end
 end
 
--- forget_stored(store): the operator does not allow to keep grants (C20)
+-- forget_stored(store): deletes stored grants, as the administrator does not allow users to keep grants (C20)
 local function forget_stored(store)
 	for _, user in ipairs(users_in(store)) do store:set(user, nil); end
 end
 
--- restore(saved, is_valid): after a module reload; is_valid(user, namespace, grant) -> boolean. Entities are told what has changed when they are
--- introduced, or dismissed.
+-- restore(saved, is_valid): after a module reload; is_valid(user, namespace, grant) -> boolean. Entities learn of changes when they are introduced
+-- or dismissed.
 function grants:restore(saved, is_valid)
 	for user, of_user in pairs(saved) do
 		for namespace, grant in pairs(of_user) do

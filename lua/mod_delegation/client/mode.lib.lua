@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Client mode of XEP-0355 (sections 5 and 6): an entity asks for namespaces of one user, the server asks the user, and what she grants is
--- delegated on her behalf. The words of the question are in "client/consent", the grants in "client/grants".
+-- Client mode of XEP-0355 (sections 5 and 6): an entity asks for namespaces of one user, and the server asks the user. Requests for her
+-- account in the namespaces that she grants go to the entity. "client/consent" words the question, and "client/grants" has the grants.
 
 local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
@@ -25,7 +25,7 @@ local xmlns_delegation = "urn:xmpp:delegation:2";
 local xmlns_commands = "http://jabber.org/protocol/commands";
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 
--- Seconds in which a client is to say what it supports
+-- Seconds for a client to say what it supports
 local disco_timeout = 60;
 
 local client_mode = {};
@@ -44,7 +44,7 @@ local function refuse(event, name)
 	return true;
 end
 
--- Whether the user has blocked the entity, its account or its domain (XEP-0191). mod_blocklist keeps that to itself, but for its store.
+-- Whether the user has blocked the entity, its account or its domain (XEP-0191). mod_blocklist has no function for this, so its store is read.
 local function is_blocked(user, entity)
 	if not prosody.hosts[module.host].modules.blocklist then return false; end
 	local blocked = module:open_store("blocklist"):get(user);
@@ -52,7 +52,7 @@ local function is_blocked(user, entity)
 	return (blocked[entity] or blocked[jid_bare(entity)] or blocked[jid_host(entity)]) and true or false;
 end
 
--- is_allowed(namespace) -> boolean: the operator lets users delegate it, and does not delegate it himself (C5, C6)
+-- is_allowed(namespace) -> boolean: the administrator lets users delegate it, and has not delegated it himself (C5, C6)
 function client_mode:is_allowed(namespace)
 	return self.allowed[namespace] ~= nil and not self.taken[namespace];
 end
@@ -75,7 +75,7 @@ local function fault_of(stanza)
 	return nil, user;
 end
 
--- The namespaces of a request that can be granted: sorted, each once
+-- The namespaces of a request that a user can grant: sorted, each once
 function client_mode:grantable(query)
 	local list, seen = {}, {};
 	for delegate in query:childtags("delegate") do
@@ -89,7 +89,7 @@ function client_mode:grantable(query)
 	return list;
 end
 
--- Those that the user does not grant this entity already
+-- The namespaces that the user does not grant this entity yet
 function client_mode:missing(user, entity, namespaces)
 	local list, of_user = {}, self.grants:of(user) or {};
 	for _, namespace in ipairs(namespaces) do
@@ -100,7 +100,7 @@ function client_mode:missing(user, entity, namespaces)
 end
 
 function client_mode:ask(user, entity, namespaces)
-	-- what the entity has been told already does not depend on the account (C2)
+	-- the entity has got its answer already, so that it does not depend on the account (C2)
 	if not user_exists(user, module.host) then
 		module:log("debug", "%s asks for delegation by %s, who does not exist", address(entity), user);
 		return count("unknown");
@@ -117,7 +117,7 @@ function client_mode:ask(user, entity, namespaces)
 	module:send(consent.ask(module.host, self.challenges:add(user, entity, namespaces), label, address, self.may_persist));
 end
 
--- Every good request counts for the limits and gets the same answer at once, whatever becomes of it (C1, C2, C8, D32)
+-- Every good request counts for the limits, and gets the same answer at once (C1, C2, C8, D32)
 function client_mode:handle_request(event)
 	local stanza = event.stanza;
 	local fault, user = fault_of(stanza);
@@ -132,7 +132,7 @@ function client_mode:handle_request(event)
 	return true;
 end
 
--- An entity that is a resource of this server, and is gone
+-- Whether the entity was a resource of this server that is offline now
 local function is_gone(entity)
 	local node, host, resource = jid_split(entity);
 	local here = node and resource and prosody.hosts[host];
@@ -143,7 +143,7 @@ function client_mode:accept(session, request, answer)
 	local granted, wish = consent.granted(request, answer);
 	local changes = {};
 	for _, namespace in ipairs(granted) do
-		-- the configuration may have changed since
+		-- the configuration may have changed since the question
 		if self:is_allowed(namespace) and not is_gone(request.entity) then
 			changes[namespace] = { entity = request.entity; resource = session.resource; time = os.time(); wish = wish or nil };
 		end
@@ -154,13 +154,13 @@ function client_mode:accept(session, request, answer)
 	if wish and self.may_persist then self:keep_if_able(session); end
 end
 
--- Grants that the user wants to keep are kept if this client can show and revoke them (C20)
+-- Keeps the grants that the user wants to keep, if this client can show and revoke them (C20)
 function client_mode:keep_if_able(session)
 	if self.revokers[session] then
 		self.grants:keep(session.username, session.resource);
 		return;
 	end
-	-- the answer counts for all that the session has granted until then
+	-- the answer counts for all grants that the session has made until then
 	if self.queries:get(session) then return; end
 	local id = new_id();
 	self.queries:add(session, id, disco_timeout);
@@ -192,7 +192,7 @@ function client_mode:handle_bounce(user, message_id)
 	end
 end
 
--- C11 to C13
+-- Takes the user's answer to a question (C11 to C13)
 function client_mode:handle_message(event)
 	local stanza, session = event.stanza, event.origin;
 	local user, host = jid_split(stanza.attr.from);
@@ -222,7 +222,7 @@ function client_mode:handle_message(event)
 	return true;
 end
 
--- delegation_for(stanza, namespace) -> the delegation that a request falls under, or nil (C17)
+-- delegation_for(stanza, namespace) -> the delegation for a request, or nil (C17)
 function client_mode:delegation_for(stanza, namespace)
 	if not self.allowed[namespace] then return nil; end
 	local to, attr = stanza.attr.to, stanza.attr;
@@ -235,13 +235,13 @@ function client_mode:delegations(user)
 	return self.grants:delegations(user);
 end
 
--- confirm(session): its user has run the command that lists and revokes delegations (C20)
+-- confirm(session): the user has run the command that lists and revokes delegations (C20)
 function client_mode:confirm(session)
 	self.revokers[session] = true;
 	self.grants:keep(session.username, session.resource);
 end
 
--- save() -> what a module reload must not lose
+-- save() -> what must survive a module reload
 function client_mode:save()
 	return { grants = self.grants.users; challenges = self.challenges:save(); revokers = self.revokers };
 end
@@ -254,8 +254,8 @@ end
 
 local function add_hooks(self)
 	module:hook("iq/host/"..xmlns_delegation..":query", function (event) return self:handle_request(event); end);
-	module:hook("iq/host", function (event) return self:handle_disco_answer(event); end, 90); -- ahead of mod_iq (0)
-	-- ahead of modules that take whatever is sent to the host
+	module:hook("iq/host", function (event) return self:handle_disco_answer(event); end, 90); -- before mod_iq (0)
+	-- before modules that take all messages to the host
 	module:hook("message/host", function (event) return self:handle_message(event); end, 10);
 	module:hook("resource-unbind", function (event)
 		self.grants:session_ended(event.session.username, event.session.resource);

@@ -3,7 +3,7 @@
 
 local allowlist = {};
 
--- Whoever got these could lock users out of their accounts, or take the accounts over (C5). A prefix stands for all versions.
+-- With these an entity could lock users out of their accounts, or take the accounts over (C5). A prefix stands for all versions.
 local denied = {
 	"http://jabber.org/protocol/commands", "jabber:iq:auth", "jabber:iq:privacy", "jabber:iq:register",
 	"xmpp:prosody.im/protocol/manage-clients", -- mod_client_management
@@ -15,7 +15,7 @@ local denied_prefixes = {
 };
 for _, namespace in ipairs(denied) do denied[namespace] = true; end
 
--- Fields of the forms that are no namespaces
+-- Fields of the forms that are not namespaces
 local reserved = { FORM_TYPE = true; challenge = true; entity = true; configured = true; persist = true };
 
 local remaining_disco = { ["urn:xmpp:delegation:2:bare:disco#info:*"] = true; ["urn:xmpp:delegation:2:bare:disco#items:*"] = true };
@@ -45,7 +45,7 @@ local function problem_of(namespace)
 end
 
 -- parse(list, canonical) -> set of namespaces that users may delegate, list of problems (one line of text for each entry that is skipped)
---   list: the option delegation_client_namespaces; canonical(namespace) -> the name in use for it
+--   list: the option delegation_client_namespaces; canonical(namespace) -> its present name
 function allowlist.parse(list, canonical)
 	local set, problems = {}, {};
 	for _, entry in ipairs(list) do
@@ -60,7 +60,7 @@ function allowlist.parse(list, canonical)
 	return set, problems;
 end
 
--- label(namespace) -> what a user reads, with the namespace itself (XEP-0355 section 5.1)
+-- label(namespace) -> text for users, with the namespace in it (XEP-0355 section 5.1)
 function allowlist.label(namespace)
 	local name = friendly_names[namespace];
 	return name and ("Manage %s (%s)"):format(name, namespace) or "Manage "..namespace;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- How often users may be asked (C8). What counts is how often somebody asked about somebody, not what came of it: so the limits say nothing
--- about accounts and who is online (D32, C2).
+-- How often users may be asked (C8). Every request about a user counts, with any outcome. So the limits do not reveal which accounts exist, or
+-- who is online (D32, C2).
 
 local cache = require "util.cache";
 local new_throttle = require "util.throttle".create;
@@ -10,18 +10,18 @@ local family_of = require "prosody_relay.shares".family_of;
 local new_shares = require "prosody_relay.shares".new;
 local pending = require "prosody_relay.pending";
 
--- How often an asker may ask anybody: { kind, at once, seconds in which that many are allowed }. Whoever is stopped by one leaves no trace in
--- those behind it.
+-- How often an asker may ask: { kind, at once, seconds in which that many are allowed }. A request that one limit stops does not count for the
+-- limits after it.
 local limits = {
 	{ "domain", 120, 60 }; -- all accounts of a domain
 	{ "entity", 60, 60 };  -- all resources of an account
 };
--- How many of each kind are remembered. Beyond that the one that asked longest ago is forgotten, and may start anew, which the minute would
--- have let it do as well.
+-- How many askers of each kind are remembered. Above that, the asker that asked longest ago is forgotten, and may start again. After a minute
+-- it could do that anyway.
 local max_known = 5000;
 
 local hour = 3600;
--- How often a user may be asked in an hour, and all together. A domain may use as much of either as it leaves to others (E5).
+-- How often in an hour a user may be asked, and all users together. A domain may use as much of each as it leaves to others (E5).
 local max_of_user, max_of_all = 40, 20000;
 
 local rates = {};
@@ -32,7 +32,7 @@ local function key_of(name)
 	return sha1(name, true);
 end
 
--- The same for a domain, as one that prosody_relay.shares puts into the same family as its siblings
+-- The same for a domain; prosody_relay.shares must put the result into the same family as the domain's siblings
 local function key_of_domain(domain)
 	local family = family_of(domain);
 	local key = key_of(family)..".x";
@@ -43,7 +43,7 @@ end
 local function new(module)
 	local self = setmetatable({ of_all = new_shares(max_of_all); of_user = {}; serial = 0 }, rates_mt);
 	for _, limit in ipairs(limits) do self[limit[1]] = cache.new(max_known); end
-	-- each time that somebody asked in the last hour
+	-- the requests of the last hour
 	self.asked = pending.new(module, function (_, record)
 		self.of_all:give(record.domain);
 		local of_user = self.of_user[record.user];
@@ -53,7 +53,7 @@ local function new(module)
 	return self;
 end
 
--- allow(entity, domain, user) -> boolean: whether this one may ask, which then counts
+-- allow(entity, domain, user) -> boolean: whether the entity may ask; if so, the request is counted
 --   entity: bare JID of the asker; domain: its domain; user: name of the account
 function rates:allow(entity, domain, user)
 	local names, throttles = { domain = key_of_domain(domain), entity = key_of(entity) }, {};
@@ -64,7 +64,7 @@ function rates:allow(entity, domain, user)
 			throttle = new_throttle(limit[2], limit[3]);
 			self[kind]:set(names[kind], throttle);
 		end
-		-- what is refused here must not use up the limits of others
+		-- a request that is refused here must not count for the other limits
 		if not throttle:peek(1) then return false; end
 		throttles[i] = throttle;
 	end

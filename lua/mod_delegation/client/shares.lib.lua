@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What users have granted to one managing entity (client mode, XEP-0355 section 5): what it is told about each of them (C14, C21), which
--- requests are in flight for which grant (C25), and the delegations that its users share (C24).
+-- What users have granted to one managing entity (client mode, XEP-0355 section 5): what the entity is told about each user (C14, C21).
+-- Also which requests are in flight for which grant (C25), and the delegations that the users of the entity share (C24).
 --
--- It hangs on the entity as entity.granted as long as there is a grant; "client/grants" decides what is granted.
+-- It is the field `granted` of the entity while there is a grant. "client/grants" decides what is granted.
 
 local st = require "util.stanza";
 
@@ -11,14 +11,14 @@ local ids = module:require "ids";
 
 local xmlns_delegation = "urn:xmpp:delegation:2";
 
--- What a server answers for a resource that is not there (RFC 6121 section 8.5.3.2.3), and for an account that is not
+-- Errors of a server for a resource (RFC 6121 section 8.5.3.2.3) or an account that does not exist
 local gone_conditions = { ["service-unavailable"] = true; ["recipient-unavailable"] = true; ["item-not-found"] = true; ["gone"] = true };
 
 local shares = {};
 local shares_mt = { __index = shares };
 
--- new(managing, timeout, on_gone) -> shares, with no grant yet; what the entity was told before a module reload, it knows
---   timeout: seconds for each request; on_gone(): the resource that the grants are bound to is gone for good (C15)
+-- new(managing, timeout, on_gone) -> shares, with no grant yet; the entity knows what it was told before a module reload
+--   timeout: seconds for each request; on_gone(): the entity is one resource, and is gone for good (C15)
 local function new(managing, timeout, on_gone)
 	return setmetatable({
 		managing = managing; timeout = timeout; on_gone = on_gone;
@@ -26,14 +26,14 @@ local function new(managing, timeout, on_gone)
 		shared = {};
 		-- user name -> namespace -> the user's view of the delegation
 		users = {};
-		-- user name -> what the entity was told last that this user grants, as text
+		-- user name -> the grants of this user that the entity was told last, as text
 		told = managing.saved_told or {};
 		-- view of a delegation -> id of the request to the entity -> true
 		in_flight = {};
 	}, shares_mt);
 end
 
--- What this user delegates to the entity, all of it (C14, D34); namespaces: sorted list
+-- Tells the entity all that this user delegates to it (C14, D34); namespaces: sorted list
 local function tell(address, user, namespaces)
 	local message = st.message({ from = module.host; to = address; id = ids.new() })
 		:tag("delegation", { xmlns = xmlns_delegation; to = user.."@"..module.host });
@@ -44,13 +44,13 @@ local function tell(address, user, namespaces)
 end
 
 -- bid_farewell(address, told): tells an entity that it manages nothing any more for the users it was told of
---   address: nil if it is not there; told: field of an instance, may be nil
+--   address: nil if the entity is not available; told: field of an instance, may be nil
 local function bid_farewell(address, told)
 	if not address then return; end
 	for user in pairs(told or {}) do tell(address, user, {}); end
 end
 
--- add(user, namespace) -> the delegation in force for requests on this user's behalf; nothing is told yet
+-- add(user, namespace) -> the delegation in force for requests for this user; the entity is not told yet
 function shares:add(user, namespace)
 	local shared = self.shared[namespace];
 	if not shared then
@@ -67,7 +67,7 @@ function shares:add(user, namespace)
 	return view;
 end
 
--- remove(user, namespace): who waits for an answer gets a refusal now (C25)
+-- remove(user, namespace): requests in flight are answered with an error now (C25)
 function shares:remove(user, namespace)
 	local view = self.users[user][namespace];
 	for id in pairs(self.in_flight[view] or {}) do
@@ -95,7 +95,7 @@ local function namespaces_of(self, user)
 	return namespaces, namespaces[1] and table.concat(namespaces, " ");
 end
 
--- announce(user): tells the entity what this user grants now, if it is there; else it is told when it comes
+-- announce(user): tells the entity what this user grants now; if it is not available, it is told when it comes
 function shares:announce(user)
 	local address = self.managing.address;
 	if not address or self.lost then return; end
@@ -104,8 +104,8 @@ function shares:announce(user)
 	tell(address, user, namespaces);
 end
 
--- introduced(): the entity is there. It is told what it does not know from before a module reload (D29). One on another server is told
--- about a user before her first request (C21): it need not be there at all.
+-- introduced(): the entity is available. It is told what it does not know from before a module reload (D29). An entity on another server may
+-- not be available at all. So it is told about a user only before her first request (C21).
 function shares:introduced()
 	local users = {};
 	for user in pairs(self.told) do users[user] = true; end
@@ -122,19 +122,19 @@ function shares:again()
 	self:introduced();
 end
 
--- revoke_all(): nobody grants anything any more
+-- revoke_all(): no user grants anything any more
 function shares:revoke_all()
 	bid_farewell(self.managing.address, self.told);
 	self.told = {};
 end
 
--- gone(): the entity is not there any more
+-- gone(): the entity is not available any more
 function shares:gone()
 	self.told = {};
 	if self.managing.resource then self.on_gone(); end
 end
 
--- failed(stanza): what the entity, or its server in its place, has answered to a request is no good
+-- failed(stanza): the entity, or its server in its place, has given this bad answer to a request
 function shares:failed(stanza)
 	if not self.managing.remote or not self.managing.resource or stanza.attr.type ~= "error" then return; end
 	local _, condition = stanza:get_error();
@@ -166,8 +166,8 @@ function shares:released(record)
 	if next(of_view) == nil then self.in_flight[view] = nil; end
 end
 
--- adopt_requests(managing): after a module reload, takes over the requests in flight to an entity that is there again; those of grants that
--- did not come back are refused
+-- adopt_requests(managing): after a module reload, takes over the requests in flight to an entity. Requests of grants that did not come back
+-- get an error.
 local function adopt_requests(managing)
 	local users, orphans = managing.granted and managing.granted.users or {}, {};
 	for id, record in managing.requests:each() do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Remaining service discovery on bare JIDs (XEP-0355 sections 7.2.4 and 7.2.5: D25, D26, R3): the server is asked first, and what it does
--- not know is asked of the managing entity of the pseudo-namespace.
+-- Remaining service discovery on bare JIDs (XEP-0355 sections 7.2.4 and 7.2.5: D25, D26, R3): the server is asked first. If it does
+-- not know the answer, the request goes to the managing entity of the pseudo-namespace.
 
 local st = require "util.stanza";
 
@@ -13,8 +13,8 @@ local function fire(event_name, event)
 	return module:fire_event(event_name, event);
 end
 
--- Whether mod_pep has this node. While PEP is delegated it is no longer the one that has the user's nodes, so such a node counts as
--- unknown to the server (R6).
+-- Whether mod_pep has this node. While PEP is delegated, the entity has the user's nodes and not mod_pep. So the server counts such a node as
+-- unknown (R6).
 local function is_internal_pubsub_node(event, node)
 	local reply = st.reply(event.stanza):tag("query", { xmlns = xmlns_disco_info; node = node });
 	capture(fire, "account-disco-info-node", { origin = event.origin; stanza = event.stanza; reply = reply; node = node; exists = false });
@@ -54,7 +54,7 @@ local function start(delegation_for, forward)
 		end);
 	end
 	wrap("info", true);
-	-- without node: all items are the entity's, none of the server's is put beside them (D26, D27)
+	-- without node: all items come from the entity, none from the server (D26, D27)
 	wrap("items", false);
 end
 

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What the server would answer: runs the handlers of an event, but keeps the answer they give instead of sending it.
+-- Finds out what the server would answer: runs the handlers of an event, and returns their answer instead of sending it.
 
 -- capture(handlers, event_name, event) -> result of the handlers, their answer (a stanza) or nil
---   handlers: as given to an event wrapper, or anything that is called like it. Only the first answer is kept; others, and an answer
---   that comes after the handlers have returned, go to the asker directly.
+--   handlers: as given to an event wrapper, or a function of the same form. Only the first answer is kept. Further answers, and
+--   answers after the handlers have returned, are sent.
 return function (handlers, event_name, event)
 	local origin, answer, running = event.origin, nil, true;
 	local asker = setmetatable({

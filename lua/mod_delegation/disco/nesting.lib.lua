@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- disco#info of the host and of accounts while namespaces are delegated (XEP-0355 section 7.2: D20 to D24, B9, B10): what the server's own
--- modules announce for a delegated namespace is left out, what the managing entity announces is put in.
+-- disco#info of the host and of accounts while namespaces are delegated (XEP-0355 section 7.2: D20 to D24, B9, B10): for a delegated
+-- namespace, the managing entity's announcements replace those of the server's own modules.
 --
--- Nothing is taken from other modules: their answer is changed on its way out, as long as the entity is there. The host's answer has a hash
--- in the stream features (XEP-0115), which is changed with it.
+-- Other modules stay as they are. Their answer is changed on its way out while the entity is available. The stream features contain a hash of
+-- the host's answer (XEP-0115), which is changed too.
 
 local st = require "util.stanza";
 local calculate_hash = require "util.caps".calculate_hash;
@@ -15,7 +15,7 @@ local pep = module:require "pep";
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
 local xmlns_caps = "http://jabber.org/protocol/caps";
 
--- Identities have no namespace: the category that goes with one. Other identities are replaced when the entity announces the same.
+-- Namespace -> category of its identities, as identities have no namespace. Other identities are replaced if the entity announces the same.
 local identity_categories = {
 	["http://jabber.org/protocol/pubsub"] = "pubsub";
 };
@@ -23,7 +23,7 @@ local identity_categories = {
 local function form_type(form)
 	for _, field in ipairs(form.tags) do
 		if field.name == "field" and field.attr.var == "FORM_TYPE" then
-			-- a form built here has no xmlns on its fields, a received one has
+			-- a form made here has no xmlns on its fields, a received form has
 			return field.tags[1] and field.tags[1]:get_text();
 		end
 	end
@@ -38,11 +38,11 @@ local function belongs_to(tag, namespace)
 	elseif tag.name == "identity" then
 		return tag.attr.category ~= nil and tag.attr.category == identity_categories[namespace];
 	end
-	-- a part of the namespace has a '#': urn:xmpp:mam:1 has nothing to do with urn:xmpp:mam:10 (B9)
+	-- a part of the namespace follows a '#': urn:xmpp:mam:10 is no part of urn:xmpp:mam:1 (B9)
 	return name ~= nil and (name == namespace or name:sub(1, #namespace + 1) == namespace.."#");
 end
 
--- What must not stand twice in one answer (XEP-0115 section 5.4)
+-- Key of an element that must not be twice in an answer (XEP-0115 section 5.4)
 local function key_of(tag)
 	if tag.name == "identity" then
 		return ("identity\0%s\0%s\0%s"):format(tag.attr.category, tag.attr.type, tag.attr["xml:lang"]);
@@ -55,7 +55,7 @@ local function key_of(tag)
 end
 
 -- merge(tags, delegations, scope, [withdrawn]) -> list of the children that disco#info shows instead of tags; scope: "host" or "bare"
---   withdrawn: set of features that do not hold
+--   withdrawn: set of features that are left out
 local function merge(tags, delegations, scope, withdrawn)
 	local shown, merged = {}, {};
 	local function announce(tag)
@@ -89,7 +89,7 @@ local function is_pep_among(delegations)
 	return false;
 end
 
--- What the host's answer shows, for the answer that mod_disco gives
+-- The host's answer, made from the answer of mod_disco
 local function host_query(self, query)
 	if query ~= self.base then
 		local merged = st.stanza("query", { xmlns = xmlns_disco_info });
@@ -142,7 +142,7 @@ local function replace_hash(self, features)
 	end);
 end
 
--- In place, and in one pass
+-- Changes the answer in place, and in one pass
 local function replace_children(query, tags)
 	for _, list in ipairs { query, query.tags } do
 		for i = #list, 1, -1 do list[i] = nil; end
@@ -162,7 +162,7 @@ end
 
 local function add_hooks(self)
 	module:wrap_event(host_event, function (...) return answer_for_host(self, ...); end);
-	-- behind mod_disco (0), which adds the hash
+	-- after mod_disco (0), which adds the hash
 	for _, name in ipairs { "stream-features", "s2s-stream-features" } do
 		module:hook(name, function (event) replace_hash(self, event.features); end, -10);
 	end
@@ -175,8 +175,8 @@ end
 
 -- new(delegations, delegations_of): for the whole host; delegations_of(user) -> list of what this user delegates, for her account only (C24)
 local function new(delegations, delegations_of)
-	-- Fields to come: base, which is the host's answer by mod_disco, and what is made of it, merged and hash. They are made anew when mod_disco
-	-- gives another answer, or when the delegations change.
+	-- Fields that come later: base (mod_disco's answer for the host), merged and hash (made from base). They are made again when mod_disco gives
+	-- another answer, or when the delegations change.
 	local self = { delegations = delegations; delegations_of = delegations_of };
 	add_hooks(self);
 	return {

@@ -40,7 +40,7 @@ describe("example of client mode on Prosody "..version, function ()
 		local function run_entity(name)
 			return start(name, "/usr/bin/python3 notes.py notes.example.com 'change me' "..node.address.." example.com romeo@example.com");
 		end
-		local user_program = shell.lines("pwd")[1].."/spec/delegation_user.py";
+		local user_program = shell.lines("pwd")[1].."/spec/support/delegation_user.py";
 		local function run_user(name, actions, expected)
 			start(name, "/usr/bin/python3 %s romeo@example.com secret "..node.address.." notes.example.com "..actions, user_program);
 			local text;

@@ -27,6 +27,13 @@ describe("a registry of errors", function ()
 		assert.same({ "wait", "resource-constraint" }, { errors.reply(question(), "later"):get_error() });
 	end);
 
+	it("answers over the connection that the stanza came over", function ()
+		local reply;
+		assert.is_true(errors.answer({ stanza = question(); origin = { send = function (stanza) reply = stanza; end } }, "no-way", "here"));
+		assert.same({ "cancel", "not-allowed", "Not here" }, { reply:get_error() });
+		assert.same({}, sent);
+	end);
+
 	it("fills in each text anew", function ()
 		errors.error("no-way", "here");
 		assert.equal("Not there", errors.error("no-way", "there").text);

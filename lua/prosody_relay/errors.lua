@@ -12,6 +12,7 @@ local errors = {};
 --   error(name, …) -> an error of util.error
 --   reply(stanza, name, …) -> the stanza that answers with the error
 --   refuse(stanza, name, …) -> true, when that stanza has been sent
+--   answer(event, name, …) -> the same for the stanza of an event, over the connection that it came over
 --   element(name, …) -> <error/>
 function errors.new(module, definitions)
 	local registry, made = init(module.name, definitions), {};
@@ -29,6 +30,11 @@ function errors.new(module, definitions)
 
 	function made.refuse(stanza, name, ...)
 		module:send(made.reply(stanza, name, ...));
+		return true;
+	end
+
+	function made.answer(event, name, ...)
+		event.origin.send(made.reply(event.stanza, name, ...));
 		return true;
 	end
 

@@ -23,6 +23,7 @@ build = {
 			["mod_client_proxy.copies"] = "lua/mod_client_proxy/copies.lib.lua",
 			["mod_client_proxy.dialogues"] = "lua/mod_client_proxy/dialogues.lib.lua",
 			["mod_client_proxy.disco"] = "lua/mod_client_proxy/disco.lib.lua",
+			["mod_client_proxy.errors"] = "lua/mod_client_proxy/errors.lib.lua",
 			["mod_client_proxy.features"] = "lua/mod_client_proxy/features.lib.lua",
 			["mod_client_proxy.health"] = "lua/mod_client_proxy/health.lib.lua",
 			["mod_client_proxy.messages"] = "lua/mod_client_proxy/messages.lib.lua",

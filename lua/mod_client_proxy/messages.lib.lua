@@ -2,20 +2,20 @@
 -- Messages between users and the implementing client, with translated addresses (X1). Each user has a partner: the resource they
 -- talk to, as long as it is there. Ids and payloads pass as they are, so that receipts, chat states and corrections fit.
 
+local errors = module:require "errors";
 local jid_bare = require "util.jid".bare;
 local readdress = module:require "addresses".readdress;
-local st = require "util.stanza";
 
 local messages = {};
 local messages_mt = { __index = messages };
 
--- reason: for the metrics
-local function refuse(self, event, reason, condition, text)
+-- reason: for the metrics; name: of errors.lib, nil for an error, which is not answered
+local function refuse(self, event, reason, name)
 	self.metrics:message_refused(reason);
 	local type = event.stanza.attr.type;
 	-- RFC 6121 section 8.5.2.2: nobody there is no error for a headline
 	if type ~= "error" and not (type == "headline" and reason == "no-resource") then
-		event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
+		errors.answer(event, name);
 	end
 	return true;
 end
@@ -46,14 +46,14 @@ function messages:from_user(event)
 	if attr.type == "error" then return error_from_user(self, event); end
 	if attr.type == "groupchat" then
 		-- RFC 6121 section 8.5.2: the condition for a recipient that is no room
-		return refuse(self, event, "groupchat", "service-unavailable", "This service is no chat room");
+		return refuse(self, event, "groupchat", "service-is-no-room");
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
 	-- one that may not be asked may not be talked to either
 	if not self.pool:is_preferred(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from), attr.from); end
 	if not user.partner then
-		return refuse(self, event, "no-resource", "service-unavailable", "No implementing client is online");
+		return refuse(self, event, "no-resource", "no-client-online");
 	end
 	return pass(self, "to-client", stanza, address, user.partner, attr.id);
 end
@@ -65,9 +65,9 @@ function messages:from_client(event)
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
 	if not user then
-		return refuse(self, event, "unknown-user", "item-not-found", "That user has not written to the service recently");
+		return refuse(self, event, "unknown-user", "user-unknown");
 	end
-	if attr.type == "groupchat" then return refuse(self, event, "groupchat", "service-unavailable", "Users are no chat rooms"); end
+	if attr.type == "groupchat" then return refuse(self, event, "groupchat", "user-is-no-room"); end
 	if attr.type ~= "error" then user.partner = attr.from; end
 	-- to a user who sent requests only, from where those went
 	return pass(self, "to-user", stanza, user.writes_to or user.to, user.jid, attr.id);

@@ -12,6 +12,7 @@
 --   strategies.lib     whom to ask; dialogues.lib: sessions that stay with a resource
 --   requests.lib       requests in flight, with copies.lib; overdue.lib: those that were given up
 --   refusals.lib       replies to nothing
+--   errors.lib         all errors that are worded here
 --   metrics.lib        what is counted; commands.lib: what administrators can do
 --   users.lib          users who wrote of late
 --   messages.lib       messages in both directions (option)

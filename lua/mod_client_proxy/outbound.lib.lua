@@ -2,6 +2,7 @@
 -- Requests of the implementing client to users (X3). The user sees one from the address they wrote to, under a fresh id, so that it
 -- meets no request in the other direction. It is answered once, by that user to that address, or by an error of ours.
 
+local errors = module:require "errors";
 local new_pending = require "prosody_relay.pending".new;
 local new_id = require "util.id".medium;
 local new_shares = require "prosody_relay.shares".new;
@@ -19,10 +20,11 @@ local function key_of(user, asked_from, id)
 	return user .. "\0" .. asked_from .. "\0" .. id;
 end
 
-local function fail(self, record, type, condition, text)
+-- name: of errors.lib
+local function fail(self, record, name)
 	local request = st.iq({ type = "get"; from = record.asker; to = record.address; id = record.id });
-	self.metrics:outbound_failed(condition);
-	module:send(st.error_reply(request, type, condition, text));
+	self.metrics:outbound_failed(errors.error(name).condition);
+	errors.refuse(request, name);
 end
 
 -- new(users, dialogues, settings, metrics, [saved]) -> outbound
@@ -35,7 +37,7 @@ local function new(users, dialogues, settings, metrics, saved)
 	self.pending = new_pending(module, function (_, record)
 		self.bytes:give(record.asker, #record.id);
 		metrics:outbound_timed_out();
-		fail(self, record, "wait", "remote-server-timeout", "The user did not answer");
+		fail(self, record, "user-silent");
 	end, saved);
 	for _, record in self.pending:each() do self.bytes:hold(record.asker, #record.id); end
 	return self;
@@ -47,10 +49,9 @@ local function take(self, key)
 	return record;
 end
 
-local function refuse(self, event, type, condition, text)
-	self.metrics:outbound_refused(condition);
-	event.origin.send(st.error_reply(event.stanza, type, condition, text));
-	return true;
+local function refuse(self, event, name)
+	self.metrics:outbound_refused(errors.error(name).condition);
+	return errors.answer(event, name);
 end
 
 -- ask(event): a well-formed get or set from a resource of a target account to a translated address; handled in any case
@@ -58,9 +59,9 @@ function outbound:ask(event)
 	local stanza, settings = event.stanza, self.settings;
 	local attr = stanza.attr;
 	local user = self.users:at(attr.to);
-	if not user then return refuse(self, event, "cancel", "item-not-found", "That user has not written to the service recently"); end
+	if not user then return refuse(self, event, "user-unknown"); end
 	if self.pending:count() >= settings.max_pending or not self.bytes:take(attr.from, #attr.id) then
-		return refuse(self, event, "wait", "resource-constraint", "Too many requests to users are waiting for an answer");
+		return refuse(self, event, "too-many-requests-to-users");
 	end
 	local id = new_id();
 	local record = { asker = attr.from; address = attr.to; id = attr.id };
@@ -86,14 +87,14 @@ function outbound:answer(stanza)
 	return true;
 end
 
--- fail_all(type, condition, text): answers everything in flight by that error
-function outbound:fail_all(type, condition, text)
+-- shut_down(): answers everything in flight
+function outbound:shut_down()
 	local records = {};
 	for key in self.pending:each() do
 		records[#records + 1] = take(self, key);
 	end
 	for _, record in ipairs(records) do
-		fail(self, record, type, condition, text);
+		fail(self, record, "shutting-down");
 	end
 end
 

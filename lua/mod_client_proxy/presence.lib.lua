@@ -2,6 +2,7 @@
 -- Subscriptions of users to the presence of the proxy (X2). Each address of the proxy is available while the pool has a resource.
 -- Whoever asks is approved; subscribers.lib keeps who did.
 
+local errors = module:require "errors";
 local on_started = require "prosody_relay.compat".on_started;
 local jid_bare = require "util.jid".bare;
 local new_subscribers = module:require "subscribers".new;
@@ -37,8 +38,8 @@ local on = {};
 
 function on.subscribe(self, user, address, event)
 	if not self.subscribers:has(user, address) then
-		local ok, error_type, condition, text = self.subscribers:add(user, address);
-		if not ok then return event.origin.send(st.error_reply(event.stanza, error_type, condition, text)); end
+		local ok, name = self.subscribers:add(user, address);
+		if not ok then return errors.answer(event, name); end
 	end
 	self.paused[user] = nil;
 	send(address, user, "subscribed");

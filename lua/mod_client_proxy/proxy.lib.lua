@@ -6,7 +6,6 @@ local modulemanager = require "core.modulemanager";
 local on_stopping = require "prosody_relay.compat".on_stopping;
 local jid_bare = require "util.jid".bare;
 local random_bytes = require "util.random".bytes;
-local st = require "util.stanza";
 local stores = require "prosody_relay.stores";
 
 local key_size = 16; -- bytes
@@ -16,6 +15,7 @@ local recent_users = 24 * 1024 * 1024; -- bytes of those whom the implementing c
 local format = 2;
 
 local settings = module:require "settings";
+local errors = module:require "errors";
 
 -- The key of the address translation lives as long as the data of the server, so that a user has the same address after a restart.
 local function address_key()
@@ -65,11 +65,6 @@ local function is_to_user(stanza)
 	return stanza.attr.to:sub(1, #prefix) == prefix and subscriptions:is_target(jid_bare(stanza.attr.from));
 end
 
-local function bounce(event, condition, text)
-	event.origin.send(st.error_reply(event.stanza, "cancel", condition, text));
-	return true;
-end
-
 -- IQs --
 
 local function is_reply(stanza)
@@ -87,7 +82,7 @@ local function handle_early(event)
 	if is_reply(stanza) then
 		return not stanza.attr.id or relay:answer(event) or outbound:answer(stanza) or disco:answer(stanza) or nil;
 	elseif not is_request(stanza) then
-		return bounce(event, "bad-request", "An IQ needs an id, a type, and in a request one payload");
+		return errors.answer(event, "malformed-request");
 	elseif settings.outbound and is_to_user(stanza) then
 		return outbound:ask(event);
 	end
@@ -101,7 +96,7 @@ local function handle_request(event)
 		return true;
 	end
 	if pool:has(from) and to:sub(1, #prefix) == prefix then
-		return bounce(event, "feature-not-implemented", "The implementing client cannot send requests to users");
+		return errors.answer(event, "no-requests-to-users");
 	end
 	if settings.messages or settings.outbound then users:wrote(from, to); end
 	return relay:request(event);
@@ -132,14 +127,14 @@ end
 local function refuse_presence(event)
 	local type = event.stanza.attr.type;
 	if type == nil or type == "subscribe" or type == "probe" then
-		return bounce(event, "feature-not-implemented", "This service does not handle presence");
+		return errors.answer(event, "no-presence");
 	end
 	return true;
 end
 
 local function refuse_message(event)
 	if event.stanza.attr.type == "error" then return true; end
-	return bounce(event, "feature-not-implemented", "This service does not handle messages");
+	return errors.answer(event, "no-messages");
 end
 
 for _, recipient in ipairs({ "host", "bare", "full" }) do
@@ -156,7 +151,7 @@ end
 
 local endings = {
 	function () relay:shut_down(); end;
-	function () outbound:fail_all("cancel", "service-unavailable", "The service is shutting down"); end;
+	function () outbound:shut_down(); end;
 	function () disco:shut_down(); end;
 	function () if presence then presence:close(); end end;
 };

@@ -11,6 +11,7 @@
 --   it was this very request that broke it: a `get` is repeated once (breaks.lib).
 
 local copies = module:require "copies";
+local errors = module:require "errors";
 local is_undeliverable = require "prosody_relay.origin".is_undeliverable;
 local is_throttled = require "prosody_relay.sessions".is_throttled;
 local jid_bare = require "util.jid".bare;
@@ -24,11 +25,8 @@ local hint_interval = 600; -- seconds
 
 local refusals = { ["feature-not-implemented"] = true; ["service-unavailable"] = true };
 
-local limit_texts = {
-	account = "Too many requests of this user are waiting for an answer";
-	domain = "Too many requests of this server's users are waiting for an answer";
-	total = "Too many requests are waiting for an answer";
-	bytes = "Too long requests of this user are waiting for an answer";
+local limit_errors = {
+	account = "too-many-requests-of-user"; domain = "too-many-requests-of-server"; total = "too-many-requests"; bytes = "too-long-requests";
 };
 
 local relay = {};
@@ -51,16 +49,16 @@ local function timeout_for(self, namespace)
 	return self.settings.timeouts[namespace] or self.settings.timeout;
 end
 
-local function fail(self, record, type, condition, text)
+-- name: of errors.lib
+local function fail(self, record, name)
 	local request = st.iq({ type = "get"; from = record.user; to = record.asked; id = record.id });
-	self.metrics:failed(condition);
-	module:send(st.error_reply(request, type, condition, text));
+	self.metrics:failed(errors.error(name).condition);
+	errors.refuse(request, name);
 end
 
-local function refuse(self, event, type, condition, text)
-	self.metrics:failed(condition);
-	event.origin.send(st.error_reply(event.stanza, type, condition, text));
-	return true;
+local function refuse(self, event, name)
+	self.metrics:failed(errors.error(name).condition);
+	return errors.answer(event, name);
 end
 
 -- What has the same key goes to the same resource, if that is the strategy
@@ -90,13 +88,13 @@ function relay:request(event)
 	local user = stanza.attr.from;
 	self.metrics:requested();
 	local refusal = requests:refusal(stanza);
-	if refusal then return refuse(self, event, "wait", "resource-constraint", limit_texts[refusal]); end
+	if refusal then return refuse(self, event, limit_errors[refusal]); end
 	local resource = choose(self, user, stanza);
 	if not resource and self.pool:count() > 0 then
-		return refuse(self, event, "wait", "resource-constraint", "Too many requests are waiting for each implementing client");
+		return refuse(self, event, "too-many-requests-for-each");
 	elseif not resource then
 		self.targets:search();
-		return refuse(self, event, "cancel", "service-unavailable", "No implementing client is online");
+		return refuse(self, event, "no-client-online");
 	end
 	local address, id = requests:add(requests:new_record(stanza), resource, timeout_for(self, stanza.tags[1].attr.xmlns));
 	module:send(readdress(stanza, address, resource, id, event.origin));
@@ -130,7 +128,7 @@ local function answer_bounce(self, record, stanza)
 	local _, condition, text = stanza:get_error();
 	if condition == "recipient-unavailable" then
 		self.requests:expect_late(stanza);
-		if not retry_broken(self, record) then fail(self, record, "cancel", "service-unavailable", "The implementing client has gone"); end
+		if not retry_broken(self, record) then fail(self, record, "client-gone"); end
 		return;
 	end
 	local account = jid_bare(record.resource);
@@ -139,7 +137,7 @@ local function answer_bounce(self, record, stanza)
 	else
 		self.targets:unreachable(account, condition or "undefined-condition", text);
 	end
-	if not retry(self, record, "bounced") then fail(self, record, "cancel", "service-unavailable", "No implementing client can be reached"); end
+	if not retry(self, record, "bounced") then fail(self, record, "no-client-reachable"); end
 end
 
 -- An error of the resource, or of its server -> true when another resource was asked
@@ -195,7 +193,7 @@ end
 function relay:expire(record)
 	local resource = record.resource;
 	self.metrics:timed_out();
-	fail(self, record, "wait", "remote-server-timeout", "The implementing client did not answer");
+	fail(self, record, "client-silent");
 	hint_at_limits(self, resource);
 	if self.health:silent(resource) then
 		self.trials:start(record, timeout_for(self, record.copy and copies.namespace(record.copy)));
@@ -210,7 +208,7 @@ function relay:fall_asleep(resource)
 	end);
 	for _, record in ipairs(records) do
 		if not retry(self, record, "broken") then
-			fail(self, record, "cancel", "service-unavailable", "The implementing client has lost its connection");
+			fail(self, record, "client-disconnected");
 		end
 	end
 end
@@ -222,14 +220,14 @@ function relay:lose(is_gone, has_left)
 	for _, record in ipairs(self.requests:give_up(function (record) return is_gone(record.resource); end)) do
 		local is_repeated;
 		if has_left then is_repeated = record.type == "get" and retry(self, record, "left"); else is_repeated = retry_broken(self, record); end
-		if not is_repeated then fail(self, record, "cancel", "service-unavailable", "The implementing client has gone"); end
+		if not is_repeated then fail(self, record, "client-gone"); end
 	end
 end
 
 -- shut_down(): answers everything in flight
 function relay:shut_down()
 	for _, record in ipairs(self.requests:give_up()) do
-		fail(self, record, "cancel", "service-unavailable", "The service is shutting down");
+		fail(self, record, "shutting-down");
 	end
 end
 

@@ -92,7 +92,7 @@ function subscribers:has(user, address)
 	return addresses ~= nil and (address == nil or addresses[address] == true);
 end
 
--- add(user, address) -> true; or nil, error type, condition, text
+-- add(user, address) -> true; or nil, name of an error (errors.lib)
 function subscribers:add(user, address)
 	local addresses, size = { [address] = true }, 1;
 	for other in pairs(self.addresses[user] or {}) do
@@ -100,12 +100,12 @@ function subscribers:add(user, address)
 	end
 	local bytes = size_of(user, address);
 	if size > most_of_user or self.shares:refusal(user, bytes) then
-		return nil, "wait", "resource-constraint", "Too many subscriptions";
+		return nil, "too-many-subscriptions";
 	end
 	local ok, err = write(user, addresses);
 	if not ok then
 		module:log("error", "The subscription of %s could not be saved: %s", user, err);
-		return nil, "wait", "internal-server-error", "The subscription could not be saved";
+		return nil, "subscription-not-saved";
 	end
 	self.addresses[user] = addresses;
 	self.shares:hold(user, bytes);

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- Jabber Address Translation: the address under which the implementing client sees a user, `proxy/encoded` (design decision 3; P6 to P8).
 --
--- Three forms of `encoded`, the first that can be used:
--- 1. the user's JID as it is, when stringprep leaves `proxy/JID` alone and it fits: what clients such as Jicofo parse
+-- `encoded` has three forms. The module takes the first one that is possible:
+-- 1. the user's JID as it is, when stringprep does not change `proxy/JID` and it is short enough. Clients such as Jicofo parse it.
 -- 2. a token of prosody_relay.jat: resources in Hebrew or Arabic are legal alone but not after a Latin `user@host/`
--- 3. a handle, the token of a keyed hash: a JID can have 3071 bytes, a resource 1023; or the implementing client is not to know who
---    users are
--- All are the same for the same user as long as the key lives. None is trusted: who gets a reply is in the pending table.
+-- 3. a handle, the token of a keyed hash: a JID can have 3071 bytes, but a resource only 1023. A handle also hides from the implementing
+--    client who the users are.
+-- A user keeps the same form and address as long as the key stays the same. No form is trusted: the pending table says who gets a reply.
 
 local new_codec = require "prosody_relay.jat".new;
 local new_cache = require "util.cache".new;
@@ -23,8 +23,8 @@ local max_resource = 1023; -- bytes, RFC 7622 section 3.4
 --   saved: result of save() of an earlier instance
 --
 -- encode(jid) -> "host/encoded"
--- is_given(address) -> can a user have that address? Of tokens and handles we know by their tag whether they were made here. Anybody
---   can make up the plain form, so that it has to be of one of the last cache_size users.
+-- is_given(address) -> can a user have that address? The tag of a token or handle shows whether it was made here. Anybody can make up
+--   the plain form, so it must belong to one of the last cache_size users.
 -- save() -> plain table for module.save()
 local function new(host, key, cache_size, hidden, saved)
 	local codec = new_codec(key);
@@ -33,12 +33,12 @@ local function new(host, key, cache_size, hidden, saved)
 
 	local function is_safe(jid)
 		if #jid > max_resource then return false; end
-		-- strict: code points that were unassigned in Unicode 3.2 may fare differently on the target's server
+		-- strict: the target's server may treat code points that were unassigned in Unicode 3.2 in another way
 		local node, prepped_host, resource = prepped_split(prefix .. jid, true);
 		return node == nil and prepped_host == host and resource == jid;
 	end
 
-	-- like a token it begins with "@", as no JID does, and then with what no token has
+	-- a handle begins with "@", as tokens do and JIDs do not; the "." after it is in no token
 	local function handle(jid)
 		return "@." .. codec:encode(hmac_sha256(key, "handle\0" .. jid):sub(1, hash_size)):sub(2);
 	end
@@ -59,7 +59,7 @@ local function new(host, key, cache_size, hidden, saved)
 		return codec:decode((resource:gsub("^@%.", "@"))) ~= nil;
 	end
 
-	-- the last user first
+	-- the most recent user first
 	local function save()
 		local jids = {};
 		for jid in known:items() do jids[#jids + 1] = jid; end
@@ -70,7 +70,7 @@ local function new(host, key, cache_size, hidden, saved)
 	return { encode = encode; is_given = is_given; save = save };
 end
 
--- An error may say who made it (RFC 6120 section 8.3.1): the account or its server, of which users are not to know, or a user who is hidden
+-- An error may name its author (RFC 6120 section 8.3.1). Users must not learn the account or its server, and a hidden user stays hidden.
 local function without_author(stanza)
 	local err = stanza:get_child("error");
 	if not (err and err.attr.by) then return stanza; end
@@ -80,9 +80,9 @@ local function without_author(stanza)
 end
 
 -- readdress(stanza, from, to, id, [origin]) -> the stanza with another envelope
---   origin: the session it came from; what came over a stream is nobody's any more and need not be copied
--- The payload is shared: a module that sent the stanza itself may go on using its own envelope, as module:send_iq does, but not
--- change what is inside.
+--   origin: the session it came from; a stanza from a stream has no other user and need not be copied
+-- The payload is shared. A module that sent the stanza may use its own envelope again, as module:send_iq does. It must not change
+-- the payload.
 local function readdress(stanza, from, to, id, origin)
 	if stanza.attr.type == "error" then stanza = without_author(stanza); end
 	if origin and origin.conn then

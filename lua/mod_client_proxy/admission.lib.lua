@@ -15,7 +15,7 @@ local function check_show(text)
 	return text;
 end
 
--- A resource that is too long for a pattern makes the matching raise.
+-- string.find raises when the resource is too long for the pattern.
 local function matches(resource, pattern)
 	local ok, found = pcall(string.find, resource, pattern);
 	return ok and found ~= nil;
@@ -26,7 +26,7 @@ local function read_options()
 	local skip = {};
 	for _, show in ipairs(options.list(module, "client_proxy_skip_show", { "dnd" }, check_show)) do skip[show] = true; end
 	return {
-		-- RFC 6121 4.7.2.3: a negative priority asks for no stanzas that are not meant for that very resource
+		-- RFC 6121 4.7.2.3: a resource with a negative priority only wants stanzas that are addressed to it
 		min_priority = options.integer(module, "client_proxy_min_priority", 0, -128, 127);
 		skip_show = skip;
 		pattern = options.pattern(module, "client_proxy_resource_pattern", nil);
@@ -40,8 +40,8 @@ local function new(rules, on_verdict, saved)
 	return setmetatable({ rules = rules; features = rules.feature and features.new(rules.feature, on_verdict, saved) }, admission_mt);
 end
 
--- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted, else the reason why it is not, and true when that is only
--- until it has answered a question; caps: of features.lib
+-- judge(jid, priority, [show], [caps]) -> nil when the resource is admitted; else the reason, and true while the resource has not yet
+-- answered a question; caps: of features.lib
 function admission:judge(jid, priority, show, caps)
 	local rules = self.rules;
 	if priority < rules.min_priority then

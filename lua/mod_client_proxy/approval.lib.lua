@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Approval of the proxy's subscription in the name of a target account on this server: whoever writes the configuration may do what
--- its user would have to (P4). Accounts of other servers approve themselves.
+-- Approves the proxy's subscription for a target account on this server, in place of its user (P4). The admin who writes the
+-- configuration may do that. Users of other servers approve the subscription themselves.
 
 local jid_split = require "util.jid".split;
 local rostermanager = require "core.rostermanager";
@@ -13,7 +13,7 @@ local function approve(jid)
 	local target_host = prosody.hosts[host];
 	if not target_host or target_host.type ~= "local" or not user_exists(user, host) then return false; end
 	if rostermanager.is_contact_subscribed(user, host, module.host) then return true; end
-	-- what the account's server does with a request and its user's answer
+	-- the same steps as for a request and the user's approval
 	local request = st.presence({ type = "subscribe"; from = module.host; to = jid });
 	local ok = rostermanager.set_contact_pending_in(user, host, module.host, request) and rostermanager.subscribed(user, host, module.host);
 	if not ok then

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Which requests may be asked again after the stream of their resource broke. The request may have been the cause: an answer larger than
--- c2s_stanza_size_limit ends the stream of the client that gives it. So one request costs two clients at most, and a user who sends another
--- one soon after, one (case C7).
+-- c2s_stanza_size_limit ends the stream of the client that sends it. So one request breaks two streams at most. If the same user soon sends
+-- another such request, it breaks one (case C7).
 
 local jid_bare = require "util.jid".bare;
 local new_cache = require "prosody_relay.fair_cache".new;
@@ -9,7 +9,7 @@ local now = require "util.time".monotonic;
 
 local most = 10000; -- users
 local wary_time = 60; -- seconds
-local one_break = 1; -- seconds in which the requests that a broken stream had come back
+local one_break = 1; -- seconds in which all requests of a broken stream come back
 
 local breaks = {};
 local breaks_mt = { __index = breaks };
@@ -26,7 +26,7 @@ function breaks:allows(record)
 	end
 	local user = jid_bare(record.user);
 	local last = self.recent:get(user);
-	-- a user's other requests to the same resource were broken with the one that was asked again
+	-- the same break also returned the user's other requests to this resource
 	if last then return last.resource == record.resource and now() - last.at < one_break; end
 	return self.recent:set(user, user, { resource = record.resource; at = now() });
 end

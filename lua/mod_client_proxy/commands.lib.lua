@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What administrators can see and do while the server runs: the pool, resource by resource, and who is left out by hand. Offered by
--- prosody_relay.commands.
+-- What admins can see and do while the server runs: list the resources of the pool, leave a resource out, readmit it.
+-- prosody_relay.commands offers the commands.
 
 local relay_commands = require "prosody_relay.commands";
 

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT
--- A copy of a request, to ask it again of another resource (case C5): the same stanza but for from, to, id and type. It is kept as bytes,
--- which take a fraction of the memory of a stanza.
+-- A copy of a request, for asking another resource (case C5): the same stanza without from, to, id and type. The copy is kept as bytes,
+-- which take much less memory than a stanza.
 
 local parse = require "prosody_relay.stanza".parse;
 local serialise = require "prosody_relay.stanza".serialise;
 local st = require "util.stanza";
 
--- What Prosody writes at the head of its streams, and gives to stanzas of clients that say nothing, thus to most
+-- The language that Prosody writes into its stream headers. It gives this language to stanzas of clients that set none, as most do.
 local stream_lang = "en";
 
 local envelope = { from = true; to = true; id = true; type = true };
 
--- One for all copies: to make another takes longer than its bytes.
+-- One stanza for all copies: making a new one takes longer than writing its bytes.
 local kept, no_attr = st.stanza("iq"), {};
 
 -- copy(iq) -> bytes; iq: a stanza with one child
@@ -29,7 +29,7 @@ local function copy(iq)
 	return bytes;
 end
 
--- stanza(bytes, attr) -> the stanza of a copy with these attributes (table) besides its own; nil when a module had made what no parser reads
+-- stanza(bytes, attr) -> the stanza of a copy with these attributes (table) besides its own; nil when a module had made invalid XML
 local function stanza(bytes, attr)
 	local iq = parse(bytes);
 	if not iq then return nil; end
@@ -38,7 +38,7 @@ local function stanza(bytes, attr)
 	return iq;
 end
 
--- namespace(bytes) -> namespace of the child of a copy; "" when it is that of the stream
+-- namespace(bytes) -> namespace of the child of a copy; "" for the namespace of the stream
 local function namespace(bytes)
 	return bytes:match("^<iq[^>]*><[^>]-%sxmlns=['\"]([^'\"]*)") or "";
 end

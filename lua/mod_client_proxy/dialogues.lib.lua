@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Sessions between a user and the implementing client, which stay with their resource whatever the strategy (case C9): the steps of a
--- command (XEP-0050, attribute sessionid), and what is negotiated by a stream id (XEP-0047, XEP-0065, XEP-0166: attribute sid). Either side
--- names one in the first element of a request or an answer.
+-- Sessions between a user and the implementing client. A session stays with its resource, whatever the strategy (case C9). Sessions are
+-- the steps of a command (XEP-0050, attribute sessionid), and streams and calls (XEP-0047, XEP-0065, XEP-0166: attribute sid). Either side
+-- names the session in the first element of a request or an answer.
 
 local digest = require "util.hashes".sha1;
 local new_cache = require "prosody_relay.fair_cache".new;
@@ -26,7 +26,7 @@ local function key_of(user, payload)
 	return #key > longest_key and digest(key) or key;
 end
 
--- bind(user, payload, resource): if the element names a session, that resource has it
+-- bind(user, payload, resource): if the element names a session, it belongs to that resource from now on
 --   user: full JID; payload: an element, or nil
 function dialogues:bind(user, payload, resource)
 	local key = key_of(user, payload);
@@ -36,7 +36,7 @@ function dialogues:bind(user, payload, resource)
 	self.recent:set(key, user, resource);
 end
 
--- resource(user, payload) -> full JID of who has the session that the element names; nil when it names none, or one that nobody knows
+-- resource(user, payload) -> full JID of the resource of the session that the element names; nil when it names none, or an unknown one
 function dialogues:resource(user, payload)
 	local key = key_of(user, payload);
 	return key and self.recent:get(key);

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Service discovery and pings to the proxy itself that are not for the implementing client (X5).
---   static  what the configuration says, answered by Prosody's mod_disco, whoever is online
---   merge   the same, and what a resource says of itself; one is asked, at most once a minute
--- Requests to other addresses (`proxy/resource`, `node@proxy`) are the implementing client's in any case.
+-- Service discovery and pings to the proxy itself that the implementing client does not answer (X5).
+--   static  Prosody's mod_disco answers with what is in the configuration, even when nobody is online
+--   merge   the same, and what a resource says about itself; the module asks one resource, at most once a minute
+-- The implementing client always gets requests to other addresses (`proxy/resource`, `node@proxy`).
 
 local new_id = require "util.id".medium;
 local new_pending = require "prosody_relay.pending".new;
@@ -17,9 +17,9 @@ local xmlns_items = "http://jabber.org/protocol/disco#items";
 local xmlns_ping = "urn:xmpp:ping";
 
 local patience = 5; -- seconds to wait for a resource
-local max_age, max_age_of_failure = 60, 10; -- seconds for which its answer is used, or that there was none
-local max_waiting = 1024 * 1024; -- bytes for those who wait for that answer
-local overhead = 200; -- bytes of one who waits, besides what they wrote
+local max_age, max_age_of_failure = 60, 10; -- seconds until the resource is asked again, after an answer and without one
+local max_waiting = 1024 * 1024; -- bytes for the users who wait for that answer
+local overhead = 200; -- bytes for each of these users, besides their JID and id
 
 local disco = {};
 local disco_mt = { __index = disco };
@@ -44,7 +44,7 @@ local function read_options()
 	};
 end
 
--- What makes two children of an answer the same; nil for what has no place in it
+-- Two children of an answer with the same key are the same; nil for a child that does not belong there
 local function key_of(tag)
 	local attr = tag.attr;
 	if tag.name == "feature" then return attr.var; end
@@ -64,7 +64,7 @@ local function add_info(query, seen, tags)
 	end
 end
 
--- What mod_disco would say; other modules of the component may add to it.
+-- The answer of mod_disco. Other modules of the component may add to it.
 local function own_info()
 	local tags = {};
 	for _, identity in ipairs(module:get_host_items("identity")) do tags[#tags + 1] = st.stanza("identity", identity); end
@@ -90,7 +90,7 @@ end
 -- new(config, pool, [saved]) -> disco; saved: result of :save() of an earlier instance
 local function new(config, pool, saved)
 	local self = setmetatable({ config = config; pool = pool; known_until = 0; earlier_mode = saved and saved.mode }, disco_mt);
-	-- one question at a time: question (resource and id) -> those who wait for the answer
+	-- one question at a time: question (resource and id) -> users who wait for the answer
 	self.pending = new_pending(module, function (_, waiting)
 		self:conclude(waiting, nil);
 	end, saved);
@@ -108,14 +108,14 @@ local function release(self, waiting, tags)
 	send_info(waiting, tags);
 end
 
--- conclude(waiting, tags): answers those who wait; tags: what a resource said, nil when it said nothing of use
+-- conclude(waiting, tags): answers the waiting users; tags: what a resource said, nil when it gave no useful answer
 function disco:conclude(waiting, tags)
 	self.question, self.tags = nil, tags;
 	self.known_until = now() + (tags and max_age or max_age_of_failure);
 	release(self, waiting, tags);
 end
 
--- ask(waiting): asks a resource on behalf of those who wait
+-- ask(waiting): asks a resource for the waiting users
 function disco:ask(waiting)
 	local resource = self.pool:pick();
 	if not resource then return release(self, waiting); end
@@ -144,7 +144,7 @@ function disco:review()
 	self:ask(self.pending:remove(question));
 end
 
--- shut_down(): who waits gets what is known here
+-- shut_down(): the waiting users get what is known here
 function disco:shut_down()
 	for question, waiting in self.pending:each() do
 		self.pending:remove(question);
@@ -171,8 +171,8 @@ local function merged(self, stanza)
 	return true;
 end
 
--- A request that names a node: answered when a module of the component knows the node, as that of ad-hoc commands does, and has
--- something there for this user
+-- Answers a request that names a node when a module of the component has something there for this user. The module for ad-hoc commands
+-- has such nodes.
 local function answer_node(event, kind, node)
 	local reply = st.reply(event.stanza):tag("query", { xmlns = event.stanza.tags[1].attr.xmlns; node = node });
 	local found = { origin = event.origin; stanza = event.stanza; reply = reply; node = node; exists = false };
@@ -184,7 +184,7 @@ local function answer_node(event, kind, node)
 	return result;
 end
 
--- Handles what is, or may be, the implementing client's; in a merge it has nodes of its own. kind: "info" or "items"
+-- Handles requests that the implementing client may have to answer. With `merge`, it has nodes of its own. kind: "info" or "items"
 local function relay(self, event, kind, forward)
 	local stanza = event.stanza;
 	if stanza.attr.to ~= module.host then return forward(event); end
@@ -194,9 +194,10 @@ local function relay(self, event, kind, forward)
 	end
 end
 
--- What the module loads does not go with it, and would answer in place of the implementing client. It stays if somebody else wants it.
+-- Prosody keeps mod_disco, which this module has loaded, and it would answer in place of the implementing client. Unloads it, unless the
+-- configuration or another module needs it.
 local function unload_disco()
-	-- not above: it cannot be loaded without a server, as the rest of this file can
+	-- not at the top: specs load this file without a server, where this module does not load
 	local modulemanager = require "core.modulemanager";
 	if modulemanager.get_modules_for_host(module.host):contains("disco") then return; end
 	for _, other in pairs(modulemanager.get_modules(module.host)) do
@@ -209,7 +210,7 @@ end
 function disco:start(forward)
 	local config = self.config;
 	if config.mode == "forward" then
-		-- not when an administrator has loaded it
+		-- not when an admin has loaded it
 		if self.earlier_mode and self.earlier_mode ~= "forward" then unload_disco(); end
 		return;
 	end

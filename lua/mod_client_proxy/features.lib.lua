@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Whether a resource has a feature: it is asked once by disco#info (XEP-0030). Resources of the same software share the answer by the
--- hash in their presence (XEP-0115), when the hash is of that answer.
+-- Whether a resource has a feature. The module asks each resource once by disco#info (XEP-0030). Resources with the same hash in their
+-- presence (XEP-0115) share one answer, if the hash fits the answer.
 
 local calculate_hash = require "util.caps".calculate_hash;
 local new_id = require "util.id".short;
@@ -42,12 +42,12 @@ end
 local function caps(presence)
 	local c = presence:get_child("c", xmlns_caps);
 	local hash = c and c.attr.hash == "sha-1" and c.attr.ver;
-	-- a client may write anything there
+	-- clients can write any text there
 	return hash and #hash <= hash_size and hash or nil;
 end
 
 local function conclude(self, jid, question, reason)
-	-- not of a resource that has gone, or changed, in the meantime
+	-- the resource may have gone or changed in the meantime
 	if self.asked[jid] ~= question then return; end
 	question.reason, question.open = reason, nil;
 	self.on_verdict(jid, reason);
@@ -72,8 +72,7 @@ local function ask(self, jid, question)
 	end);
 end
 
--- check(jid, [caps]) -> nil when the resource has the feature; else why it is not admitted, and true when that is not known yet and the
--- resource was asked
+-- check(jid, [caps]) -> nil when the resource has the feature; else why it is not admitted, and true while its answer is still awaited
 function features:check(jid, hash)
 	local listed = hash and self.by_hash:get(hash);
 	if listed ~= nil then
@@ -94,7 +93,7 @@ function features:forget(jid)
 	self.asked[jid] = nil;
 end
 
--- save() -> plain table for module.save(). Without the questions that are open, or to be asked again: these are the next instance's.
+-- save() -> plain table for module.save(), without questions that are open or due again: the next instance asks those.
 function features:save()
 	local hashes, asked = {}, {};
 	for hash, listed in self.by_hash:items() do hashes[#hashes + 1] = { hash = hash; listed = listed }; end

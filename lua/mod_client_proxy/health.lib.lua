@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Ejection of resources that fail request after request, and their way back (P5c).
+-- Ejects resources that fail many requests in a row, and readmits them (P5c).
 --
--- One user must not be able to put a resource out (case C1), so that a failure counts only when another resource has done better:
+-- One user must not be able to eject a resource (case C1). So a failure counts only when another resource has done better:
 -- - feature-not-implemented or service-unavailable, when another one then answered the same request (a strike)
--- - silence, when after as many requests in a row another one answers what this one does not (trials.lib asks)
--- Who does what cannot be done, or asks for what no client answers, proves nothing. An answer ends the row.
+-- - silence to many requests in a row, when another one answers the last request (trials.lib asks it)
+-- A request that no client answers proves nothing. An answer ends the row of failures.
 --
--- The last resource is never ejected, as there is nobody better to ask, and those who are come back when everybody else has gone. An
--- ejected resource comes back after a while in any case, on trial: the next failure ejects it for twice as long.
+-- The last resource is never ejected, because there is no better one. Ejected resources come back when all others have gone.
+-- Each comes back after some time anyway, on trial: the next failure ejects it for twice as long.
 
 local longest = 20; -- times the first ejection
 
@@ -30,12 +30,12 @@ function health:await(jid, record, seconds)
 	local round = (record.round or 0) + 1;
 	record.round = round;
 	module:add_timer(seconds, function ()
-		-- readmitted, perhaps to be ejected again, or gone and come anew, in the meantime
+		-- in the meantime the resource may have been readmitted and ejected again, or have left and joined again
 		if self.records[jid] == record and record.ejected and record.round == round then self:readmit(jid); end
 	end);
 end
 
--- rescue(): nobody is left to be asked but who has failed; who was left out by hand stays out
+-- rescue(): all other resources have gone: readmits those that have failed, not those that an admin has left out
 function health:rescue()
 	for jid, record in pairs(self.records) do
 		if record.ejected and record.duration then self:readmit(jid); end
@@ -53,7 +53,7 @@ function health:eject(jid, reason)
 	self:await(jid, record, record.duration);
 end
 
--- hold(jid) -> true when there is such a resource, which is now left out until it is readmitted
+-- hold(jid) -> true when there is such a resource; it is now left out until an admin readmits it
 function health:hold(jid)
 	if not self.pool:has(jid) then return false; end
 	-- another record: the end of an earlier ejection does not concern it
@@ -62,7 +62,7 @@ function health:hold(jid)
 	return true;
 end
 
--- readmit(jid) -> true when it was left out; one that has failed is on trial
+-- readmit(jid) -> true when the resource was left out; if it had failed it is now on trial
 function health:readmit(jid)
 	local record = self.records[jid];
 	if not (record and record.ejected) then return false; end
@@ -81,18 +81,18 @@ local function suspect(self, jid)
 	return record;
 end
 
--- Somebody better is there to be asked
+-- No other resource can take its place
 local function is_last(self, jid)
 	return not self.pool:is_usable(jid) or self.pool:count_awake() < 2;
 end
 
--- answered(jid): a resource has answered a request by a result, or an error that says more than that it cannot do it
+-- answered(jid): a resource has answered a request with a result, or with an error that is no failure
 function health:answered(jid)
 	local record = self.records[jid];
 	if record and not record.ejected then self.records[jid] = nil; end
 end
 
--- outdone(jid, condition): another resource has answered what this one refused with that error
+-- outdone(jid, condition): another resource has answered a request that this one refused with that error
 function health:outdone(jid, condition)
 	local record = suspect(self, jid);
 	if not record then return; end
@@ -102,7 +102,7 @@ function health:outdone(jid, condition)
 	end
 end
 
--- silent(jid) -> whether it is time for a proof: a resource has not answered a request in time, as so often before
+-- silent(jid) -> whether a proof is due; a resource has not answered a request in time
 function health:silent(jid)
 	local record = suspect(self, jid);
 	if not record then return false; end
@@ -110,7 +110,7 @@ function health:silent(jid)
 	return record.silences + record.strikes >= self.limit and not is_last(self, jid);
 end
 
--- proven(jid): another resource answers what this one does not
+-- proven(jid): another resource has answered a request that this one did not answer
 function health:proven(jid)
 	local record = suspect(self, jid);
 	if not record or is_last(self, jid) then return; end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Messages between users and the implementing client, with translated addresses (X1). Each user has a partner: the resource they
--- talk to, as long as it is there. Ids and payloads pass as they are, so that receipts, chat states and corrections fit.
+-- Messages between users and the implementing client, with translated addresses (X1). Each user has a partner: the resource the user
+-- talks to, as long as it is there. Ids and payloads are not changed, so receipts, chat states and corrections work.
 
 local errors = module:require "errors";
 local jid_bare = require "util.jid".bare;
@@ -13,7 +13,7 @@ local messages_mt = { __index = messages };
 local function refuse(self, event, reason, name)
 	self.metrics:message_refused(reason);
 	local type = event.stanza.attr.type;
-	-- RFC 6121 section 8.5.2.2: nobody there is no error for a headline
+	-- RFC 6121 section 8.5.2.2: a headline gets no error when nobody is online
 	if type ~= "error" and not (type == "headline" and reason == "no-resource") then
 		errors.answer(event, name);
 	end
@@ -31,7 +31,7 @@ local function pass(self, direction, ...)
 	return true;
 end
 
--- An error goes to whom it is about: the partner wrote last, and need not be in the pool.
+-- An error goes to the partner, who wrote the last message. The partner may have left the pool.
 local function error_from_user(self, event)
 	local stanza = event.stanza;
 	local user, address = self.users:known(stanza.attr.from);
@@ -50,7 +50,7 @@ function messages:from_user(event)
 	end
 	local user, address = self.users:wrote(attr.from, attr.to);
 	user.writes_to = attr.to;
-	-- one that may not be asked may not be talked to either
+	-- a resource that gets no requests gets no messages either
 	if not self.pool:is_preferred(user.partner) then user.partner = self.pool:pick(jid_bare(attr.from), attr.from); end
 	if not user.partner then
 		return refuse(self, event, "no-resource", "no-client-online");
@@ -59,7 +59,7 @@ function messages:from_user(event)
 end
 
 -- from_client(event): a message from a resource of a target account to a translated address; handled in any case
--- The user's answers go to the resource that wrote last, as a receipt or an error would be of no use to another.
+-- The user's answers go to the resource that wrote last: another resource cannot use a receipt or an error.
 function messages:from_client(event)
 	local stanza = event.stanza;
 	local attr = stanza.attr;
@@ -69,7 +69,7 @@ function messages:from_client(event)
 	end
 	if attr.type == "groupchat" then return refuse(self, event, "groupchat", "user-is-no-room"); end
 	if attr.type ~= "error" then user.partner = attr.from; end
-	-- to a user who sent requests only, from where those went
+	-- to a user who has sent requests only, from the address of the last request
 	return pass(self, "to-user", stanza, user.writes_to or user.to, user.jid, attr.id);
 end
 

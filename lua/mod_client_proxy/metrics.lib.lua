@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the module counts (README.markdown, "Metrics"): prosody_mod_client_proxy/..., with label `host`.
+-- The metrics of the module (README.markdown, "Metrics"): prosody_mod_client_proxy/..., with label `host`.
 
 local shared = require "prosody_relay.metrics";
 
@@ -16,7 +16,7 @@ local function count_condition(errors, condition)
 	errors:with_labels(shared.condition(condition)):add(1);
 end
 
--- new(pool_size, in_flight) -> metrics; both functions give the present number, when Prosody asks
+-- new(pool_size, in_flight) -> metrics; both functions return the present number, when Prosody asks
 local function new(pool_size, in_flight)
 	local size = plain("gauge", "resources", "", "Resources that can be asked");
 	local flying = plain("gauge", "in_flight", "", "Requests that wait for an answer");
@@ -67,11 +67,11 @@ function metrics:refused(reason)
 	self.replies_refused:with_labels(reason):add(1);
 end
 
--- message_passed(direction): "to-client" or "to-user"; message_refused(reason): it was dropped, or answered by an error of ours
+-- message_passed(direction): "to-client" or "to-user"; message_refused(reason): the module dropped it, or answered with an error
 function metrics:message_passed(direction) self.messages:with_labels(direction):add(1); end
 function metrics:message_refused(reason) self.messages_refused:with_labels(reason):add(1); end
 
--- Requests of the implementing client: sent to the user, or not; each that was sent is then answered or failed
+-- Requests of the implementing client are sent to the user, or refused. Each one that was sent is answered, or fails.
 function metrics:outbound_sent() self.outbound_requests:add(1); end
 function metrics:outbound_refused(condition) count_condition(self.outbound_refusals, condition); end
 function metrics:outbound_answered() self.outbound_replies:add(1); end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Requests of the implementing client to users (X3). The user sees one from the address they wrote to, under a fresh id, so that it
--- meets no request in the other direction. It is answered once, by that user to that address, or by an error of ours.
+-- Requests of the implementing client to users (X3). A request comes from the address that the user wrote to, with a fresh id: no request
+-- in the other direction has it. One answer comes back: from that user to that address, or an error of this module.
 
 local errors = module:require "errors";
 local new_pending = require "prosody_relay.pending".new;
@@ -9,13 +9,13 @@ local new_shares = require "prosody_relay.shares".new;
 local readdress = module:require "addresses".readdress;
 local st = require "util.stanza";
 
--- Ids of the implementing client are kept in so many bytes.
+-- for the ids of the implementing client
 local most_bytes = 4 * 1024 * 1024;
 
 local outbound = {};
 local outbound_mt = { __index = outbound };
 
--- What the answer carries as from, to and id; NUL occurs in no XML
+-- from, to and id of the answer; NUL occurs in no XML
 local function key_of(user, asked_from, id)
 	return user .. "\0" .. asked_from .. "\0" .. id;
 end

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Requests that were given up, and may yet be answered: a client that slept, or whose stream broke, answers when it is back. A new request
--- with the same id to the same resource would take that for its own answer (case C3).
+-- Requests that were given up and may still be answered. A client that slept, or whose stream broke, answers when it is back. A new request
+-- with the same id to the same resource would take that answer for its own (case C3).
 --
--- Two generations of half an hour: a client is awaited for ten minutes by Prosody (smacks_hibernation_time). Who gives up more than a
--- generation holds makes everything count as overdue, until that generation has passed: fresh ids do no harm.
+-- Two generations of half an hour: Prosody waits ten minutes for a client (smacks_hibernation_time). When a generation is full, all
+-- requests count as overdue until it has passed: fresh ids do no harm.
 
 local digest = require "util.hashes".sha1;
 local now = require "util.time".monotonic;
@@ -23,7 +23,7 @@ local function new(saved)
 	return setmetatable(saved or { young = generation(); old = generation() }, overdue_mt);
 end
 
--- short, whatever peers write
+-- short, however much peers write
 local function key_of(resource, address, id)
 	return digest(resource .. "\0" .. address .. "\0" .. id);
 end
@@ -36,7 +36,7 @@ local function age(self)
 	self.young = generation();
 end
 
--- add(resource, address, id): that request will not be waited for any more; what the answer would carry as from, to and id
+-- add(resource, address, id): nobody waits for the answer to that request any more; from, to and id of that answer
 function overdue:add(resource, address, id)
 	age(self);
 	local young = self.young;
@@ -47,7 +47,7 @@ function overdue:add(resource, address, id)
 	young.keys[key_of(resource, address, id)], young.size = true, young.size + 1;
 end
 
--- has(resource, address, id) -> whether such a request may yet be answered
+-- has(resource, address, id) -> whether such a request may still be answered
 function overdue:has(resource, address, id)
 	if self.young.size + self.old.size == 0 then return false; end
 	age(self);
@@ -57,7 +57,7 @@ function overdue:has(resource, address, id)
 	return young.keys[key] or old.keys[key] or false;
 end
 
--- settle(resource, address, id): it has been answered now
+-- settle(resource, address, id): the answer has come
 function overdue:settle(resource, address, id)
 	if self.young.size + self.old.size == 0 then return; end
 	local key = key_of(resource, address, id);

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The resources of the targets. Those that can be asked are arrays without holes (the last one takes the place of one that
--- leaves), so that one is picked in constant time whoever came and went before (P5a); all are in an index by full JID.
--- Nothing of Prosody is needed here.
+-- The resources of the targets. An index by full JID has all of them. Arrays have the resources that can be asked. When one leaves,
+-- the last one of the array takes its place: the arrays have no holes, and a pick takes constant time (P5a). This file needs nothing of
+-- Prosody.
 --
--- A resource can be asked unless it is barred (not admitted, see admission.lib) or ejected (see health.lib); each is a reason, a text.
--- One that hibernates (case C6) is asked when nobody else can be: there is an array of those who are awake and one of those who are not.
+-- A resource can be asked unless it is barred (not admitted, see admission.lib) or ejected (see health.lib). Each of these is a reason, a
+-- text. A resource that hibernates (case C6) is asked only when no other can be: one array has the awake ones, another the asleep ones.
 
--- A target's server tells what resources it has, and may say anything.
+-- A target's server names its resources, and may name any number.
 local most = 1000;
 
 local pool = {};
@@ -24,7 +24,7 @@ local function enter(member, list)
 	list[member.position] = member;
 end
 
--- Puts a member where it belongs; is_gone: nowhere
+-- Puts a member into the array where it belongs; is_gone: into none
 local function settle(self, member, is_gone)
 	local list = member.is_hibernating and self.asleep or self.awake;
 	if is_gone or member.barred or member.ejected then list = nil; end
@@ -39,7 +39,7 @@ end
 -- new(strategy, [saved]) -> pool; strategy: of strategies.lib; saved: result of :save() of an earlier instance
 local function new(strategy, saved)
 	local self = setmetatable({ strategy = strategy; awake = {}; asleep = {}; index = {}; size = 0 }, pool_mt);
-	-- whether the one of a key is there, though perhaps not wanted now
+	-- whether the resource of a key is there, though perhaps not wanted now
 	self.is_there = function (jid) return self:is_usable(jid); end;
 	for _, member in ipairs(saved or {}) do
 		member.list, member.position = nil, nil;
@@ -54,7 +54,7 @@ function pool:watch(callback)
 	self.on_turn = callback;
 end
 
--- set_rescue(callback): calls back first when the last one that could be asked goes or falls asleep, to put back who is ejected
+-- set_rescue(callback): calls back first when the last awake resource leaves or falls asleep; the callback readmits ejected ones
 function pool:set_rescue(callback)
 	self.rescue = callback;
 end
@@ -93,7 +93,7 @@ function pool:bar(jid, reason)
 	change(self, jid, "barred", reason);
 end
 
--- eject(jid, [reason]): takes a resource out for some time, or, without a reason, puts it back
+-- eject(jid, [reason]): takes a resource out; without a reason, puts it back
 function pool:eject(jid, reason)
 	change(self, jid, "ejected", reason);
 end
@@ -123,7 +123,7 @@ function pool:is_usable(jid)
 	return member ~= nil and member.list ~= nil;
 end
 
--- is_preferred(jid) -> can it be asked, and is it awake, or is nobody?
+-- is_preferred(jid) -> can it be asked, and is it awake, or is no resource awake?
 function pool:is_preferred(jid)
 	local member = self.index[jid];
 	return member ~= nil and member.list ~= nil and (member.list == self.awake or #self.awake == 0);
@@ -147,7 +147,7 @@ end
 -- add_load(jid, number): counts requests in flight; ignored when the resource has gone
 function pool:add_load(jid, number)
 	local member = self.index[jid];
-	-- it may have gone and come anew in the meantime
+	-- it may have left and joined again in the meantime
 	if member then member.load = math.max(0, member.load + number); end
 end
 
@@ -161,7 +161,7 @@ local function wanted(members, tried, limit)
 end
 
 -- pick([key], [owner], [tried], [limit]) -> full JID of a resource that can be asked; nil when there is none
---   key: text, and owner: the JID of whose it is, for a strategy that sends what has the same key to the same resource;
+--   key: text; owner: JID of the user whose key it is; for a strategy that sends requests with the same key to the same resource;
 --   tried: table whose keys are full JIDs that are not wanted; limit: only resources with fewer requests in flight
 function pool:pick(key, owner, tried, limit)
 	local members = wanted(self.awake, tried, limit);

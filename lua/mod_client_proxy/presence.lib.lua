@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Subscriptions of users to the presence of the proxy (X2). Each address of the proxy is available while the pool has a resource.
--- Whoever asks is approved; subscribers.lib keeps who did.
+-- Every user who asks is approved; subscribers.lib keeps the subscriptions.
 
 local errors = module:require "errors";
 local on_started = require "prosody_relay.compat".on_started;
@@ -16,7 +16,7 @@ local function new(pool, saved)
 	saved = saved or {};
 	return setmetatable({
 		pool = pool; available = saved.available; subscribers = new_subscribers(saved.subscribers);
-		-- users whose server said that presence cannot be delivered, until they show that it can
+		-- users whose server could not deliver presence, until they or their server ask again
 		paused = saved.paused or {};
 	}, presence_mt);
 end
@@ -59,7 +59,7 @@ function on.probe(self, user, address, event)
 	send_current(self, address, event.stanza.attr.from);
 end
 
--- RFC 6121 section 4.4.2: no more presence to whom it cannot be delivered. Their server probes when they come again.
+-- RFC 6121 section 4.4.2: no more presence to a user whose server cannot deliver it. The server probes when the user is back.
 function on.error(self, user, address, event)
 	if not self.subscribers:has(user, address) then return; end
 	local _, condition = event.stanza:get_error();
@@ -71,8 +71,8 @@ function on.error(self, user, address, event)
 	end
 end
 
--- from_user(event): presence from anybody to the proxy; handled in any case. Directed presence is of no interest, nor are answers to
--- subscriptions that the proxy never asks of users.
+-- from_user(event): presence from anybody to the proxy; handled in any case. The module ignores directed presence, and answers to
+-- subscriptions: it asks no user for one.
 function presence:from_user(event)
 	local attr = event.stanza.attr;
 	local handler = on[attr.type];
@@ -81,13 +81,13 @@ function presence:from_user(event)
 end
 
 local function announce(self, type)
-	-- an answer may come at once and change the table
+	-- a list: an answer may come at once and change the table
 	for _, pair in ipairs(self.subscribers:list()) do
 		if not self.paused[pair[2]] then send(pair[1], pair[2], type); end
 	end
 end
 
--- Tells the subscribers when the pool has become empty, or is so no more
+-- Tells the subscribers when the pool has become empty, or is no longer empty
 local function update(self)
 	local available = self.pool:count() > 0;
 	if available == self.available then return; end
@@ -95,8 +95,8 @@ local function update(self)
 	announce(self, not available and "unavailable" or nil);
 end
 
--- start(): from now on the subscribers are told of every change. At first they are told in any case: those on other servers do not
--- know that this one has been away.
+-- start(): tells the subscribers of every change from now on, and once at the start: users of other servers do not know that this server
+-- was down.
 function presence:start()
 	self.pool:watch(function () update(self); end);
 	on_started(module, function () update(self); end);

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What reaches the component passes here; the parts (mod_client_proxy.lua lists them) know no more than their own job.
+-- Every stanza to the component passes here. mod_client_proxy.lua lists the parts, which do one job each.
 
 local base64 = require "util.encodings".base64;
 local modulemanager = require "core.modulemanager";
@@ -9,15 +9,15 @@ local random_bytes = require "util.random".bytes;
 local stores = require "prosody_relay.stores";
 
 local key_size = 16; -- bytes
-local known_users = 1000; -- whose translated addresses are remembered
-local recent_users = 24 * 1024 * 1024; -- bytes of those whom the implementing client may write to
--- of what the module saves over a reload; another version may not know what to do with it
+local known_users = 1000; -- the module remembers the translated addresses of so many
+local recent_users = 24 * 1024 * 1024; -- bytes for users that the implementing client may write to
+-- of the data that the module saves over a reload; another version may not understand it
 local format = 2;
 
 local settings = module:require "settings";
 local errors = module:require "errors";
 
--- The key of the address translation lives as long as the data of the server, so that a user has the same address after a restart.
+-- The key of the address translation is stored: a user has the same address after a restart.
 local function address_key()
 	local saved = stores.read(module, "client_proxy", nil, function (data)
 		return type(data.key) == "string" and #base64.decode(data.key) == key_size;
@@ -76,7 +76,7 @@ local function is_request(stanza)
 	return (type == "get" or type == "set") and stanza.attr.id and #stanza.tags == 1;
 end
 
--- Replies, requests to users, and what is no IQ at all: Prosody checks those of its own clients only, and mod_iq relies on it.
+-- Replies, requests to users, and malformed IQs. Prosody checks only IQs of its own clients, and mod_iq relies on that.
 local function handle_early(event)
 	local stanza = event.stanza;
 	if is_reply(stanza) then
@@ -122,7 +122,7 @@ local function handle_user_presence(event)
 	return presence:from_user(event);
 end
 
--- One error each to what is not supported; none to an error, nor to the notifications that expect no answer (P16, P17).
+-- Each stanza that is not supported gets one error. Errors, and notifications that expect no answer, get none (P16, P17).
 
 local function refuse_presence(event)
 	local type = event.stanza.attr.type;
@@ -138,9 +138,9 @@ local function refuse_message(event)
 end
 
 for _, recipient in ipairs({ "host", "bare", "full" }) do
-	-- before mod_iq, which would look for somebody who waits for this id, or a module that answers in place of the user
+	-- before mod_iq, which looks for a module that waits for this id, or that answers for the user
 	module:hook("iq/" .. recipient, handle_early, 1);
-	-- after everybody: what a module loaded on the component handles is not for the implementing client
+	-- after all other modules: the implementing client does not get what a module of the component handles
 	module:hook("iq/" .. recipient, handle_request, -1);
 	module:hook("presence/" .. recipient, handle_target_presence, 1);
 	module:hook("presence/" .. recipient, presence and handle_user_presence or refuse_presence, -1);
@@ -156,10 +156,10 @@ local endings = {
 	function () if presence then presence:close(); end end;
 };
 
--- before mod_c2s closes the users' streams; each on its own, so that an error in one does not keep the others from being answered
+-- before mod_c2s closes the users' streams; each on its own: after an error in one, the others still run
 for _, ending in ipairs(endings) do on_stopping(module, ending, 1); end
 
--- A changed configuration is applied at once: all that matters lives on in what is saved. A mistake in it leaves everything as it is.
+-- A changed configuration is applied at once: module.save keeps the state. A mistake in the configuration changes nothing.
 module:hook_global("config-reloaded", function ()
 	module:add_timer(0, function () modulemanager.reload(module.host, module.name); end);
 end);
@@ -190,6 +190,6 @@ subscriptions:start();
 if presence then
 	presence:start();
 elseif saved.presence then
-	-- the option was removed: for the subscribers the service has gone
+	-- the option was removed: the subscribers see that the service ends
 	module:require "presence".new(pool, saved.presence):close();
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Results and errors that answer no request in flight: forged, late, or sent twice (P10). They are dropped, and counted by reason.
--- All that it takes to tell the reasons apart is looked up here, where it is no cost for the others.
+-- Only this file looks up the reason, so good replies pay nothing for it.
 
 local refusals = {};
 local refusals_mt = { __index = refusals };
@@ -32,7 +32,7 @@ local function reason_for(self, stanza)
 	return self.addresses.is_given(attr.to) and "stale-token" or "unknown-token";
 end
 
--- count(stanza): a result or error with an id that is not the answer to a request
+-- count(stanza): a result or error with an id that answers no request
 function refusals:count(stanza)
 	local attr, reason = stanza.attr, reason_for(self, stanza);
 	self.metrics:refused(reason);

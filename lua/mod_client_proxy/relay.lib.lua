@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- The way of a request: to a resource, to another one when that one is not there, and of one answer back (P5, P6, P9 to P13).
+-- Sends a request to a resource, or to another one when that one is not there. Sends one answer back (P5, P6, P9 to P13).
 --
--- A request is repeated only when that does no harm. Each sign says whose word it is (prosody_relay.origin), and why a resource of
--- `record.tried` is not asked any more:
--- - "bounced": this server could not deliver it. Nothing was done; a `get` or `set` is repeated.
--- - feature-not-implemented, service-unavailable: a client's word that it has not done it, or its server's that the client is not there.
---   The same; and a strike for who refused what another one then answers (health.lib).
--- - "left": the client has said so, over a stream that is there. Nobody knows what it has done; a `get` is repeated.
--- - "broken": the stream broke (recipient-unavailable of mod_smacks, unavailable presence), or may have, since the client hibernates. Perhaps
---   it was this very request that broke it: a `get` is repeated once (breaks.lib).
+-- A request is repeated only when that does no harm. prosody_relay.origin tells who reports a failure. `record.tried` has the reason why
+-- a resource is not asked again:
+-- - "bounced": this server could not deliver the request. Nothing was done; a `get` or `set` is repeated.
+-- - feature-not-implemented, service-unavailable: the client says that it has not done it, or its server that the client is not there.
+--   A `get` or `set` is repeated. If another resource then answers, this one gets a strike (health.lib).
+-- - "left": the client has left, over a stream that works. Nobody knows what it has done; a `get` is repeated.
+-- - "broken": the stream broke (recipient-unavailable of mod_smacks, unavailable presence), or the client hibernates. Perhaps
+--   this very request broke the stream: a `get` is repeated once (breaks.lib).
 
 local copies = module:require "copies";
 local errors = module:require "errors";
@@ -61,7 +61,7 @@ local function refuse(self, event, name)
 	return errors.answer(event, name);
 end
 
--- What has the same key goes to the same resource, if that is the strategy
+-- The strategy may send requests with the same key to the same resource
 local function key_for(self, user, iq)
 	local sticky_by = self.settings.sticky_by;
 	if sticky_by == "full" then return user; end
@@ -69,12 +69,12 @@ local function key_for(self, user, iq)
 	return type(key) == "string" and key or jid_bare(user);
 end
 
--- -> full JID of who is to be asked, or nil; tried: as in a record
+-- -> full JID of the resource to ask, or nil; tried: as in a record
 local function choose(self, user, iq, tried)
 	local limit = self.settings.max_pending_per_resource;
 	local resource = self.dialogues:resource(user, iq.tags[1]);
 	if resource and self.pool:is_usable(resource) and not (tried and tried[resource]) then
-		-- nobody else knows the session
+		-- no other resource knows the session
 		return not (limit and self.pool:get(resource).load >= limit) and resource or nil;
 	end
 	resource = self.pool:pick(key_for(self, user, iq), user, tried, limit);
@@ -101,8 +101,8 @@ function relay:request(event)
 	return true;
 end
 
--- Asks another resource, if there is one and time for it -> true, and the record is in flight again
---   reason: why not the one that was asked, see above
+-- Asks another resource, if there is one and enough time is left -> true, and the record is in flight again
+--   reason: why the resource that was asked is not asked again, see above
 local function retry(self, record, reason)
 	local tried, attempts = record.tried or {}, 1;
 	for _ in pairs(tried) do attempts = attempts + 1; end
@@ -123,7 +123,7 @@ local function retry_broken(self, record)
 	return record.type == "get" and self.breaks:allows(record) and retry(self, record, "broken");
 end
 
--- An error of this server: the resource has not spoken
+-- An error of this server, not of the resource
 local function answer_bounce(self, record, stanza)
 	local _, condition, text = stanza:get_error();
 	if condition == "recipient-unavailable" then
@@ -148,7 +148,7 @@ local function answer_refusal(self, record, stanza, condition)
 	return retry_broken(self, record);
 end
 
--- The resource has done what it can; those tried before could not
+-- The resource has answered; the resources tried before it failed
 local function credit(self, record)
 	self.health:answered(record.resource);
 	for resource, reason in pairs(record.tried or {}) do
@@ -156,7 +156,7 @@ local function credit(self, record)
 	end
 end
 
--- answer(event) -> true when the result or error with an id was the reply to a request, and the user was told or another resource asked
+-- answer(event) -> true when the result or error with an id was the reply to a request: the user got it, or another resource was asked
 function relay:answer(event)
 	local stanza = event.stanza;
 	local record = self.requests:take(stanza);
@@ -181,7 +181,7 @@ function relay:answer(event)
 	return true;
 end
 
--- What an admin cannot see otherwise (case C8)
+-- Tells the admin the cause, which nothing else shows (case C8)
 local function hint_at_limits(self, resource)
 	if now() - self.hinted < hint_interval or not is_throttled(resource) then return; end
 	self.hinted = now();
@@ -189,7 +189,7 @@ local function hint_at_limits(self, resource)
 		resource, jid_host(resource));
 end
 
--- expire(record): nobody has answered until the deadline
+-- expire(record): the deadline has passed without an answer
 function relay:expire(record)
 	local resource = record.resource;
 	self.metrics:timed_out();
@@ -200,7 +200,7 @@ function relay:expire(record)
 	end
 end
 
--- fall_asleep(resource): its client has lost the connection, and may come back after the deadlines. What another one can do is asked of it.
+-- fall_asleep(resource): its client has lost the connection, and may come back too late. Asks other resources where that does no harm.
 function relay:fall_asleep(resource)
 	if self.pool:count_awake() == 0 then return; end
 	local records = self.requests:give_up(function (record)
@@ -214,9 +214,9 @@ function relay:fall_asleep(resource)
 end
 
 -- lose(is_gone, [has_left]): resources for whose full JID is_gone is true will not answer any more
---   has_left: because they want to, and their streams are whole
+--   has_left: they left on their own wish, over a stream that works
 function relay:lose(is_gone, has_left)
-	-- all are out of the table before the first is sent on: that may bring a new request at once
+	-- all leave the table before the first one is repeated, which may bring a new request at once
 	for _, record in ipairs(self.requests:give_up(function (record) return is_gone(record.resource); end)) do
 		local is_repeated;
 		if has_left then is_repeated = record.type == "get" and retry(self, record, "left"); else is_repeated = retry_broken(self, record); end

@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
 -- The table of requests in flight: each waits for one answer, of one resource (P6, P9, P10, P13).
 --
--- A request in flight is known by (resource asked, address the resource sees, id): exactly what a reply to it carries as from, to
--- and id. Whatever else comes back was forged, is late, or comes a second time. Its key in the table is the id alone as long as
--- nobody else has that id in flight, which saves two long strings for each request, else all three.
+-- Three things identify a request in flight: the resource asked, the address that the resource sees, the id. A reply has the same three as
+-- from, to and id. Any other reply is forged, late, or comes a second time. The key in the table is the id alone, as long as no other
+-- request in flight has that id: this saves two long strings for each request. Else the key is all three.
 --
--- The record of a request has these fields and is the only thing kept for it:
---   user, asked, id   from whom, to which address of the proxy, with which id it came
+-- The module keeps only this record for a request:
+--   user, asked, id   user who sent it, address of the proxy it was sent to, its id
 --   type, copy        "get" or "set", and what is needed to ask another resource (copies.lib); no copy when there is no room for it
---   resource, address who is asked now, and the user's address for them
---   sent              when it came; the deadline counts from there, however often it is sent
---   tried             resources asked before this one -> why they are not any more (relay.lib), nil at first
+--   resource, address resource that is asked now, and the address of the user that it sees
+--   sent              when the request came; the deadline counts from there, however often it is sent
+--   tried             resources asked before this one -> why they are not asked again (relay.lib), nil at first
 
 local copies = module:require "copies";
 local new_id = require "util.id".short;
@@ -19,12 +19,12 @@ local new_pending = require "prosody_relay.pending".new;
 local new_shares = require "prosody_relay.shares".new;
 local now = require "util.time".monotonic;
 
--- What users write is kept in so many bytes: of all, and of one user. Short requests are not counted.
+-- Bytes for what users write: for all users, and for one. Short requests are not counted.
 local most_bytes, most_bytes_of_user = 32 * 1024 * 1024, 2 * 1024 * 1024;
 local short = 1024; -- bytes
 local longest_id = 128; -- bytes, for the implementing client
 
--- How many answers are remembered, to tell a second one from one to nothing: a ring of from, to, id
+-- A ring with from, to and id of the last answers: shows whether an answer comes a second time
 local ring_size = 64 * 3;
 
 local requests = {};
@@ -35,7 +35,7 @@ local function key_of(resource, address, id)
 	return resource .. "\0" .. address .. "\0" .. id;
 end
 
--- -> key, record of what is in flight, or nil
+-- -> key, record of the request in flight, or nil
 local function find(self, resource, address, id)
 	local record = self.pending:get(id);
 	if record and record.resource == resource and record.address == address then return id, record; end
@@ -67,15 +67,15 @@ local function left(self, key, record)
 	return record;
 end
 
--- As left, of one that may yet be answered
+-- As left, for a request that may still be answered
 local function given_up(self, key, record)
 	self.overdue:add(record.resource, record.address, key:match("[^%z]*$"));
 	return left(self, key, record);
 end
 
 -- new(pool, encode, on_expire, limits, [saved]) -> requests
---   pool: of pool.lib, told how many requests a resource has; encode: of addresses.lib;
---   on_expire(record): called when nobody has answered until the deadline; limits: of settings.lib, how many can be in flight;
+--   pool: of pool.lib, learns how many requests a resource has; encode: of addresses.lib;
+--   on_expire(record): called when the deadline has passed without an answer; limits: of settings.lib, how many can be in flight;
 --   saved: result of :save() of an earlier instance
 local function new(pool, encode, on_expire, limits, saved)
 	local self = setmetatable({
@@ -112,7 +112,7 @@ end
 -- add(record, resource, timeout) -> address and id with which the full JID `resource` is to be asked; timeout: seconds from now
 function requests:add(record, resource, timeout)
 	local address, id = self.encode(record.user), record.id;
-	-- a line break comes out of the client's parser as a space, and some take an empty id for none (case C2)
+	-- XML parsers turn a line break into a space, and some clients take an empty id for none (case C2)
 	if not id:find("^%g+$") or #id > longest_id or self.overdue:has(resource, address, id) then id = new_id(); end
 	while find(self, resource, address, id) do
 		-- the user has the same id in flight; a fresh one tells the replies apart
@@ -142,12 +142,12 @@ function requests:take(stanza)
 	return left(self, key, self.pending:remove(key));
 end
 
--- expect_late(stanza): what take() took was this server's word; the resource may yet give its own
+-- expect_late(stanza): the answer that take() took came from this server; the resource may still answer, too
 function requests:expect_late(stanza)
 	self.overdue:add(stanza.attr.from, stanza.attr.to, stanza.attr.id);
 end
 
--- is_repeated(stanza) -> was it the answer to one of the last requests, from the same resource, once before?
+-- is_repeated(stanza) -> has the same resource answered one of the last requests with that id before?
 function requests:is_repeated(stanza)
 	local attr, answers = stanza.attr, self.answers;
 	for i = 1, #answers, 3 do
@@ -156,13 +156,13 @@ function requests:is_repeated(stanza)
 	return false;
 end
 
--- is_asked(resource, stanza) -> would the reply be in order if it came from that resource?
+-- is_asked(resource, stanza) -> would the reply answer a request if it came from that resource?
 function requests:is_asked(resource, stanza)
 	return find(self, resource, stanza.attr.to, stanza.attr.id) ~= nil;
 end
 
--- give_up([is_wanted]) -> array of records, no longer in flight, whose answers are late from now on: all of them, or those for which
--- is_wanted(record) is true. Linear in the number of requests in flight.
+-- give_up([is_wanted]) -> array of records, no longer in flight: all, or those for which is_wanted(record) is true. Their answers are late
+-- from now on. Linear in the number of requests in flight.
 function requests:give_up(is_wanted)
 	local records = {};
 	for key, record in self.pending:each() do

@@ -32,7 +32,7 @@ end
 -- client_proxy_sticky_by: "bare", "full", or a path to a text or an attribute of the payload
 local function read_sticky_by()
 	local value = options.string(module, "client_proxy_sticky_by", "bare");
-	-- A path for stanza:find(), which says nothing of mistakes in it. Namespaces may hold any character.
+	-- A path for stanza:find(), which does not report mistakes in it. Namespaces may have any character.
 	local steps, namespaces = value:gsub("{[^}]+}", "");
 	local is_path = namespaces > 0 and value:find("^{") and (steps:find("^[^{@#]+#$") or steps:find("^[^{@#]*@[^@#]+$"));
 	if value ~= "bare" and value ~= "full" and not is_path then
@@ -65,7 +65,7 @@ local settings = {
 	user_ttl = options.number(module, "client_proxy_user_ttl", 3600, 1);
 };
 
--- Prosody's own modules may fail to load as well
+-- here, because Prosody's own modules may fail to load as well
 module:depends("adhoc");
 if settings.disco.mode ~= "forward" then module:depends("disco"); end
 

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- How one of several resources is chosen for a request: client_proxy_strategy. A strategy is a table with
 --   choose(self, members, key, owner, is_there) -> one of `members`, a non-empty array of what pool:get() gives
---     key: text or nil; owner: JID of who asks; is_there(full JID): can it be asked, though it may not be among the members now?
+--     key: text or nil; owner: JID of the user who asks; is_there(full JID): can it be asked, though it may not be a member now?
 --   save(self) -> plain table for module.save(), or nil
 
 local hash = require "util.hashes".sha1;
 local new_cache = require "prosody_relay.fair_cache".new;
 local random = math.random;
 
-local sticky_keys, sticky_keys_of_user = 10000, 1000; -- whose resource is remembered
+local sticky_keys, sticky_keys_of_user = 10000, 1000; -- so many are remembered, of all users and of one
 local longest_key = 128; -- bytes of a key that is remembered as it is
 
 local strategies = {};
@@ -21,12 +21,12 @@ local function stateless(choose)
 	end;
 end
 
--- each with the same probability
+-- all resources with the same probability
 strategies.random = stateless(function (_, members)
 	return members[random(#members)];
 end);
 
--- one after the other
+-- one resource after the other
 strategies["round-robin"] = function ()
 	local turn = 0;
 	return {
@@ -38,7 +38,7 @@ strategies["round-robin"] = function ()
 	};
 end;
 
--- who has the fewest requests in flight; among several, a random one
+-- the resource with the fewest requests in flight; a random one of several
 strategies["least-pending"] = stateless(function (_, members)
 	local count, best = #members, nil;
 	local start = random(count);
@@ -49,7 +49,7 @@ strategies["least-pending"] = stateless(function (_, members)
 	return best;
 end);
 
--- by chance, those with a higher presence priority more often: priority 0 counts once, 9 ten times
+-- a random resource; a higher presence priority is chosen more often: priority 0 counts once, 9 ten times
 strategies.priority = stateless(function (_, members)
 	local total = 0;
 	for _, member in ipairs(members) do total = total + math.max(member.priority, 0) + 1; end
@@ -60,7 +60,7 @@ strategies.priority = stateless(function (_, members)
 	end
 end);
 
--- What was never seen goes by a hash over key and resource, so that most stays where it is when the memory is lost.
+-- A hash over key and resource decides for a new key. So most keys keep their resource when the memory is lost.
 local function by_hash(members, key)
 	local best, highest;
 	for _, member in ipairs(members) do
@@ -70,13 +70,13 @@ local function by_hash(members, key)
 	return best;
 end
 
--- all with the same key to the same one as long as it is there
+-- requests with the same key go to the same resource as long as it is there
 function strategies.sticky(saved)
 	local chosen = new_cache(sticky_keys, sticky_keys_of_user):restore(saved);
 	return {
 		choose = function (_, members, key, owner, is_there)
 			if not key then return members[random(#members)]; end
-			-- users may choose it, and write as much as their stanzas can hold
+			-- users may choose the key, and make it as long as a stanza
 			if #key > longest_key then key = hash(key); end
 			local jid = chosen:get(key);
 			if jid then
@@ -85,7 +85,7 @@ function strategies.sticky(saved)
 				end
 			end
 			local member = by_hash(members, key);
-			-- one that is only busy, asleep, or was asked in vain this once keeps the key
+			-- a resource that is only busy or asleep, or has failed this once, keeps the key
 			if not (jid and is_there(jid)) then chosen:set(key, owner, member.jid); end
 			return member;
 		end;

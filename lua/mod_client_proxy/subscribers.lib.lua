@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Who has subscribed to the presence of the proxy: user -> set of addresses of the proxy, stored, since the users' servers keep theirs.
--- Each user has a key of their own in the store, so that a subscription costs the same whoever else has one (case C10); the key is a hash,
--- as a JID may be longer than the name of a file. Anybody may subscribe: the memory is bounded, with a share for each domain.
+-- Users who have subscribed to the presence of the proxy: user -> set of addresses of the proxy. The table is stored, because the users'
+-- servers store their side. Each user has a key in the store: a subscription costs the same however many there are (case C10). The key is
+-- a hash, because a JID may be longer than the name of a file. Anybody may subscribe: the memory is bounded, with a share for each domain.
 
 local hash = require "util.hashes".sha256;
 local new_shares = require "prosody_relay.shares".new;
@@ -63,7 +63,7 @@ local function read_all(self)
 	local keys = {};
 	if opened and store and store.users then
 		for key in store:users() do
-			-- COMPAT the storage in memory also lists that of the host itself, as a function
+			-- COMPAT the storage in memory also lists the key of the host itself, as a function
 			if type(key) == "string" then keys[#keys + 1] = key; end
 		end
 	else
@@ -78,7 +78,7 @@ local function read_all(self)
 	take_over(self);
 end
 
--- new([saved]) -> subscribers, read from the store; saved: result of :save() of an earlier instance, which need not be read again
+-- new([saved]) -> subscribers; saved: result of :save() of an earlier instance, nil: reads the store
 local function new(saved)
 	local self = setmetatable({ addresses = {}; shares = new_shares(most_bytes) }, subscribers_mt);
 	if not saved then read_all(self); end
@@ -112,7 +112,7 @@ function subscribers:add(user, address)
 	return true;
 end
 
--- remove(user, address): a subscription that there is ends
+-- remove(user, address): ends a subscription, which must exist
 function subscribers:remove(user, address)
 	local addresses = self.addresses[user];
 	addresses[address] = nil;

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- The presence subscriptions to the target accounts, which tell the proxy what resources they have (P3, P4).
+-- The presence subscriptions to the target accounts: presence tells the proxy which resources a target has (P3, P4).
 --
--- A request can get lost: the target's host may be activated later than the proxy's, its server may be down, its user may be slow
--- to approve. So it is repeated, less and less often, until it is approved. Then a probe follows, for a server that confirms an old
--- subscription without sending presence again (P21). Never before: Prosody takes a probe from a contact whose request waits for
--- approval as a reason to drop that request.
+-- A request can get lost: the target's host may be activated later than the proxy's, or its server may be down. The user may be slow to
+-- approve. So the proxy repeats the request, less and less often, until it is approved. Then the proxy sends a probe: some servers
+-- confirm an old subscription without sending presence again (P21). It sends no probe before: Prosody would drop a request that
+-- waits for approval.
 --
--- Presence can get lost as well, when the way is cut. So approved targets are probed again, now and then, and on other servers as soon as
--- somebody is wanted and nobody is there.
+-- Presence can get lost as well, when the connection breaks. So the proxy probes approved targets again from time to time. It probes targets
+-- on other servers at once when a user asks and no resource is there.
 
 local approve_locally = module:require "approval".approve;
 local jid_host = require "util.jid".host;
@@ -56,7 +56,7 @@ local function new(jids, saved)
 	return self;
 end
 
--- start(): asks as soon as the server has started; the handlers for the answers have to be in place
+-- start(): asks as soon as the server has started; the handlers for the answers must be there before
 function subscriptions:start()
 	on_started(module, function ()
 		for jid in pairs(self.targets) do ask(self, jid); end
@@ -80,7 +80,7 @@ function subscriptions:is_target(jid)
 	return self.targets[jid] ~= nil;
 end
 
--- approve(jid) -> true when that is news: the target has approved the subscription
+-- approve(jid) -> true when the target had not approved the subscription before
 function subscriptions:approve(jid)
 	local target = self.targets[jid];
 	if target.approved then return false; end
@@ -89,8 +89,8 @@ function subscriptions:approve(jid)
 	return true;
 end
 
--- lose(jid, [revoked]) -> true when there was an approved subscription, which is gone or cannot be relied on; it will be asked for again
---   revoked: by its user, who from now on is the one to approve
+-- lose(jid, [revoked]) -> true when there was an approved subscription. It is gone or not reliable; the proxy will ask for it again.
+--   revoked: its user has revoked it, and only the user can approve it from now on
 function subscriptions:lose(jid, revoked)
 	local target = self.targets[jid];
 	target.revoked = revoked or target.revoked;
@@ -100,17 +100,17 @@ function subscriptions:lose(jid, revoked)
 	return true;
 end
 
--- probe(jid) -> true when the target is an approved one, which is asked what resources it has now
+-- probe(jid) -> true when the target is approved; the proxy then asks which resources it has now
 function subscriptions:probe(jid)
 	local approved = self.targets[jid].approved;
 	if approved then ask(self, jid); end
 	return approved;
 end
 
--- search(): nobody is online as far as we know, but somebody is asked for: looks whether we have missed their presence
+-- search(): a user asks, and no resource is known to be online: asks the targets, whose presence may have got lost
 function subscriptions:search()
 	for jid, target in pairs(self.targets) do
-		-- on this server nothing gets lost
+		-- on this server no presence gets lost
 		local is_remote = not prosody.hosts[jid_host(jid)];
 		if is_remote and target.approved and not (target.searched and now() - target.searched < search_interval) then
 			target.searched = now();

@@ -7,7 +7,7 @@ local jid_host = require "util.jid".host;
 local sessions = require "prosody_relay.sessions";
 local st = require "util.stanza";
 
-local patience = 5; -- seconds in which a resource that is there shows up after a probe
+local patience = 5; -- seconds in which a resource must send presence after a probe
 
 local targets = {};
 local targets_mt = { __index = targets };
@@ -18,7 +18,7 @@ end
 
 -- new(rules, pool, health, subscriptions, on_gone, on_asleep, [saved]) -> targets
 --   rules: of admission.lib; on_gone(is_gone, has_left): called when resources have gone, for the requests they had;
---   is_gone(full JID): of them?; has_left: this was the client's wish, its connection is whole;
+--   is_gone(full JID): is it one of them?; has_left: the client wanted to leave, and its connection works;
 --   on_asleep(full JID): called when a resource hibernates; saved: result of :save() of an earlier instance
 local function new(rules, pool, health, subscriptions, on_gone, on_asleep, saved)
 	local self = setmetatable({
@@ -39,7 +39,7 @@ function targets:update_resource(jid, account, priority, show, caps)
 		return;
 	end
 	local barred, is_open = self.admission:judge(jid, priority, show, caps);
-	-- who was admitted stays so until the answer, above all over a reload
+	-- an admitted resource stays admitted until it answers, above all over a reload
 	if is_open and before and not barred_before then barred = nil; end
 	local is_new = self.pool:update(jid, account, priority, show, caps, barred, sessions.is_hibernating(jid));
 	if is_new or barred ~= barred_before then
@@ -87,13 +87,13 @@ local function log_unseen(account, condition, text)
 	module:log("info", "The presence of %s cannot be seen: %s (%s)", account, condition, text or "no text");
 end
 
--- unreachable(account, condition, [text]): the way to its server is cut. What is in flight may still be answered.
+-- unreachable(account, condition, [text]): its server cannot be reached. Requests in flight may still be answered.
 function targets:unreachable(account, condition, text)
 	if self.subscriptions:lose(account) then log_unseen(account, condition, text); end
 	drop_account(self, account);
 end
 
--- One round of doubts at a time for an account: after a probe those who are doubted have some time to show up.
+-- One round of doubts at a time for an account: after a probe, the doubted resources have some time to send presence.
 local function start_round(self, account, jids)
 	local round = { doubted = jids; later = {} };
 	self.rounds[account] = round;
@@ -105,8 +105,8 @@ local function start_round(self, account, jids)
 	if not self.subscriptions:probe(account) then round.doubted = {}; end
 end
 
--- doubt(jid): a request came back as if the resource were not there. Its server knows: it answers a probe with the presence of all
--- resources (RFC 6121 section 4.3.2). One that is not among them has gone without a word, as when that server crashed.
+-- doubt(jid): an error says that the resource is not there. Its server answers a probe with the presence of all resources (RFC 6121 section
+-- 4.3.2). A resource that is not among them has gone silently, for example when that server crashed.
 function targets:doubt(jid)
 	local account = jid_bare(jid);
 	local round = self.rounds[account];
@@ -118,19 +118,19 @@ function targets:doubt(jid)
 	end
 end
 
--- A resource is there. Presence of any resource is taken for the answer to the probe; who turns up late comes back then.
+-- A resource is there. Presence of any resource counts as the answer to the probe; a late resource comes back with its presence.
 local function settle_doubt(self, jid, account)
 	local round = self.rounds[account];
 	if not round then return; end
 	round.doubted[jid], round.later[jid], round.is_answered = nil, nil, true;
 end
 
--- search(): somebody is asked for and nobody is online
+-- search(): a user asks, and no resource is online
 function targets:search()
 	self.subscriptions:search();
 end
 
--- review(): applies the settings to the pool of the instance before a reload
+-- review(): applies the settings to the pool that was saved over a reload
 function targets:review()
 	for _, member in ipairs(self.pool:save()) do
 		if self.subscriptions:is_target(member.account) then
@@ -141,19 +141,19 @@ function targets:review()
 	end
 end
 
--- Clients write what they like: the rest of the module counts on an integer within the range of RFC 6121 section 4.7.2.3
+-- Clients can write anything: the other files need an integer within the range of RFC 6121 section 4.7.2.3
 local function read_priority(stanza)
 	local priority = tonumber(stanza:get_child_text("priority"));
 	return priority and math.floor(math.max(-128, math.min(127, priority))) or 0;
 end
 
--- and on one of the four values of section 4.7.2.1, or nil
+-- and one of the four values of section 4.7.2.1, or nil
 local function read_show(stanza)
 	local show = stanza:get_child_text("show");
 	return admission_lib.shows[show] and show or nil;
 end
 
--- What each type of presence from a target means; of the other types there is nothing to learn
+-- What each type of presence from a target means; other types are ignored
 local on_presence = {
 	available = function (self, from, account, stanza)
 		if from == account then return; end
@@ -165,12 +165,12 @@ local on_presence = {
 		if from ~= account then return self:remove_resource(from); end
 		local is_lost = self.pool:of(account)[1] ~= nil;
 		self:remove_account(account);
-		-- a server says so before the approval, too, and what it then says may overtake that on the way: it is asked again, once
+		-- a server sends this before the approval, too, and it may arrive after newer presence: the proxy asks once more
 		if is_lost and not prosody.hosts[jid_host(account)] then self.subscriptions:probe(account); end
 	end;
 
 	error = function (self, from, account, stanza)
-		-- from a full JID it concerns that resource only (P14); from the account, the subscription or the way there
+		-- from a full JID it concerns that resource only (P14); from the account, the subscription or the connection
 		if from ~= account then return self:remove_resource(from); end
 		local _, condition, text = stanza:get_error();
 		log_unseen(account, condition, text);
@@ -198,7 +198,7 @@ local on_presence = {
 	end;
 };
 
--- handle_presence(stanza) -> true when it was of a target, to the proxy itself
+-- handle_presence(stanza) -> true when it came from a target, to the proxy itself
 function targets:handle_presence(stanza)
 	local from = stanza.attr.from;
 	local account = jid_bare(from);

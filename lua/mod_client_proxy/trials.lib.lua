@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The proof that a resource keeps silent where another one does not (case C1). After a `get` without an answer, another resource is asked
--- the same, and its answer dropped. A `set` must not be done twice: both are asked by a ping. So no user can have a resource put
--- out by what no resource answers, nor does a request that stops a client cost more than one more client for each row of failures.
+-- The proof that a resource is silent where another one is not (case C1). After a `get` without an answer, this file asks another resource
+-- the same and drops its answer. A `set` must not be done twice: both resources get a ping. So no user can eject a resource with
+-- requests that no resource answers. A request that stops a client stops at most one more for each row of failures.
 
 local copies = module:require "copies";
 local new_id = require "util.id".short;
@@ -9,7 +9,7 @@ local st = require "util.stanza";
 
 local patience = 10; -- seconds for a ping
 
--- errors that do not show that anybody has looked at the request
+-- errors that do not show that the client has seen the request
 local no_answers = {
 	["feature-not-implemented"] = true; ["recipient-unavailable"] = true; ["remote-server-not-found"] = true; ["remote-server-timeout"] = true;
 	["resource-constraint"] = true; ["service-unavailable"] = true;
@@ -34,7 +34,7 @@ local function ping(resource)
 	return st.iq({ type = "get"; from = module.host; to = resource; id = new_id() }):tag("ping", { xmlns = "urn:xmpp:ping" });
 end
 
--- start(record, timeout): the resource of a request has not answered it in time, as so often before
+-- start(record, timeout): the resource has not answered this request, and has not answered many before
 --   record: of requests.lib; timeout: seconds for the same request
 function trials:start(record, timeout)
 	local suspect = record.resource;
@@ -53,7 +53,7 @@ function trials:start(record, timeout)
 		return;
 	end
 	ask(ping(witness), patience, function ()
-		-- a refusal shows that the suspect is alive
+		-- any error but a timeout shows that the suspect is alive
 		ask(ping(suspect), patience, clear, function (condition) finish(condition == "remote-server-timeout"); end);
 	end, clear);
 end

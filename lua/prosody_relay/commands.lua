@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What administrators see of a module and do with it while the server runs: an overview, and actions on one of the things in it. As commands
--- of Prosody's shell (13.0) and as one ad-hoc command of the module's host (XEP-0050, both versions), which only its admins may use.
+-- What admins see of a module and do with it while the server runs: an overview, and actions on one of its items. There are commands of
+-- Prosody's shell (13.0), and one ad-hoc command of the module's host (XEP-0050, both versions). Only admins of the host may use that.
 
 local dataforms = require "util.dataforms";
 local new_form_command = require "util.adhoc".new_initial_data_form;
@@ -9,14 +9,14 @@ local compat = require "prosody_relay.compat";
 
 local commands = {};
 
--- In 13.0 the shell warns of every reload of a module on a host that has commands, and does not see those of a component. So they are
--- given to the whole server, by each host the same, and find the host by their first argument.
--- COMPAT w/0.12: its shell takes no commands of modules, which does no harm
+-- In 13.0 the shell warns of every reload of a module on a host with commands. It does not see commands of a component. So each host adds
+-- the same commands to the whole server. Their first argument names the host.
+-- COMPAT w/0.12: its shell ignores commands of modules
 local function add_shell_commands(module, offer)
 	local by_host = module:shared(("/*/%s/commands"):format(module.name));
 	by_host[module.host] = offer;
 	local server = module:context("*");
-	-- items of its own, as those of the module are the host's; a plain assignment goes to the module
+	-- items of its own: the module's items belong to the host; a plain assignment would go to the module
 	rawset(server, "items", {});
 	local function add(name, desc, args, run)
 		table.insert(args, 1, { name = "host"; type = "string" });
@@ -75,12 +75,12 @@ local function add_adhoc_command(module, offer)
 end
 
 -- start(module, offer): offers the commands from now on
---   offer.title: what the overview shows; offer.node: of the ad-hoc command; offer.overview() -> array of lines
+--   offer.title: title of the overview; offer.node: of the ad-hoc command; offer.overview() -> array of lines
 --   offer.list, offer.list_desc: name and help of the shell command that prints them
---   offer.subject, offer.subject_label: name and label of what actions are for; offer.subjects() -> array of strings
+--   offer.subject, offer.subject_label: name and label of the item that an action needs; offer.subjects() -> array of strings
 --   offer.actions: array of { name, label (in the form), desc (help of the shell), run(subject) -> true, text; or nil, text }
 function commands.start(module, offer)
-	-- not before the shell is there
+	-- after the shell is loaded
 	compat.on_started(module, function () add_shell_commands(module, offer); end);
 	add_adhoc_command(module, offer);
 end

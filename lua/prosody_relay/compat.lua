@@ -3,7 +3,7 @@
 
 local compat = {};
 
--- on_started(module, callback): calls back once the server has started and all its hosts are active; at once when that is the case already.
+-- on_started(module, callback): calls back when the server has started and all its hosts are active; at once if it has started before
 function compat.on_started(module, callback)
 	if prosody.start_time then
 		callback();
@@ -13,8 +13,8 @@ function compat.on_started(module, callback)
 	end
 end
 
--- on_stopping(module, callback, [priority]): calls back when the server is about to stop. An error there would keep Prosody from stopping
--- at all, in both versions: it is logged.
+-- on_stopping(module, callback, [priority]): calls back when the server is about to stop. An error of the callback is logged: in both
+-- versions it would keep Prosody from stopping.
 function compat.on_stopping(module, callback, priority)
 	module:hook_global("server-stopping", function ()
 		local ok, err = xpcall(callback, debug.traceback);
@@ -22,15 +22,15 @@ function compat.on_stopping(module, callback, priority)
 	end, priority);
 end
 
--- Whether both ends agreed on the end of the stream, so that everything that was sent before it has arrived. mod_s2s passes false as the
--- reason when the other end closed it, nothing when this end did, and nothing or a text when the connection broke.
+-- Whether both ends agreed on the end of the stream: everything sent before it has then arrived. mod_s2s passes false as the reason when
+-- the other end closed the stream. It passes nothing when this end closed it, and nothing or a text when the connection broke.
 local function ended_in_order(event)
 	if event.reason ~= nil then return event.reason == false; end
 	return event.session.sends2s ~= nil and event.session.sends2s(" ") == false; -- which is how a stream closed by this end answers
 end
 
--- on_stream_lost(module, callback): calls back with the name of the host at the other end when a server-to-server stream may have lost
--- stanzas: it broke, or that host opened a second one beside it, so has given it up; in the second case with true as well.
+-- on_stream_lost(module, callback): calls back with the name of the other host when a server-to-server stream may have lost stanzas.
+-- The stream broke, or the other host has opened a second one and so given up the first; in the second case also with true.
 function compat.on_stream_lost(module, callback)
 	module:hook_global("s2sout-destroyed", function (event)
 		if event.session.from_host == module.host and not ended_in_order(event) then callback(event.session.to_host); end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The errors that a module answers with, by name, in one table for each module: Prosody's util.error with texts that have parts to fill in.
+-- The errors that a module answers with, by name, in one table for each module. Based on Prosody's util.error; texts may be formats.
 
 local init = require "util.error".init;
 local st = require "util.stanza";
@@ -8,11 +8,11 @@ local errors = {};
 
 -- new(module, definitions) -> the registry of a module
 --   definitions: [name] = { type, condition, text }, as in RFC 6120 section 8.3; text: a format of string.format, or nil
--- All functions of the registry raise for a name that is not defined; what follows the name is for the format.
+-- All functions of the registry raise for a name that is not defined; the arguments after the name are for the format.
 --   error(name, …) -> an error of util.error
 --   reply(stanza, name, …) -> the stanza that answers with the error
---   refuse(stanza, name, …) -> true, when that stanza has been sent
---   answer(event, name, …) -> the same for the stanza of an event, over the connection that it came over
+--   refuse(stanza, name, …) -> true; sends that answer
+--   answer(event, name, …) -> true; sends the answer to the stanza of an event over the connection of that stanza
 --   element(name, …) -> <error/>
 function errors.new(module, definitions)
 	local registry, made = init(module.name, definitions), {};

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A cache that strangers fill, shared fairly (requirement G29): who fills it loses its own oldest entries, not those of others. As
--- prosody_relay.shares, a domain may have as much as it leaves free, and a family of domains, too. When they fill it together, the largest
--- makes room. An account at its limit gets no more places until it is silent for a while.
+-- A cache that strangers fill, shared fairly (requirement G29): a domain that fills it loses its own oldest entries, not those of others.
+-- As in prosody_relay.shares, a domain may have as much as it leaves free. So may a family of more than three domains. When several domains
+-- fill the cache, the largest one loses entries. An account at its limit gets no more places until its entries expire.
 
 local new_cache = require "util.cache".new;
 local jid_host = require "util.jid".host;
@@ -12,11 +12,11 @@ local fair_cache = {};
 local fair_cache_mt = { __index = fair_cache };
 
 -- new(total, [account], [ttl]) -> cache, empty
---   total: how many entries it has, or how much they take, in the unit of set(); account: how much of that one bare JID may have, nil for no
---   such limit; ttl: seconds without set() after which an entry is forgotten
+--   total: the most entries, or the most that they take, in the unit of set(); account: the most for one bare JID, nil for no such limit;
+--   ttl: seconds without set() after which an entry is forgotten
 function fair_cache.new(total, account, ttl)
 	return setmetatable({
-		-- both know the order of time
+		-- both caches keep the order of time
 		entries = new_cache(total); keys = {}; -- domain -> the keys of its entries
 		total = total; ttl = ttl or math.huge; shares = new_shares(total, account);
 	}, fair_cache_mt);
@@ -41,7 +41,7 @@ local function remove(self, key)
 	if keys:count() == 0 then self.keys[domain] = nil; end
 	self.entries:set(key, nil);
 	self.shares:give(entry.jid, entry.amount);
-	-- a Lua table keeps the room of its largest time
+	-- an empty Lua table keeps its memory, so new ones
 	if self.entries:count() == 0 then self.entries, self.keys = new_cache(self.total), {}; end
 end
 
@@ -61,8 +61,8 @@ local function expire(self)
 	end
 end
 
--- set(key, jid, value, [amount = 1]) -> true; or nil when the account has no place for it, or it is removed
---   key: a string; jid: whose entry it is; value: nil removes the entry; amount: how much it takes
+-- set(key, jid, value, [amount = 1]) -> true; or nil when the account has no place for it, or the entry is removed
+--   key: a string; jid: owner of the entry; value: nil removes the entry; amount: how much it takes
 -- Linear in the number of domains when the cache is full.
 function fair_cache:set(key, jid, value, amount)
 	amount = amount or 1;
@@ -86,7 +86,7 @@ function fair_cache:count()
 	return self.entries:count();
 end
 
--- save() -> plain table for restore(), the oldest first; restore([saved]) -> the same cache, with what an earlier one saved
+-- save() -> plain table for restore(), the oldest first; restore([saved]) -> the same cache, with the entries that an earlier one saved
 function fair_cache:save()
 	local saved, place = {}, self.entries:count();
 	for key, entry in self.entries:items() do

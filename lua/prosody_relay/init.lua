@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Finds the shared objects of the core and says in one line what to do when that fails. Every module of the core that has a part
--- in C requires this file first and loads that part through `native`.
+-- Finds the shared objects of the core, or says in one line what to do when that fails. Every file of the core with a part in C requires
+-- this file first. It loads the part through `native`.
 --
--- Prosody's installer extends package.path but, by a bug in its util/paths.lua that 0.12 and 13.0 share, never package.cpath: the Lua
--- half of an installed rock is found and the C half is not. The tree is known from the name of this very file (`require` passes it).
+-- Prosody's installer extends package.path but never package.cpath, by a bug in util/paths.lua of 0.12 and 13.0. So Prosody finds the Lua
+-- half of an installed rock, but not the C half. The name of this file, which `require` passes, tells where the rock is.
 
 local _, path = ...;
 
@@ -26,12 +26,12 @@ if tree then
 	end
 end
 
--- native(name) -> the C module prosody_relay.<name>; raises one line that names the remedy when it cannot be loaded
+-- native(name) -> the C module prosody_relay.<name>; raises one line that says what to do when it cannot be loaded
 function relay.native(name)
 	local full_name = "prosody_relay." .. name;
 	local ok, result = pcall(require, full_name);
 	if ok then return result; end
-	-- a missing file gives a line for each place searched (after a position, as 13.0 wraps require), a file for another Lua the linker's one
+	-- for a missing file, require raises a line for each place searched (13.0 puts a position first); for another Lua's file, the linker's line
 	local found = not result:find(("module '%s' not found:"):format(full_name), 1, true);
 	fail(found and ("cannot load %s in %s: %s"):format(full_name, _VERSION, result:match("from file '.*") or result):gsub("%s+", " ")
 		or ("no shared object for %s in %s"):format(full_name, _VERSION),

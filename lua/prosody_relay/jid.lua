@@ -8,11 +8,11 @@ local jid_join = require "util.jid".join;
 local jid = {};
 
 -- escape(localpart) -> escaped string; nil for nil (XEP-0106 section 4, A1)
--- Any string of any length; equal to Prosody's util.jid.escape on every input. The same string comes back when nothing is to be escaped.
+-- Any string of any length; the same result as Prosody's util.jid.escape. Returns the same string when there is nothing to escape.
 jid.escape = native.escape;
 
 -- unescape(localpart) -> unescaped string; nil for nil
--- The inverse: touches the ten sequences of XEP-0106 and nothing else.
+-- The inverse: changes only the ten sequences of XEP-0106.
 jid.unescape = native.unescape;
 
 -- The bare form of a room's JID after stringprep, and its domain; or nil
@@ -24,8 +24,12 @@ end
 
 -- unmirror(mirror_jid) -> bare JID of the mirrored room, domain of the mirroring service; or nil, reason (A5, M1, G24)
 -- mirror_jid is normalised by stringprep first.
--- reason: "invalid-jid", "no-node" (a domain is no mirror), "resource" (nor has one a resource), "no-mirror" (the localpart is not the escaped
--- form of a room's bare JID, so that two spellings never name one room), "nested" (the room would be on the mirroring service itself)
+-- reason:
+--   "invalid-jid"
+--   "no-node": a domain is no mirror
+--   "resource": a mirror has no resource
+--   "no-mirror": the localpart is not the escaped form of a room's bare JID; two spellings never name one room
+--   "nested": the room would be on the mirroring service itself
 function jid.unmirror(mirror_jid)
 	if type(mirror_jid) ~= "string" then error(("bad argument #1 to 'unmirror' (string expected, got %s)"):format(type(mirror_jid)), 2); end
 	local node, host, resource = prepped_split(mirror_jid);

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Loads a module of several files as a whole or not at all (case F23): when it fails while it loads, nothing of it stays. A reload gives up
--- the running instance only if the options are right and all files compile.
+-- Loads a module of several files as a whole or not at all (case F23): when loading fails, nothing of the module stays. A reload ends the
+-- running instance only if the options are right and all files compile.
 --
--- The module has a file settings.lib.lua, which returns the options, and raises whatever is wrong with them.
+-- The module has a file settings.lib.lua, which returns the options, or raises what is wrong with them.
 
 local modulemanager = require "core.modulemanager";
 local commands = require "prosody_relay.commands";
 
 local loading = {};
 
--- Prosody forgets a module that failed to load, but not its hooks, timers and items. It may have failed before it defined module.unload.
+-- Prosody forgets a module that failed to load, but keeps its hooks, timers and items. It may have failed before it defined module.unload.
 local function undo(module)
 	module.reloading = false; -- no instance follows
 	if module.unload then
@@ -17,7 +17,7 @@ local function undo(module)
 		if not ok then module:log("warn", "What had been loaded could not be unloaded: %s", err); end
 	end
 	commands.stop(module);
-	module.loaded = false; -- which ends timers
+	module.loaded = false; -- ends its timers
 	for object, event, handler in module.event_handlers:iter(nil, nil, nil) do object.remove_handler(event, handler); end
 	for key, items in pairs(module.items or {}) do
 		for i = #items, 1, -1 do module:remove_item(key, items[i]); end
@@ -26,7 +26,7 @@ end
 
 -- start(module, name, [is_forced]): runs the file settings.lib.lua, then name.lib.lua, which loads the others and defines module.save.
 -- From then on module:require runs each file once, so that its state and its hooks are there once.
---   is_forced() -> whether a reload must happen, right or wrong: a wrong option then leaves those that the module had
+--   is_forced() -> whether a reload must happen even with a wrong option: the module then keeps the options that it had
 function loading.start(module, name, is_forced)
 	local require, files = module.require, {};
 	function module.require(self, file)
@@ -51,7 +51,7 @@ function loading.start(module, name, is_forced)
 	end
 
 	local save = module.save;
-	-- Raises where the next instance would fail to load: then Prosody keeps this one.
+	-- Raises when the next instance would fail to load: then Prosody keeps this one.
 	function module.save()
 		local forced = is_forced and is_forced();
 		if not forced then

@@ -11,8 +11,8 @@ for condition in ([[bad-request conflict feature-not-implemented forbidden gone 
 	conditions[condition] = true;
 end
 
--- condition(name) -> a label for that condition of an error, or for nil. Others choose conditions, and a label is for ever: what is not
--- one of RFC 6120 section 8.3.3 is "other".
+-- condition(name) -> a label for that condition of an error, or for nil: "other" for one that is not in RFC 6120 section 8.3.3. Peers
+-- choose conditions, and Prosody never forgets a label.
 function metrics.condition(name)
 	return conditions[name] and name or "other";
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checked configuration options. Each getter returns the option or its default; a value of the wrong kind stops the module from
--- loading with one line that names the option, what was expected and what was found. Prosody's own getters only log, and
+-- Checked configuration options. Each getter returns the option or its default. A wrong value stops the module from loading. One line
+-- then names the option, the expected value and the value found. Prosody's own getters only log, and
 -- COMPAT w/0.12 lacks several of them; `module:get_option` is the same in both versions.
 
 local jid_split = require "util.jid".prepped_split;
@@ -15,7 +15,7 @@ local function refuse(name, expected, value)
 	local shown = type(value) == "table" and "a table" or ("%s (%s)"):format(tostring(value), type(value));
 	error(setmetatable({ text = ("Option '%s': expected %s, got %s"):format(name, expected, shown) }, complaint_mt), 0);
 end
--- Raises the message every bad option gets: name of the option, what was expected (text), the value found.
+-- Raises the message for a wrong option: name of the option, what was expected (text), the value found.
 options.refuse = refuse;
 
 -- A finite number within [min, max] (either may be nil).
@@ -61,7 +61,7 @@ local function skip_set(pattern, start)
 	return position + 1;
 end
 
--- Lua finds a mistake in a pattern only when a subject matches up to it. So each item is looked at here, by section 6.4.1 of the manual.
+-- Lua finds a mistake in a pattern only when a subject matches up to it. So this function checks each item (manual, section 6.4.1).
 local function is_pattern(pattern)
 	local position, open, captures = 1, {}, {};
 	while position and position <= #pattern do
@@ -87,7 +87,7 @@ local function is_pattern(pattern)
 	return position ~= nil and #open == 0 and #captures <= 32;
 end
 
--- A Lua pattern without mistakes. Matching may raise all the same, with a subject that is too long for a pattern that is too complex.
+-- A Lua pattern without mistakes. Matching may still raise when the subject is too long for a complex pattern.
 function options.pattern(module, name, default)
 	local value = options.string(module, name, default);
 	if value and not is_pattern(value) then refuse(name, "a Lua pattern", value); end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The table of requests that wait for an answer (requirements P13, P21, D13, B1). One timer for the whole table, none per request:
--- entries lie in buckets of one second, a tick expires the buckets that are due. Add, get and remove cost O(1); an entry costs two
--- hash slots and its own record. When the table is empty no timer runs.
+-- The table of requests that wait for an answer (requirements P13, P21, D13, B1). The whole table has one timer: entries are in buckets
+-- of one second, and a tick expires the buckets that are due. Add, get and remove cost O(1). An entry costs two hash slots and its own
+-- record. When the table is empty, no timer runs.
 
 local now = require "util.time".monotonic;
 
@@ -18,7 +18,7 @@ local function tick(self)
 	for _, key in ipairs(expired) do
 		-- an earlier callback may have removed the key, or used it for a new entry
 		if self.due[key] and self.due[key] <= current then
-			-- an error would end the timer, and all others would wait for ever
+			-- an error would end the timer, and all other requests would never expire
 			local ok, err = pcall(self.on_expire, key, self:remove(key));
 			if not ok then self.module:log("error", "On expiry of a pending request: %s", tostring(err)); end
 		end
@@ -53,7 +53,7 @@ local function new(module, on_expire, saved)
 	}, pending_mt);
 	if saved then
 		for key, record in pairs(saved.records) do
-			-- at the second it had: to count anew is to round up anew, and each reload would cost one more
+			-- the same second as before: counting again would round up again, one second for each reload
 			insert(self, key, record, saved.due[key]);
 		end
 	end
@@ -71,7 +71,7 @@ function pending:get(key)
 	return self.records[key];
 end
 
--- remove(key) -> its record, or nil when it is not (or no longer) pending
+-- remove(key) -> its record, or nil when it is not (or no longer) in the table
 function pending:remove(key)
 	local record = self.records[key];
 	if record == nil then return nil; end
@@ -82,7 +82,7 @@ function pending:remove(key)
 	self.records[key], self.due[key] = nil, nil;
 	self.size = self.size - 1;
 	if self.size == 0 then
-		-- a Lua table keeps the room of its largest time
+		-- an empty Lua table keeps its memory, so new ones
 		self.records, self.due, self.buckets = {}, {}, {};
 	end
 	return record;

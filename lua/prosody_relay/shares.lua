@@ -1,28 +1,28 @@
 -- SPDX-License-Identifier: MIT
 -- A bounded table that strangers fill, shared fairly (requirement G29): nobody can keep others out of it. This file counts; the caller keeps
--- the entries. One amount is for all, one may be for each account (bare JID). A domain may hold as much as it leaves free: one domain alone
--- gets half of the table, two get a third each, and a newcomer always finds a place.
+-- the entries. All have one limit together, and each account (bare JID) may have one. A domain may hold as much as it leaves free. One
+-- domain alone gets half of the table, two get a third each. A new domain always finds a place.
 --
--- Whoever has a domain has all its subdomains, any number of them. Domains that end in the same two labels are a family here. As soon as more
--- than three of a family hold something, they count as one domain together. They may be strangers to each other, as in co.uk.
+-- The owner of a domain can make any number of subdomains. Domains that end in the same two labels are a family here. When more than three
+-- domains of a family hold something, they count as one domain together. They may be strangers to each other, as in co.uk.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 
--- So many domains of a family hold what each of them may
+-- so many domains of a family may each hold as much as other domains
 local max_independent = 3;
 
 local shares = {};
 local shares_mt = { __index = shares };
 
--- family_of(jid) -> the domain whose subdomains count as one. All IPv6 addresses do: one network has any number of them.
+-- family_of(jid) -> the domain whose subdomains count as one. All IPv6 addresses are one family: one network has any number of them.
 function shares.family_of(jid)
 	local host = jid_host(jid);
 	-- with an anchor at the beginning this takes linear time
 	return host:match("^%[") or host:match("^.*%.([^.]+%.[^.]+)$") or host;
 end
 
--- A request is counted in several tables, and when it comes and goes: its JID is taken apart once.
+-- A request is counted in several tables, when it comes and when it goes: its JID is split only once.
 local last_jid, last_host, last_family, last_bare;
 local function parts_of(jid)
 	if jid ~= last_jid then last_jid, last_host, last_family, last_bare = jid, jid_host(jid), shares.family_of(jid), jid_bare(jid); end
@@ -30,7 +30,7 @@ local function parts_of(jid)
 end
 
 -- new(total, [account]) -> shares, all of them free
---   total: how much everybody may hold together, in any unit (entries, bytes); account: how much one bare JID may hold, nil for no such limit
+--   total: limit for all together, in any unit (entries, bytes); account: limit for one bare JID, nil for no such limit
 function shares.new(total, account)
 	return setmetatable({ total = total; account = account or total; used = 0; by_family = {}; members = {}; by_domain = {}; by_account = {} },
 		shares_mt);
@@ -52,12 +52,12 @@ local function add(counts, key, amount)
 	counts[key] = count > 0 and count or nil;
 end
 
--- hold(jid, [amount = 1]): counts what the JID holds from now on, whatever is free; a negative amount gives it back
+-- hold(jid, [amount = 1]): the JID holds that much more from now on, even if it is not free; a negative amount gives it back
 function shares:hold(jid, amount)
 	amount = amount or 1;
 	self.used = self.used + amount;
 	if self.used == 0 then
-		-- a Lua table keeps the room of its largest time
+		-- an empty Lua table keeps its memory, so new ones
 		self.by_family, self.members, self.by_domain, self.by_account = {}, {}, {}, {};
 		return;
 	end
@@ -78,7 +78,7 @@ function shares:take(jid, amount)
 	return true;
 end
 
--- give(jid, [amount = 1]): what hold or take counted is free again
+-- give(jid, [amount = 1]): an amount that hold or take counted is free again
 function shares:give(jid, amount)
 	self:hold(jid, -(amount or 1));
 end
@@ -91,7 +91,7 @@ local function key_of_most(counts, is_wanted)
 	return found;
 end
 
--- largest([jid]) -> the domain that holds most in the family of that JID, or in the family that holds most; nil when nobody holds anything.
+-- largest([jid]) -> the domain that holds most in the family of that JID; without one, in the largest family; nil when the table is empty
 -- Linear in the number of domains.
 function shares:largest(jid)
 	local family = jid and shares.family_of(jid) or key_of_most(self.by_family);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What util.stanza does not do, or does slowly: the bytes of a stanza from C (design decision 5), which are made of its present state each
--- time, and one linear pass that removes children. Prosody's maptags and remove_children shift all later children for each that they remove.
+-- What util.stanza does not do, or does slowly. C makes the bytes of a stanza from its present state (design decision 5). One linear pass
+-- removes children: Prosody's maptags and remove_children shift all later children for each one that they remove.
 
 local native = require "prosody_relay".native "stanza_c";
 local new_stream = require "util.xmppstream".new;
@@ -11,23 +11,23 @@ local native_serialise, native_size, native_top_tag = native.serialise, native.s
 
 local stanza = {};
 
--- serialise(stanza) -> what tostring gives
+-- serialise(stanza) -> the same as tostring
 function stanza.serialise(self)
 	return native_serialise(self) or stanza_mt.__tostring(self);
 end
 
--- top_tag(stanza) -> what stanza:top_tag() gives. Sessions ask for it with every stanza they send, for a line in the log that is rarely written.
+-- top_tag(stanza) -> the same as stanza:top_tag(). Sessions call it for every stanza they send, for a log line that is rarely written.
 function stanza.top_tag(self)
 	return native_top_tag(self) or stanza_mt.top_tag(self);
 end
 
--- size(stanza) -> the length of what serialise gives. Makes no string.
+-- size(stanza) -> the length of the result of serialise. Makes no string.
 function stanza.size(self)
 	return native_size(self) or #stanza_mt.__tostring(self);
 end
 
 local xmlns_stream, xmlns_bytes = "http://etherx.jabber.org/streams", "https://prosody-relay/stanza";
--- which the parser gives to stanzas that say nothing
+-- the parser gives it to stanzas without a language
 local no_lang = "x-none";
 local stream_header = ("<stream:stream xmlns='%s' xmlns:stream='%s' xml:lang='%s'>"):format(xmlns_bytes, xmlns_stream, no_lang);
 local stream_callbacks = { default_ns = xmlns_bytes; stream_ns = xmlns_stream };
@@ -36,9 +36,9 @@ function stream_callbacks.streamopened(session) session.notopen = nil; end
 function stream_callbacks.handlestanza(session, parsed) session.stanza = parsed; end
 function stream_callbacks.error() end
 
--- parse(bytes) -> the stanza that serialise() made these bytes of; nil when they are not well-formed, as a module may have made the stanza
--- It is read as Prosody reads what comes over a stream (util.xml.parse loses xmlns=''). The default namespace is that of no stream, so that
--- what is in the namespace of the stream comes out without one, as it came in.
+-- parse(bytes) -> the stanza from which serialise() made these bytes; nil when they are not well-formed, as a module may have made the stanza
+-- The bytes are parsed as from a stream (util.xml.parse loses xmlns=''). The default namespace is one that no stream has. So elements in the
+-- namespace of the stream get none, as before.
 function stanza.parse(bytes)
 	local session = { notopen = true };
 	local stream = new_stream(session, stream_callbacks, #bytes + #stream_header);
@@ -48,7 +48,7 @@ function stanza.parse(bytes)
 	return parsed;
 end
 
--- heap_size(stanza) -> about how many bytes of Lua's heap the tables and strings of a stanza or element take, as if no string was shared;
+-- heap_size(stanza) -> about how many bytes of Lua's heap a stanza or element takes, as if no string was shared;
 -- math.huge when it is nested deeper than 1000 levels. An element takes 300 bytes at least, however short it is on the wire (F8). Makes no
 -- string.
 stanza.heap_size = native.heap_size;
@@ -56,30 +56,29 @@ stanza.heap_size = native.heap_size;
 local native_mt = {
 	__name = stanza_mt.__name;
 	__index = setmetatable({ top_tag = stanza.top_tag }, { __index = stanza_mt });
-	__metatable = stanza_mt; -- so that util.stanza takes it for a stanza
+	__metatable = stanza_mt; -- util.stanza takes it for a stanza
 	__tostring = stanza.serialise;
 };
 
 -- native(stanza) -> the same stanza, whose tostring and :top_tag() are in C from now on
--- To be called by who may change the stanza, such as the module that makes it. It is a stanza in every respect; st.clone gives an
--- ordinary one.
+-- Only for a module that may change the stanza, such as the one that made it. It works as any stanza; st.clone gives an ordinary one.
 function stanza.native(self)
-	-- getmetatable would not tell one that poses as an ordinary stanza's and cannot be replaced
+	-- getmetatable would also accept a metatable with __metatable, which setmetatable cannot replace
 	if debug.getmetatable(self) == stanza_mt then setmetatable(self, native_mt); end
 	return self;
 end
 
--- The rules of a pass (F7) say what becomes of the children of an element, by their namespace and name:
+-- The rules of a pass (F7) say which children of an element stay, by their namespace and name:
 --
 --   rules = { [xmlns] = { [name] = action; ["*"] = action for all other names }; other = action for all other children }
 --   xmlns is "" for children in the namespace of the element itself
---   action = true (or nil): stays; false: goes; or a table, of which each part may be left out:
+--   action = true (or nil): stays; false: goes; or a table with any of these:
 --     stays(child, context) -> boolean
---     once = true: the first that stays stays alone
+--     once = true: only the first child with this action that stays
 --     within = rules for its children
 --     change(child, context): changes its attributes
 --
--- context is the caller's and goes to the functions. Text always stays. A pass visits each child once, however many go.
+-- The functions get the caller's context. Text always stays. A pass visits each child once, however many go.
 
 local function action_for(rules, parent, child)
 	local xmlns = child.attr.xmlns;
@@ -90,7 +89,7 @@ local function action_for(rules, parent, child)
 	return action;
 end
 
--- goes(rules, parent, child, context) -> whether the child goes, whatever came before it; else nil and its action, if that is a table
+-- goes(rules, parent, child, context) -> true when the child goes even without `once`; else nil and its action, if that is a table
 local function goes(rules, parent, child, context)
 	local action = action_for(rules, parent, child);
 	if action == nil or action == true then return nil; end
@@ -107,7 +106,7 @@ local function judge(rules, parent, child, context, met)
 	return nil, action;
 end
 
--- filter(element, rules, [context]) -> element, changed in place. For who may change it: its own copy, or the children are shared
+-- filter(element, rules, [context]) -> element, changed in place. Only for a copy of the caller: others may share the children
 function stanza.filter(element, rules, context)
 	local tags, count, tag_count = element.tags, #element, #element.tags;
 	local kept, kept_tags, met = 0, 0, {};
@@ -132,7 +131,7 @@ function stanza.filter(element, rules, context)
 	return element;
 end
 
--- copy(element, rules, [context]) -> as filter(st.clone(element), …), without copies of what goes. The element is not changed.
+-- copy(element, rules, [context]) -> as filter(st.clone(element), …), without copies of children that go. The element is not changed.
 function stanza.copy(element, rules, context)
 	local copy = st.clone(element, true);
 	local tags, kept, kept_tags, met = copy.tags, 0, 0, {};
@@ -155,8 +154,8 @@ function stanza.copy(element, rules, context)
 	return copy;
 end
 
--- cleaned(element, rules, [context]) -> the element itself where nothing goes, else as copy(). For what is somebody else's and has to lose
--- some children: rules without `once`, `within` and `change`
+-- cleaned(element, rules, [context]) -> the element itself when no child goes, else as copy(). For stanzas of other modules that have to
+-- lose some children; rules without `once`, `within` and `change`
 function stanza.cleaned(element, rules, context)
 	for _, child in ipairs(element.tags) do
 		if goes(rules, element, child, context) then return stanza.copy(element, rules, context); end

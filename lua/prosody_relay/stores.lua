@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Reading what a module has stored. A file may have been damaged, or written by somebody else: it must not keep a server from starting or
--- stopping. What cannot be used is kept aside for the admin, one line in the log says so, and the module begins anew.
+-- Reads what a module has stored. A file may be damaged, or written by another program: it must not keep a server from starting or
+-- stopping. Unusable data is kept under another name for the admin, and one line in the log says so. The module starts without it.
 
 local datamanager = require "util.datamanager";
 
@@ -10,7 +10,7 @@ local stores = {};
 local function set_aside(module, name, key, data)
 	local path = datamanager.getpath(key, module.host, name, "dat");
 	if os.rename(path, path .. ".broken") then return path .. ".broken"; end
-	-- not a storage of files
+	-- the storage does not use files
 	local aside = data ~= nil and module:open_store(name .. "_broken");
 	if aside and aside:set(key, type(data) == "table" and data or { data = data }) then
 		module:open_store(name):set(key, nil);
@@ -18,7 +18,7 @@ local function set_aside(module, name, key, data)
 	end
 end
 
--- read(module, name, key, is_valid) -> data, or nil when there is none or none that can be used
+-- read(module, name, key, is_valid) -> data, or nil when there is none or it is unusable
 --   name: of the store (keyval); key: user, or nil for the host itself
 --   is_valid(data) -> boolean; may raise
 function stores.read(module, name, key, is_valid)

@@ -13,8 +13,8 @@
 #error "prosody-relay needs the headers of Lua 5.4 (Debian: liblua5.4-dev)"
 #endif
 
-/* Defines luaopen_prosody_relay_<name>, the only symbol a shared object exports. LUAMOD_API alone is a plain extern, which
- * -fvisibility=hidden would hide. */
+/* Defines luaopen_prosody_relay_<name>, the only symbol that a shared object exports. LUAMOD_API alone is a plain extern:
+ * -fvisibility=hidden would hide it. */
 #define PROSODY_RELAY_MODULE(name)                                                                                   \
 	__attribute__((visibility("default"))) int luaopen_prosody_relay_##name(lua_State *L);                       \
 	int luaopen_prosody_relay_##name(lua_State *L)
@@ -32,7 +32,7 @@ static inline void check_optional_string(lua_State *L, int arg) {
 	}
 }
 
-/* Expected failure, caused by a peer's data: nil and a short reason for the caller to act on. */
+/* An expected failure, caused by a peer's data: returns nil and a short reason to the caller. */
 static inline int push_failure(lua_State *L, const char *reason) {
 	luaL_pushfail(L);
 	lua_pushstring(L, reason);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tokens of jat.h. Decoding looks at every character before it judges, and reports one and the same result for whatever is wrong
- * behind the first character, so that neither time nor reason helps to forge a tag digit by digit.
+ * Tokens of jat.h. Decoding reads every character before it decides. All mistakes after the first character have the same result. So
+ * neither time nor result helps to forge a tag digit by digit.
  */
 #include "jat.h"
 
@@ -11,12 +11,12 @@
 #define TAG_SIZE PR_SIPHASH_TAG_SIZE
 #define PACKED_MAX (TAG_SIZE + PR_JAT_JID_MAX)
 
-/* Only the six low bits of a digit carry a value: anything with these set is no digit. */
+/* Only the six low bits of a digit carry a value: a value with these bits is no digit. */
 #define NOT_A_DIGIT 0xc0u
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* What a sender wrote is no secret to him, so looking it up gives nothing away; the tag it is compared with is never looked up. */
+/* The sender knows the digits, so looking them up reveals nothing. The tag that they are compared with is never looked up. */
 #define XX NOT_A_DIGIT
 static const unsigned char value_of[256] = {
 	XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,
@@ -59,8 +59,8 @@ static size_t encode_digits(const unsigned char *in, size_t length, char *out) {
 	return (size_t)(o - out);
 }
 
-/* Inverse of encode_digits for length % 4 != 1; writes length * 3 / 4 octets. Returns 0 when in[0..length) is what encode_digits
- * gives for them (only digits, unused bits of the last one zero), another number otherwise. */
+/* Inverse of encode_digits for length % 4 != 1; writes length * 3 / 4 octets. Returns 0 when encode_digits gives in[0..length) for them:
+ * only digits, and the unused bits of the last one are zero. Otherwise returns another number. */
 static unsigned decode_digits(const char *in, size_t length, unsigned char *out) {
 	unsigned wrong = 0;
 	size_t i;

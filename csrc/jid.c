@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * XEP-0106 version 1.1. Ten characters are escaped as a backslash and two lower-case hexadecimal digits. The backslash itself is
- * escaped only where it would otherwise read as the start of one of the ten sequences (section "Business Rules", rule 7), so that
- * ordinary names keep their form.
+ * escaped only where it would look like the start of one of the ten sequences (section "Business Rules", rule 7). So ordinary names
+ * are not changed.
  */
 #include "jid.h"
 
@@ -17,7 +17,7 @@ static const unsigned char class_of[256] = {
 
 static const char hex_digits[] = "0123456789abcdef";
 
-/* The character that the sequence at p stands for, 0 when the `left` octets at p do not begin with one of the ten sequences. */
+/* The character of the sequence at p; 0 when the `left` octets at p do not begin with one of the ten sequences. */
 static char sequence_at(const char *p, size_t left) {
 	if(left < 3 || p[0] != '\\') {
 		return 0;

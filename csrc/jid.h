@@ -16,7 +16,7 @@
 /* An escaped octet takes three. */
 #define PR_JID_ESCAPED_MAX(length) (3 * (length))
 
-/* Number of leading octets of in[0..length) that escaping leaves as they are; `length` when nothing is to be escaped. */
+/* Number of leading octets of in[0..length) that escaping does not change; `length` when there is nothing to escape. */
 size_t pr_jid_escape_span(const char *in, size_t length);
 
 /* As above for unescaping. */
@@ -27,7 +27,7 @@ size_t pr_jid_unescape_span(const char *in, size_t length);
 size_t pr_jid_escape(const char *in, size_t length, char *out);
 
 /* Unescapes in[0..length) to out, which has room for `length` octets and does not overlap it.
- * Returns the octets written. Never fails: what is not one of the ten sequences is copied. */
+ * Returns the octets written. Never fails: everything but the ten sequences is copied. */
 size_t pr_jid_unescape(const char *in, size_t length, char *out);
 
 #pragma GCC visibility pop

@@ -12,8 +12,7 @@
 
 typedef size_t (*transform)(const char *in, size_t length, char *out);
 
-/* Pushes the result for a string that is too long for the stack and not all of which stays as it is. `expansion` = octets out for an
- * octet in, at most. */
+/* Pushes the result for a string that changes and is too long for the stack. `expansion` = most octets out for an octet in. */
 static void push_long(lua_State *L, transform f, const char *in, size_t length, size_t expansion) {
 	luaL_Buffer buffer;
 	char *out;
@@ -24,7 +23,7 @@ static void push_long(lua_State *L, transform f, const char *in, size_t length, 
 	luaL_pushresultsize(&buffer, f(in, length, out));
 }
 
-/* The argument: a string, or nil (returns NULL). Compared with a general check this leaves out a call or two, which shows here. */
+/* The argument: a string, or nil (returns NULL). It saves a call or two against a general check, which can be measured here. */
 static const char *string_or_nil(lua_State *L, size_t *length) {
 	const int type = lua_type(L, 1);
 	if(type == LUA_TSTRING) {
@@ -36,7 +35,7 @@ static const char *string_or_nil(lua_State *L, size_t *length) {
 	return NULL;
 }
 
-/* A changed string has another length, in both directions: what keeps its length is returned as it came (A4). */
+/* A changed string has another length, in both directions: a string that keeps its length is returned itself (A4). */
 static int Ljid_escape(lua_State *L) {
 	size_t length = 0;
 	const char *in = string_or_nil(L, &length);

@@ -2,9 +2,11 @@
  *
  * Binding of recipients.c: prosody_relay.recipients_c, reached through prosody_relay.fanout, which documents the functions.
  *
- * A list is a userdata with three user values: the strings (JID of slot n at 2n - 1, its nick at 2n), the names of the links
- * ([group] = name and [name] = group), and the block of the core. All memory is Lua's, so that running out of it is a Lua
- * error; whatever can raise one happens before the core is told of a change.
+ * A list is a userdata with three user values:
+ * - the strings: JID of slot n at 2n - 1, its nick at 2n
+ * - the names of the links: [group] = name and [name] = group
+ * - the block of the core
+ * All memory is Lua's: running out of it is a Lua error. All steps that can raise one come before the core learns of a change.
  */
 #include "common.h"
 #include "recipients.h"
@@ -18,7 +20,7 @@ enum { STRINGS = 1, NAMES, BLOCK, USER_VALUES = BLOCK };
 
 typedef struct {
 	pr_recipients *core; /* in the block */
-	unsigned char seed[PR_SIPHASH_KEY_SIZE]; /* nobody outside can choose strings that collide */
+	unsigned char seed[PR_SIPHASH_KEY_SIZE]; /* secret: strangers cannot choose strings that collide */
 } recipient_list;
 
 typedef struct {
@@ -49,7 +51,7 @@ static uint32_t hash_of(lua_State *L, const recipient_list *self, int arg) {
 	return hash;
 }
 
-/* Whether the string filed at `index` of the table at `strings` is the one at `arg`. */
+/* Whether the string at `index` of the table at `strings` is the one at `arg`. */
 static int filed_is(lua_State *L, int strings, lua_Integer index, int arg) {
 	int same;
 	lua_rawgeti(L, strings, index);
@@ -162,7 +164,7 @@ static int Lrecipients_add(lua_State *L) {
 	return 1;
 }
 
-/* Forgets the name of a group; existing keys, so nothing is allocated. */
+/* Forgets the name of a group. The keys exist, so Lua allocates nothing. */
 static void forget_group(lua_State *L, int names, uint32_t group) {
 	lua_rawgeti(L, names, group);
 	lua_pushnil(L);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * prosody_relay.stanza_c, reached through prosody_relay.stanza, which documents the functions: Prosody's stanza serialiser over the very
- * tables of a stanza, how long its result is, and how much of Lua's heap they take. All are linear in the size of the stanza.
- * There is no core without Lua below it: with one, that asks for each attribute and child, serialising took a seventh longer. Fuzzing drives
- * this file by fuzz/stanza.lua.
+ * prosody_relay.stanza_c, reached through prosody_relay.stanza, which documents the functions. They read the tables of a stanza: to
+ * serialise it as Prosody does, to count the octets of that, and to count its memory in Lua's heap. All are linear in the size of the stanza.
+ * There is no core without Lua: with one that asks for each attribute and child, serialising took a seventh longer. fuzz/stanza.lua
+ * fuzzes this file.
  *
- * For the serialiser, whatever is out of the ordinary (attributes with a prefix, values that are no strings, deep nesting) is left to Prosody: nil, and the
- * caller asks util.stanza, which knows what to do with it or which error to raise.
+ * The serialiser leaves unusual stanzas to Prosody: attributes with a prefix, values that are no strings, deep nesting. It returns nil,
+ * and the caller asks util.stanza, which can serialise them or raises the right error.
  */
 #include "common.h"
 #include "xml.h"
@@ -16,13 +16,13 @@
 
 #define MAX_DEPTH 64
 
-/* Stanzas are rarely larger; a longer one takes blocks of Lua's. */
+/* Stanzas are rarely larger; a longer one takes blocks of Lua's memory. */
 #define SHORT_MAX 1024
 
 /* Names of a stanza's fields, upvalues of the functions. */
 enum { NAME = 1, ATTR, TAGS, UPVALUES = TAGS };
 
-/* Stack indices of the functions: the stanza, and what keeps the long output alive. */
+/* Stack indices of the functions: the stanza, and the block of a long output, which the stack keeps alive. */
 enum { STANZA = 1, BLOCK };
 
 typedef struct {
@@ -44,7 +44,7 @@ static void init_output(output *out, lua_State *L) {
 	out->capacity = sizeof(out->first);
 }
 
-/* Where the next `length` octets go, which count as written; NULL when they are only counted. Lua's memory error when there is no room. */
+/* The place for the next `length` octets, which count as written; NULL when they are only counted. Raises Lua's memory error. */
 static char *extend(output *out, size_t length) {
 	char *end;
 	if(!out->octets) {
@@ -88,8 +88,8 @@ static int is_equal(const text *a, const text *b) {
 	return b && b->octets && a->length == b->length && memcmp(a->octets, b->octets, a->length) == 0;
 }
 
-/* The attributes in the table on top of the stack. A namespace that the parent has, too, is not repeated. *own is set to the
- * element's namespace, a string in the table. Returns 0 for what is Prosody's to write. */
+/* Writes the attributes in the table on top of the stack. A namespace that the parent has, too, is not repeated. *own is set to the
+ * element's namespace, a string in the table. Returns 0 when Prosody has to write them. */
 static int put_attributes(lua_State *L, output *out, const text *parents, text *own) {
 	const int attributes = lua_gettop(L);
 	lua_pushnil(L);
@@ -125,7 +125,7 @@ static int push_field(lua_State *L, int index, int upvalue) {
 	return lua_rawget(L, index);
 }
 
-/* "<name attributes" of the element on top of the stack. Pushes its name and its attributes; *own as above. */
+/* Writes "<name attributes" of the element on top of the stack. Pushes its name and its attributes; *own as above. */
 static int put_start(lua_State *L, output *out, const text *parents, text *own) {
 	const int element = lua_gettop(L);
 	text name;
@@ -138,7 +138,7 @@ static int put_start(lua_State *L, output *out, const text *parents, text *own) 
 	return push_field(L, element, ATTR) == LUA_TTABLE && put_attributes(L, out, parents, own);
 }
 
-/* The element on top of the stack. Returns 0 for what is Prosody's to write; the stack is the caller's to restore then. */
+/* Writes the element on top of the stack. Returns 0 when Prosody has to write it; the caller then restores the stack. */
 static int put_element(lua_State *L, output *out, const text *parents, int depth) {
 	const int element = lua_gettop(L);
 	const lua_Integer count = (lua_Integer)lua_rawlen(L, element);
@@ -215,16 +215,16 @@ static int Lstanza_top_tag(lua_State *L) {
 	return 1;
 }
 
-/* What Lua 5.4 takes for a table, for a place in its hash part and in its array part, and for a string besides its octets. */
+/* Memory in Lua 5.4: of a table, of a place in its hash part and in its array part, of a string besides its octets. */
 #define TABLE_SIZE 56.0
 #define NODE_SIZE 24.0
 #define SLOT_SIZE 16.0
 #define STRING_SIZE 25.0
 
-/* How deep heap_size looks: a level takes some hundred bytes of the C stack. Nothing that people use is nested a tenth as deep. */
+/* Most levels that heap_size reads: each takes some hundred bytes of the C stack. Real stanzas are not nested a tenth as deep. */
 #define MAX_HEAP_DEPTH 1000
 
-/* A stanza has its name, its attributes and its tags in the hash part, whose length is a power of two. */
+/* The hash part of a stanza has its name, its attributes and its tags; its length is a power of two. */
 #define FIELDS 4
 
 /* The least power of two that is not less than count; 0 for 0. */
@@ -240,7 +240,7 @@ static double string_size(lua_State *L, int index) {
 	return lua_type(L, index) == LUA_TSTRING ? STRING_SIZE + (double)lua_rawlen(L, index) : 0;
 }
 
-/* Of the table of attributes on top of the stack. The parser leaves more places than attributes. */
+/* Memory of the table of attributes on top of the stack. The parser leaves more places than attributes. */
 static double attributes_size(lua_State *L) {
 	const int attributes = lua_gettop(L);
 	lua_Unsigned count = 0;
@@ -254,7 +254,7 @@ static double attributes_size(lua_State *L) {
 	return size + TABLE_SIZE + power_of_two(count) * NODE_SIZE + (double)count * NODE_SIZE;
 }
 
-/* Of the element on top of the stack. HUGE_VAL when it is nested too deep. */
+/* Memory of the element on top of the stack. HUGE_VAL when it is nested too deep. */
 static double element_size(lua_State *L, int depth) {
 	const int element = lua_gettop(L);
 	const lua_Unsigned count = lua_rawlen(L, element);

@@ -2,9 +2,9 @@
  *
  * Binding of template.c: prosody_relay.template_c, reached through prosody_relay.fanout, which documents the functions.
  *
- * A template is a userdata that keeps the serialised text as a user value, and knows which stanza it was made of, as the addresses of
- * all its tables and strings in the order of a walk over it; a second user value keeps those alive, so that an address is never that
- * of something newer. While a stanza has the same addresses in the same order it has the same bytes.
+ * A template is a userdata. It keeps the serialised text as a user value. It knows the stanza that it was made from by the addresses of
+ * all tables and strings in it, in the order of a walk. A second user value keeps these alive: no newer object can have such an address.
+ * While a stanza has the same addresses in the same order, it has the same bytes.
  */
 #include "common.h"
 #include "template.h"
@@ -29,7 +29,7 @@ typedef struct {
 	const void *known[1]; /* really known_count of them */
 } stanza_template;
 
-/* Strings that a walk needs, upvalues of the functions that make one. */
+/* Strings that a walk needs, as upvalues of the functions. */
 enum { NAME = 1, ATTR, TO, FROM, UPVALUES = FROM };
 
 typedef struct {
@@ -38,15 +38,15 @@ typedef struct {
 	size_t count;
 	const void *to_key, *from_key; /* equal short strings have one address */
 	const void *to_value, *from_value;
-	pr_template_attribute to, from; /* of the top element, where they are not those in the text */
+	pr_template_attribute to, from; /* of the top element, when they are not the ones in the text */
 } walk;
 
 static const stanza_template *check_template(lua_State *L, int arg) {
 	return luaL_checkudata(L, arg, METATABLE);
 }
 
-/* Pushes a template of the text at stack index 1, an element with the name at 2, with room for known[count]; nothing when the text is
- * not what Prosody's serialiser writes. */
+/* Pushes a template with room for known[count]: its text is at stack index 1, the name of its element at 2. Pushes nothing when
+ * Prosody's serialiser does not write such a text. */
 static stanza_template *push_template(lua_State *L, size_t count) {
 	size_t length, name_length;
 	const char *text = lua_tolstring(L, 1, &length);
@@ -91,8 +91,8 @@ static walk new_walk(lua_State *L, const stanza_template *expected, int record) 
 	return result;
 }
 
-/* One step of a walk: the table or string at `index`, or for index 0 the end of a list. Returns 0 when the walk has left the known
- * stanza, and for a value without an address. */
+/* One step of a walk: the table or string at `index`, or for index 0 the end of a list. Returns 0 when it is not the known one, and
+ * for a value without an address. */
 static int step(lua_State *L, walk *w, int index) {
 	const void *const address = index ? lua_topointer(L, index) : NULL;
 	if(index && !address) {
@@ -110,8 +110,8 @@ static int step(lua_State *L, walk *w, int index) {
 	return 1;
 }
 
-/* Notes the value on top of the stack, of attribute `to` or `from`, whose key is below it. It becomes part of the text when that is
- * recorded; later the same value can be copied with the text, another one is set. */
+/* Notes the value on top of the stack, of attribute `to` or `from`; its key is below it. While recording, the value is part of the text.
+ * Later, the same value is copied with the text, and another value is set. */
 static int note(lua_State *L, const walk *w, const void *in_text, const void **address, pr_template_attribute *value) {
 	*address = lua_topointer(L, -1);
 	if(lua_type(L, -1) != LUA_TSTRING) {
@@ -128,8 +128,8 @@ static int note(lua_State *L, const walk *w, const void *in_text, const void **a
 	return 1;
 }
 
-/* The attributes in the table on top of the stack, in their present order, which is that of the text. Of the top element's `to` and `from`
- * only the place counts; their values are noted. */
+/* Walks the attributes in the table on top of the stack, in their present order, which is the order of the text. Only the place of the top
+ * element's `to` and `from` counts; their values are noted. */
 static int walk_attributes(lua_State *L, walk *w, int is_top) {
 	const int attributes = lua_gettop(L);
 	lua_pushnil(L);
@@ -160,8 +160,8 @@ static int walk_field(lua_State *L, walk *w, int index, int upvalue, int type) {
 	return lua_rawget(L, index) == type && step(L, w, -1);
 }
 
-/* The element on top of the stack: its name, attributes and children, everything Prosody's serialiser looks at. Returns 0 when it is not
- * the known one or not one a template is made of; the stack is the caller's to restore then. */
+/* Walks the element on top of the stack: its name, attributes and children, all that Prosody's serialiser reads. Returns 0 when it is not
+ * the known one, or when no template can be made from it; the caller then restores the stack. */
 static int walk_element(lua_State *L, walk *w, int depth) {
 	const int element = lua_gettop(L);
 	lua_Integer i, count;

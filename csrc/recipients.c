@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Layout of a block: header, slots[1..], groups[0..], and two arrays of index buckets. Number 0 ends every chain. A free slot or
- * group is chained by `next`; beyond `used` they have never been used.
+ * Layout of a block: header, slots[1..], groups[0..], and two arrays of index buckets. Number 0 ends every chain. `next` chains the free
+ * slots and groups; numbers above `used` have never been used.
  */
 #include "recipients.h"
 
@@ -31,7 +31,7 @@ struct pr_recipients {
 };
 
 static slot_record *slots_of(const pr_recipients *list) {
-	/* slots count from 1, so slot 0 would overlap the header; nobody looks at it */
+	/* slots count from 1: slot 0 would overlap the header, but is never read */
 	return (slot_record *)(uintptr_t)(list + 1) - 1;
 }
 
@@ -86,7 +86,7 @@ static void index_slot(pr_recipients *list, uint32_t slot) {
 	*nick_bucket = slot;
 }
 
-/* A nick may have many sessions, all in one chain, hence the doubly linked one; a JID is there once. */
+/* A nick may have many sessions, all in one chain, so that chain is doubly linked; a JID is there once. */
 static void unindex_slot(pr_recipients *list, uint32_t slot) {
 	slot_record *const slots = slots_of(list);
 	const slot_record *const s = &slots[slot];
@@ -127,7 +127,7 @@ void pr_recipients_copy(pr_recipients *to, const pr_recipients *from) {
 	}
 }
 
-/* By a quarter: in a list of many recipients, doubling would leave half the memory unused. */
+/* Larger by a quarter: doubling could leave half the memory of a long list unused. */
 static uint32_t grown(uint32_t room) {
 	return room + room / 4 + 4;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Written from the description in the paper: four words of state, initialised from the key and the constant
- * "somepseudorandomlygeneratedbytes"; two rounds for each word of input, four to finish each half of the tag. Octets are read and
- * written one by one in little-endian order, which compilers turn into single loads where the machine has that order.
+ * "somepseudorandomlygeneratedbytes"; two rounds for each word of input, four to finish each half of the tag. The code reads and writes
+ * octets one by one in little-endian order. On machines with that order, compilers turn this into single loads.
  */
 #include "siphash.h"
 
@@ -67,7 +67,7 @@ void pr_siphash128(const unsigned char key[PR_SIPHASH_KEY_SIZE], const unsigned 
 	for(i = 0; i < whole; i += 8) {
 		absorb(&s, load(in + i, 8));
 	}
-	/* the last word carries the octets left over and the length modulo 256 */
+	/* the last word has the remaining octets and the length modulo 256 */
 	absorb(&s, load(in + whole, length - whole) | (uint64_t)length << 56);
 	s.c ^= 0xee;
 	rounds(&s, 4);

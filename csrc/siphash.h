@@ -13,7 +13,7 @@
 #define PR_SIPHASH_KEY_SIZE 16
 #define PR_SIPHASH_TAG_SIZE 16
 
-/* Writes the tag of in[0..length) under `key`. Time depends on the length only. Never fails. */
+/* Writes the tag of in[0..length) under `key`. The time depends on the length only. Never fails. */
 void pr_siphash128(const unsigned char key[PR_SIPHASH_KEY_SIZE], const unsigned char *in, size_t length,
 	unsigned char tag[PR_SIPHASH_TAG_SIZE]);
 

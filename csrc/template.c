@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The serialiser writes an attribute as a space, its name, "='", the escaped value and an apostrophe. No name contains an apostrophe
- * and no escaped value does, so the first "='" ends a name and the next apostrophe ends the value.
+ * The serialiser writes an attribute as a space, its name, "='", the escaped value and an apostrophe. Names and escaped values contain no
+ * apostrophe. So the first "='" ends a name, and the next apostrophe ends the value.
  */
 #include "template.h"
 #include "xml.h"
@@ -62,7 +62,7 @@ int pr_template_parse(const char *text, size_t length, const char *name, size_t 
 	return at < length && (text[at] == '>' || (text[at] == '/' && length - at == 2 && text[at + 1] == '>'));
 }
 
-/* A place in the text and what is to stand there. */
+/* A place in the text, and the attribute to write there. */
 typedef struct {
 	const span *place;
 	const attribute *wanted;
@@ -103,7 +103,7 @@ static char *put_filling(char *out, const char *text, const filling *f) {
 	return out;
 }
 
-/* An empty place at the same position comes first, so that the other one does not begin before it. */
+/* An empty place comes before another one at the same position. */
 static int comes_first(const span *a, const span *b) {
 	return a->begin < b->begin || (a->begin == b->begin && a->end <= b->end);
 }

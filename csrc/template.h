@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stanza serialised once for many recipients: finds the attributes `to` and `from` of the start tag in what the serialiser
- * wrote, and writes that text again with other values in their places. Requirement A9.
+ * A stanza serialised once for many recipients. Finds the attributes `to` and `from` of the start tag in the serialised text. Then writes
+ * that text again with other values for them. Requirement A9.
  *
- * Everything else is copied, so escaping, namespaces, prefixes and the order of attributes are the serialiser's. A copy costs its length.
+ * Everything else is copied: the serialiser decides on escaping, namespaces, prefixes and the order of attributes. A copy is linear in its
+ * length.
  */
 #ifndef PROSODY_RELAY_TEMPLATE_H
 #define PROSODY_RELAY_TEMPLATE_H
@@ -12,7 +13,7 @@
 
 #pragma GCC visibility push(hidden) /* LuaRocks compiles without -fvisibility=hidden */
 
-/* Some octets of the text. Empty, at the end of the element's name, for an attribute that is not there. */
+/* Some octets of the text. For an attribute that is not there: empty, at the end of the element's name. */
 typedef struct {
 	size_t begin, end;
 } pr_template_span;
@@ -22,15 +23,15 @@ typedef struct {
 	pr_template_span to, from; /* the whole attribute: " to='...'" */
 } pr_template;
 
-/* What is to stand in place of an attribute's value, not escaped yet; NULL: the attribute stays as it is in the text, or absent. */
+/* The new value of an attribute, not escaped; NULL: the attribute is not changed. */
 typedef struct {
 	const char *value;
 	size_t length;
 } pr_template_attribute;
 
 /* Reads text[0..length), an element called name[0..name_length) as Prosody serialises it: attributes as " name='value'" without an
- * apostrophe in the value, then "/>" or ">". Returns 0 for anything else; *result is undefined then. Linear in the length of the start
- * tag; what comes after it is not looked at. */
+ * apostrophe in the value, then "/>" or ">". Returns 0 for any other text; *result is undefined then. Reads only the start tag, and is
+ * linear in its length. */
 int pr_template_parse(const char *text, size_t length, const char *name, size_t name_length, pr_template *result);
 
 /* Octets that _render writes for these arguments. */

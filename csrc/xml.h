@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The escaping of Prosody's serialiser, which treats text and attributes alike: & < > ' " become entities, everything else is copied.
+ * The escaping of Prosody's serialiser, the same for text and attributes: & < > ' " become entities, everything else is copied.
  * Linear in the length.
  */
 #ifndef PROSODY_RELAY_XML_H
@@ -13,7 +13,7 @@
 /* Octets that _escape writes: at most six times `length`. */
 size_t pr_xml_escaped_length(const char *value, size_t length);
 
-/* Writes value[0..length) escaped to out, which has room for _escaped_length octets. Returns the end of what was written. */
+/* Writes value[0..length) escaped to out, which has room for _escaped_length octets. Returns the end of the written octets. */
 char *pr_xml_escape(char *out, const char *value, size_t length);
 
 #pragma GCC visibility pop

@@ -25,7 +25,7 @@ local make_room, accept_room = example:match("\n    (/join jabberchat@[^\n]+)\n 
 local join_mirror = example:match("\n    (/join jabberchat\\40[^\n]+)\n");
 local mirror_room = join_mirror:match("/join (%S+)");
 local log_lines = example:match("one for each direction%. At the\nmirror:\n\n(.-)\n\n%S");
-local show_links, links = example:match("\n    prosodyctl shell '([^\n]+)'\n\nwhich prints[^\n]*\n\n(.-)\n    1 links\n");
+local show_links, links = example:match("\n    prosodyctl shell '([^\n]+)'\n\nIt prints[^\n]*\n\n(.-)\n    1 links\n");
 local refusal = {};
 refusal.line, refusal.condition = example:match("\n    s2sout%x+  warn  ([^\n]+)\n\nand the client shows ([%a-]+)%.");
 

@@ -3,7 +3,7 @@
 -- Prosody's serialiser. Two users are at the mirror, one is at the master. PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
-package.path = "spec/?.lua;spec/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
+package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;
 package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath;
 
 local bed = require "bed";

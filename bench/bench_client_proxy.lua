@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What an IQ costs the server when it goes through mod_client_proxy, against Prosody relaying from full JID to full JID, and against the
--- least a proxy can do (two changes of address, nothing remembered); and how much memory a request in flight takes. A real Prosody, 64
--- requests at a time, one resource; PROSODY_LIB says which version.
+-- What an IQ through mod_client_proxy costs the server. The first peer is Prosody, which relays from full JID to full JID. The second is the
+-- least that a proxy can do (two changes of address, nothing remembered). Also how much memory a request in flight takes.
+-- A real Prosody, 64 requests at a time, one resource; PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
 package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;

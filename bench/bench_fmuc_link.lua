@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a message from a user of a mirror to the master and back costs either server, against the same two servers with all bytes made by
--- Prosody's serialiser. Two users are at the mirror, one is at the master. PROSODY_LIB says which version.
+-- What a message from a user of a mirror to the master and back costs each server. The peers are the same two servers, but Prosody's serialiser
+-- makes all bytes. Two users are at the mirror, one is at the master. PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
 package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- `make bytes`: the bytes that cross the link between two real Prosodys for a room of 50, with 1 to 50 of its users behind the link, in
--- the room through a mirror and directly. Prints the table of lua/mod_fmuc/README.markdown. PROSODY_LIB says which version.
+-- `make bytes`: the bytes that cross the link between two real Prosodys for a room of 50. From 1 to 50 of its users are behind the link, in
+-- the room through a mirror or directly. Prints the table of lua/mod_fmuc/README.markdown. PROSODY_LIB says which version.
 
 -- the clients are the test bed's, which runs on the libraries of 0.12 whatever the server is
 package.path = "spec/support/?.lua;spec/support/?/init.lua;/usr/lib/prosody/?.lua;" .. package.path;

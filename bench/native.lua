@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the functions in C gain over what Prosody has (requirement A13), and what their time must not depend on (A6, A8): the cases that
--- `make bench` prints and holds to their limits.
+-- How much faster the functions in C are than those of Prosody (requirement A13). What their time must not depend on (A6, A8). `make bench`
+-- prints these cases and holds them to their limits.
 
 local jid, jat, fanout = require "prosody_relay.jid", require "prosody_relay.jat", require "prosody_relay.fanout";
 local native = require "prosody_relay.stanza".native;
@@ -174,8 +174,8 @@ local limits = { message_view = { ratio = 5 }; presence_view = { ratio = 4 }; st
 limits.constant = { ratio = 1 / 12 };
 limits.same = { ratio = 1 / 1.5; ratio_at_most = 1.5 };
 
--- Each: name, unit, peer (its name), repetition (how many units one repetition is), limit (as measure.report takes it, or nil), make() ->
--- ours, peer: functions that repeat their work n times. In the order in which they are printed.
+-- Each case: name, unit, peer (its name); repetition (how many units one repetition is); limit (as measure.report takes it, or nil); make() ->
+-- ours, peer: functions that repeat their work n times. `make bench` prints the cases in this order.
 return {
 	case("jid.escape jabberchat@talk.example.com", { peer = "util.jid.escape" }, escaping("escape", "jabberchat@talk.example.com"), { ratio = 10 });
 	case("jid.unescape of the result", { peer = "util.jid.unescape" }, escaping("unescape", "jabberchat\\40talk.example.com"), { ratio = 4 });

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What fuzz_stanza.c does with an input: makes a stanza of it, changes that a few times, and compares its bytes with those of a serialiser that
--- is as simple as can be.
+-- What fuzz_stanza.c does with an input: makes a stanza of it, and changes the stanza a few times. Then it compares the bytes of the stanza
+-- with those of a serialiser that is as simple as can be.
 
 local stanza_c, template_c = require "prosody_relay.stanza_c", require "prosody_relay.template_c";
 

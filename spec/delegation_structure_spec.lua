@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The joints of mod_delegation (doc/architecture.markdown): files lie on floors, the folders stand apart, and each field of a managing entity
--- has one file that writes it.
+-- The rules for the files of mod_delegation (doc/architecture.markdown). No file uses a file that uses it, and no folder uses the other.
+-- One file writes each field of a managing entity.
 
 local files = require "structure".read("lua/mod_delegation/", "module:require \"([%w_/]+)\"");
 local sources = files.sources;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The bounds of mod_fmuc that take no server: the journal of a master's room, those who were kicked from it, the memory that peers share at a
--- mirror, lines in the log, and the small tables of both roles. Those of a mirror alone: fmuc_mirror_bounds_spec.lua.
+-- The bounds of mod_fmuc that need no server: the journal of a master's room; the list of those who were kicked from it; the memory that peers
+-- share at a mirror; lines in the log; the small tables of both roles. fmuc_mirror_bounds_spec.lua has the bounds of a mirror alone.
 
 local fmuc_lib = require "fmuc_lib";
 local st = require "util.stanza";

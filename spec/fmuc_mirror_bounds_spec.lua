@@ -11,7 +11,7 @@ local master, mirror = "r@rooms.example", "r\\40rooms.example@here.example";
 local function nothing() end
 local function always(value) return function () return value; end end
 
--- new([known], [globals]) -> lib, module of a mirror that keeps nothing yet, and has none of the files that need all of mod_muc or a store
+-- new([known], [globals]) -> lib of a mirror that keeps nothing yet, its module. Stubs replace the files that need all of mod_muc or a store.
 local function new(known, globals)
 	local files = { settings = settings; ["room/archive"] = {}; ["mirror/administration"] = { methods = {} };
 		["mirror/restart"] = { is_known = always(false) } };

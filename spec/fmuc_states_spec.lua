@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The states of links, each row of the table and each event that means nothing, without a server (mod_fmuc, link/states and link/link).
+-- The states of links (mod_fmuc, link/states and link/link): each row of the table, and each event that changes nothing. No server is needed.
 
 local fmuc_lib = require "fmuc_lib";
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The joints of mod_fmuc (doc/architecture.markdown): files lie on floors, each field has one file that writes it, and one file for each role
--- says which events it takes part in.
+-- The rules for the files of mod_fmuc (doc/architecture.markdown). No file uses a file that uses it. One file writes each field.
+-- For each role, one file hooks the events of that role.
 
 local files = require "structure".read("lua/mod_fmuc/", "lib \"([%w_/]+)\"");
 local sources = files.sources;

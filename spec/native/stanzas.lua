@@ -47,8 +47,8 @@ function stanzas.same(actual, wanted)
 	end
 end
 
--- The attributes of the start tag in alphabetical order. A table gives no promise about where a key that comes and goes is, so a stanza
--- that has no `to` may get it in another place each time; of one that has it every byte is compared.
+-- The attributes of the start tag in alphabetical order. If a key is removed from a table and set again, its place may change. So a stanza
+-- that has no `to` may get it in another place each time. The tests compare every byte of a stanza that has a `to`.
 function stanzas.sorted_attributes(text)
 	local name, attributes, rest = text:match("^<([^ />]+)([^>]-)(/?>.*)$");
 	local list = {};

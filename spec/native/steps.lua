@@ -17,7 +17,7 @@ local function counted_remove(list, ...)
 	return remove(list, ...);
 end
 
--- fresh(names, f) -> results of f(), which loads the modules of these names anew, with an insert and a remove that count
+-- fresh(names, f) -> results of f(). f loads the modules of these names anew. Their table.insert and table.remove count.
 function steps.fresh(names, f)
 	local former = {};
 	for _, name in ipairs(names) do former[name], package.loaded[name] = package.loaded[name], nil; end

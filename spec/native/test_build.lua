@@ -92,7 +92,7 @@ TestBuild["test (A12) exports only luaopen and needs no liblua"] = function ()
 	lu.assertEquals(result, "a\\20b\n");
 end;
 
--- They are hidden, but a name that another library has, too, would be a riddle in a debugger or a static build.
+-- These names are hidden. But in a debugger or a static build, a name that another library also has would be hard to explain.
 TestBuild["test (A12) what the files of an object share begins with pr_"] = function ()
 	run("mkdir -p " .. build);
 	for _, name in ipairs(sources("%.c$")) do

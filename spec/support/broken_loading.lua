@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Modules that fail while they load (case F23): at each step that they take, and what of them is left in the server after that.
+-- Modules that fail at each step while they load (case F23), and what they leave behind in the server.
 
 local assert = require "luassert";
 
 local broken_loading = {};
 
--- Defines in the server: name, host; left() -> list of what there is of the module: its handlers of events of any host and of the server,
--- filters, items, timers that still run, commands of the shell
+-- Defines in the server: name, host; left() -> list of what there is of the module: its event handlers (of any host and of the server);
+-- its filters, items, running timers and shell commands
 local left = [[
 	local name, host = %q, %q;
 	local api, modulemanager = require "core.moduleapi", require "core.modulemanager";
@@ -53,8 +53,8 @@ local left = [[
 	end
 ]];
 
--- Defines fail_at(n): the n-th step of the module from now on raises, a step being to hook, to add something or to send; steps() -> how many it
--- has taken since
+-- Defines fail_at(n): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
+-- Defines steps() -> number of steps since fail_at.
 local failing = [[
 	local count, failing = 0, nil;
 	for _, method in ipairs { "add_item", "add_timer", "hook_object_event", "send" } do
@@ -96,9 +96,9 @@ function broken_loading.left(node, name, host)
 	return node:eval(left:format(name, host) .. "return left();");
 end
 
--- check(node, name, host, [stays]): the module, which is loaded, is loaded anew and fails at its first step, then at its second one, and so on
--- until it is there; then the same with a reload. Each time nothing may be left. In the end the module is there.
---   stays: pattern of what is left by intention
+-- check(node, name, host, [stays]): the module must be loaded. It is loaded anew and fails at its first step. Then it is loaded and fails at its
+-- second step, and so on until it loads. The same is done with a reload. Nothing may be left each time. In the end the module is loaded.
+--   stays: pattern of what is left on purpose
 function broken_loading.check(node, name, host, stays)
 	allow_failures(node, name);
 	local result = node:eval(left:format(name, host) .. failing .. [[

@@ -54,8 +54,8 @@ function federation.say(client, room_jid, text, id)
 	client:send(st.message({ type = "groupchat"; to = room_jid; id = id or "id-" .. text }):text_tag("body", text));
 end
 
--- new(s, versions, [configs]) -> two servers (talk, remote), the link between them, the client curtis in his room, the client kev
--- configs: { master = …, mirror = … } in place of the usual ones; { global = …, modules = … } of both servers, as s:node takes them
+-- new(s, versions, [configs]) -> f: the servers talk and remote, their link, the client curtis (in his room), the client kev
+-- configs: { master = …, mirror = … } instead of the usual ones; { global = …, modules = … } of both servers, as s:node takes them
 function federation.new(s, versions, configs)
 	configs = configs or {};
 	local f = {};
@@ -118,7 +118,7 @@ function federation.forget(f)
 	f.link:forget();
 end
 
--- with_link(node, room_jid, code) -> what that Lua code returns, which runs in the node with the link of that room as `link` (nil: there is none)
+-- with_link(node, room_jid, code) -> what the Lua code returns. The code runs in the node and sees the link of that room as `link` (or nil).
 function federation.with_link(node, room_jid, code)
 	return node:eval(([[
 		local link;

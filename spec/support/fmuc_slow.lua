@@ -18,7 +18,7 @@ local readme = assert(io.open("lua/mod_fmuc/README.markdown"));
 local advice = readme:read("a"):match("\n    (s2s_timeout = %d+\n    fmuc_join_timeout = %d+\n    fmuc_grace_period = %d+\n)");
 readme:close();
 
--- What one message costs (the table in the README), and what a question, its answer, a join and what the master answers cost at most
+-- The bytes of one message (the table in the README). The most bytes of a question or its answer, of a join, and of the master's answer to a join.
 local message_up, message_down = 420, 520;
 local question, join, dump = 300, 700, 2500;
 
@@ -93,7 +93,7 @@ local function sorted(list)
 	return copy;
 end
 
--- most: at most so many joins, nudges (the master asks the mirror to join), questions, messages sent once more, and bytes of new connections
+-- most: highest numbers of joins, nudges (the master asks the mirror to join), questions, repeated messages and bytes of new connections
 local function check(f, label, most)
 	local up, up_bytes = count(f, f.remote);
 	local down, down_bytes = count(f, f.talk);

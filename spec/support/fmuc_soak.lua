@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Faults by a fixed seed: links that are cut, swallow or break in the middle of a stanza, servers that are killed, modules that are
--- reloaded, users who come, go and talk all the while. In the end everybody must have seen what was said, once, and see everybody.
+-- Faults by a fixed seed. Links are cut, swallow data or break in the middle of a stanza. Servers are killed and modules are reloaded.
+-- Meanwhile users join, leave and talk. In the end every user must have seen each message once, and must see all other users.
 
 local federation = require "federation";
 local outages = require "outages";

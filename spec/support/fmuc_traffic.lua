@@ -37,10 +37,11 @@ function traffic.message(to, text)
 		:tag("origin-id", { xmlns = "urn:xmpp:sid:0"; id = id }):up();
 end
 
--- populate(s, versions, count, others, kind, [configs]) -> servers, link and users as of federation.new, with f.users = `count` clients of the
--- remote server in the room, f.first_join, f.last_join, f.joins = the cost of the first, the last (0 when that is the first), of all,
--- and f.room = the address at which they are in it; `others` more
--- are at the room's own server.
+-- populate(s, versions, count, others, kind, [configs]) -> f with servers, link and users as of federation.new, and with:
+--   f.users: `count` clients of the remote server, all in the room;
+--   f.room: the address of the room for these clients;
+--   f.first_join, f.last_join, f.joins: the cost of the first join, of the last (0 when that is the first), of all joins.
+-- `others` users (Curtis is one of them) are at the room's own server.
 -- kind: "mirror", or "direct" for the same traffic without a mirror
 function traffic.populate(s, versions, count, others, kind, configs)
 	local f = federation.new(s, versions, configs);
@@ -71,8 +72,8 @@ function traffic.populate(s, versions, count, others, kind, configs)
 	return f;
 end
 
--- measure(f) -> costs of: own_message (of a remote user), other_message (of a user at the room's server), presence (a remote user's),
--- other_presence, silence (a message and a presence when all remote users have left)
+-- measure(f) -> costs of: own_message (by a remote user); other_message (by a user at the room's server); presence (of a remote user);
+-- other_presence; silence (a message and a presence when all remote users have left)
 function traffic.measure(f)
 	local function cost(act) return traffic.cost(f, act); end
 	local function all_get(text)

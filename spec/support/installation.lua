@@ -21,7 +21,7 @@ local function path_without_compiler(directory)
 end
 
 -- workshop() -> what all installations of one spec share: a rock server with all rocks, one with source rocks only, and the programs of
--- each Prosody version, readable for every user. `directory` is to be removed at the end.
+-- each Prosody version. Every user can read them. The spec must remove `directory` at the end.
 function installation.workshop()
 	local self = { directory = shell.temporary_directory() };
 	self.server = { binary = self.directory .. "/rocks", source = self.directory .. "/source-rocks" };

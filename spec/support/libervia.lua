@@ -54,7 +54,7 @@ local function prepare_database(cluster)
 	shell.run("cd / && PGPORT=%s sh -ec %s", tostring(cluster.port), replace(commands, "127.0.0.1", cluster.address));
 end
 
--- The variables of Debian's unit, of the file in the README, and those that adapt both to the addresses of the scenario
+-- The variables of Debian's unit and of the file in the README. More variables adapt both to the addresses of the scenario.
 local function environment(self)
 	local words = {};
 	for setting in read("/lib/systemd/system/libervia-pubsub.service"):gmatch("\nEnvironment=([^\n]+)") do words[#words + 1] = setting; end

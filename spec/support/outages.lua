@@ -40,7 +40,7 @@ function outages.said(client)
 	return list;
 end
 
--- unacknowledged(f) -> how many stanzas from the mirror to the master are sent and not acknowledged, and how many the other way
+-- unacknowledged(f) -> number of unacknowledged stanzas from the mirror to the master, and from the master to the mirror
 function outages.unacknowledged(f)
 	local mirror, master = "mirror.remote.example.com", "talk.example.com";
 	return f.remote:unacknowledged(mirror, master), f.talk:unacknowledged(master, mirror);

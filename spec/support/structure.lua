@@ -59,8 +59,8 @@ function structure:with(pattern)
 	return sorted_keys(found);
 end
 
--- writers(expression) -> sorted list of the files in which a line assigns to that expression (a Lua pattern), to an entry of it, or to it among
--- others
+-- writers(expression) -> sorted list of the files in which a line assigns to that expression (a Lua pattern). The line may also assign to an
+-- entry of it, or to several expressions at once.
 function structure:writers(expression)
 	local found, target = {}, "%f[%w_]" .. expression;
 	for name, source in pairs(self.sources) do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_client_proxy under 1,000 random comings and goings of resources, with requests in flight, faults of all kinds and reloads of the
--- module: every request is answered once, and never by a resource that had gone before it was sent. The counts are printed.
+-- mod_client_proxy while resources come and go at random, 1,000 times. Meanwhile requests are in flight, faults of all kinds happen, and the
+-- module is reloaded. Every request gets one answer, never from a resource that left before the request was sent. The counts are printed.
 
 local bed = require "bed";
 local proxy = require "client_proxy";

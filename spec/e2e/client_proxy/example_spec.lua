@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_client_proxy: the example of its README, as a new user would try it, with the very configuration and program that stand there.
+-- mod_client_proxy: the example of its README, as a new user would try it. The spec takes the configuration and the program from the README.
 
 local bed = require "bed";
 local shell = require "shell";

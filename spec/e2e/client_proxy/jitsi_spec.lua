@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_client_proxy: the recipe of its README for Jitsi Meet, with the very configuration that stands there, and requests as lib-jitsi-meet
--- makes them. Jicofo's side is played by clients that answer as it does.
+-- mod_client_proxy: the recipe for Jitsi Meet of its README. The spec takes the configuration from the README, and sends requests as
+-- lib-jitsi-meet makes them. Clients play Jicofo's side, and answer as it does.
 
 local bed = require "bed";
 local proxy = require "client_proxy";

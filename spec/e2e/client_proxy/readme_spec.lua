@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_client_proxy: every configuration in its README is one that Prosody starts with, without a warning, and every option it names is read.
+-- mod_client_proxy: Prosody starts with every configuration in its README, without a warning. The module reads every option that the README names.
 
 local bed = require "bed";
 local shell = require "shell";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_delegation's client mode with a real client library: the example of the README, as the author of an entity would try it, with the very
--- configuration and program that stand there, and a user whose client is slixmpp.
+-- mod_delegation's client mode with a real client library: the example of the README, as the author of an entity would try it. The spec takes
+-- the configuration and the program from the README. The client of the user is slixmpp.
 
 local bed = require "bed";
 local shell = require "shell";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_delegation: Libervia Pubsub of Debian as the PEP service behind it, with PostgreSQL and the community's mod_privilege, set up with the
--- very texts of the README.
+-- mod_delegation: Libervia Pubsub of Debian as the PEP service behind it, with PostgreSQL and the community's mod_privilege. The spec sets it up
+-- with the texts of the README.
 
 local bed = require "bed";
 local libervia = require "libervia";

@@ -129,7 +129,7 @@ describe("client mode across servers on Prosody "..version, function ()
 		delegation.announce(bot);
 		assert.same(both, (grant(bot, juliet, both)));
 		client_mode.forwards(juliet, bot, "urn:x:one");
-		-- what is on its way and not acknowledged when the stream breaks, mod_smacks answers as if the recipient were not there
+		-- the stream breaks while a stanza is sent but not acknowledged: mod_smacks answers as if the recipient were not there
 		link:stall();
 		local id = delegation.request(juliet, "urn:x:one");
 		juliet:sync();

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: who may send private messages is the room's decision, also between two users of one mirror, whose messages stay there (G12;
--- XEP-0045 section 7.5).
+-- mod_fmuc: the room decides who may send private messages (G12; XEP-0045 section 7.5). This is also true for two users of one mirror,
+-- whose messages stay there.
 
 local bed = require "bed";
 local fake = require "fake_master";

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: answers that help whoever gets them, and what clients get from any room of stock Prosody (the small ones of the cases).
+-- mod_fmuc: answers that help the user who gets them. Clients also get what any room of stock Prosody gives them (the small cases).
 
 local bed = require "bed";
 local fake = require "fake_master";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Nothing crosses the link that need not (M2): the bytes of a mirrored room, against those of the same stanzas for one user who is in the
--- room directly. `make bytes` prints the whole table.
+-- Only what must cross the link crosses it (M2). The spec sends the same stanzas through a mirrored room, and for one user who is in the room
+-- directly. It compares the bytes. `make bytes` prints the whole table.
 
 local bed = require "bed";
 local federation = require "federation";

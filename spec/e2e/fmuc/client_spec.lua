@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: a mirrored room is to a client what any room is (XEP-0045): order and status codes, history with limits, subject, errors with
--- the user's id from the right address, a client that asks for everything again.
+-- mod_fmuc: for a client, a mirrored room is like any other room (XEP-0045): order and status codes, history with limits, subject;
+-- errors with the user's id from the right address; a client that asks for everything again.
 
 local bed = require "bed";
 local federation = require "federation";

@@ -43,7 +43,7 @@ local function miss(s, f, client, text)
 	outages.wait_until_live(s, f);
 end
 
--- restart_mirror(f, names) -> clients by name, who join after a restart of the mirror, in that order, before the master answers any
+-- restart_mirror(f, names) -> clients by name. They join after a restart of the mirror, in that order, before the master answers any of them.
 local function restart_mirror(f, names)
 	f.remote:kill();
 	f.remote:start();

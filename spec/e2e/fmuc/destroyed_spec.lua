@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: a destroyed room is gone at a mirror as it is at the master, and its users are told where to go (F15, G17).
+-- mod_fmuc: a destroyed room is gone at the mirror as it is at the master. Its users learn where to go (F15, G17).
 
 local bed = require "bed";
 local fake = require "fake_master";

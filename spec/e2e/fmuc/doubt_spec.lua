@@ -73,7 +73,7 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 			say(f.kev, mirror_room, text, "same");
 			for _, client in ipairs { f.curtis, f.bob } do client:expect { "message", body = text }; end
 		end
-		-- what is known of them at the mirror apart from that they were shown is forgotten after a quarter of an hour
+		-- after a quarter of an hour the mirror knows only that it has shown these messages
 		f.remote:eval [[
 			for _, box in pairs(prosody.hosts["mirror.remote.example.com"].modules.fmuc.module.save().outbox) do
 				for _, entry in ipairs(box) do entry.written = entry.written - 1000; end

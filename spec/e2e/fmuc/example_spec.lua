@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: the example of its README, as a new user would try it, with the very configurations and commands that stand there. Only
--- addresses and paths are adapted, the bed's authority for certificates stands in for a public one, and clients need no TLS.
+-- mod_fmuc: the example of its README, as a new user would try it. The spec takes the configurations and commands from the README, and changes
+-- only addresses and paths. The bed's authority for certificates replaces a public one, and clients need no TLS.
 
 local bed = require "bed";
 local federation = require "federation";
@@ -55,8 +55,7 @@ local function certify(s, live, name)
 	s.authority:issue({ name }, path .. "/fullchain.pem");
 end
 
--- Runs the commands of the example, but for installation and restart, with the configuration as it stands there, before anything is
--- added for the test bed
+-- Runs the commands of the example, except installation and restart, with the configuration of the README. The test bed adds nothing to it yet.
 local function prepare(node, config, live)
 	write(node.dir .. "/example.cfg.lua", config);
 	for command in replace(commands, "/etc/letsencrypt/live", live):gmatch("prosodyctl ([^\n]+)") do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Rooms that are no FMUC masters: found out before the first join, for one question a room, and said to the user (requirements section 2b,
--- rules 3 and 5, "What plain servers do").
+-- Rooms that are no FMUC masters (requirements section 2b, rules 3 and 5, "What plain servers do"). The mirror finds this out before the first
+-- join, with one question for each room. It tells the user.
 
 local bed = require "bed";
 local federation = require "federation";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: the same message and the same person have the same identifiers at both ends of a link (G9, G10), live, in the history and in
--- the archives (G8), so that replies, reactions, corrections, retractions and moderation resolve for everybody.
+-- mod_fmuc: the same message and the same person have the same identifiers at both ends of a link (G9, G10). This is true live, in the history
+-- and in the archives (G8). So replies, reactions, corrections, retractions and moderation resolve for everybody.
 
 local bed = require "bed";
 local federation = require "federation";

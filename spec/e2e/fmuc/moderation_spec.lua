@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: what moderators and owners do at the master, seen by mirrored users (G14, G15, G17), and messages whose copy does not come back
--- as it went (G16).
+-- mod_fmuc: mirrored users see what moderators and owners do at the master (G14, G15, G17). The copy of a message may come back changed, or
+-- not at all (G16).
 
 local bed = require "bed";
 local federation = require "federation";

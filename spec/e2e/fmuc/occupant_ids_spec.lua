@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: every presence and message of an occupant carries the occupant-id (XEP-0421) if the room announces them, those too that the
--- mirror words itself (F12, G10).
+-- mod_fmuc: if the room announces occupant-ids (XEP-0421), every presence and message of an occupant carries one. Stanzas that the mirror
+-- writes itself carry one, too (F12, G10).
 
 local bed = require "bed";
 local federation = require "federation";

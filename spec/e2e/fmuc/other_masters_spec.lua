@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc in an outage with a master of another implementation, which knows nothing of our extensions (G1, G3, section 2b): it does not
--- count stanzas, does not say whose users it has, may lose ids, and repeats what it likes.
+-- mod_fmuc in an outage with a master of another implementation (G1, G3, section 2b). This master knows nothing of our extensions. It does not
+-- count stanzas, and does not say whose users it has. It may lose ids, and may repeat any stanza.
 
 local bed = require "bed";
 local federation = require "federation";

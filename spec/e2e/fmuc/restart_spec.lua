@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc when a server or the module is restarted, a server cannot be found, or a room is gone: users keep their place on both sides if
--- it comes back within the grace period, and nobody stays behind if it does not.
+-- mod_fmuc when a server or the module is restarted, a server cannot be found, or a room is gone. Users keep their place on both sides if
+-- the server comes back within the grace period. If it does not come back, no user stays behind.
 
 local bed = require "bed";
 local federation = require "federation";

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc with the kinds of rooms there are, several mirrors and direct users in one, and modules that know nothing of it.
+-- mod_fmuc with all kinds of rooms. Several mirrors and direct users are in one room. Other modules know nothing of mod_fmuc.
 
 local bed = require "bed";
 local federation = require "federation";

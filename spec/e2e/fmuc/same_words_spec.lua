@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: messages that say the same with the same id, as those of a program that watches something, are different messages if the master
--- gives them different stanza-ids, and each is shown once (F14, G3).
+-- mod_fmuc: messages may have the same text and the same id. They are different messages if the master gives them different stanza-ids.
+-- Then each of them is shown once (F14, G3). A program that watches something sends such messages.
 
 local bed = require "bed";
 local fake = require "fake_master";

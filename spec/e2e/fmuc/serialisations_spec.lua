@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- How often a message is serialised in Lua on its way from a user of a mirror to the master and back to everybody. The bytes of links and
--- of the copies for users are made in C.
+-- How often Lua serialises a message. The message goes from a user of a mirror to the master and back to everybody. C makes the bytes of links
+-- and of the copies for users.
 
 local federation = require "federation";
 local bed = require "bed";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Options of mod_fmuc with wrong values, and other reasons for it not to load (case F23): the module is there as a whole or not at all,
--- and a reload that would fail leaves the running instance as it is.
+-- Options of mod_fmuc with wrong values, and other reasons why it does not load (case F23). The module loads as a whole or not at all.
+-- If a reload would fail, the running instance stays as it is.
 
 local bed = require "bed";
 local broken_loading = require "broken_loading";

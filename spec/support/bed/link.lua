@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The relay on the s2s path between two nodes. Each direction of connecting has its own listening address, which the caller's name
--- server gives out for the other's hosts. Everything that crosses is counted, parsed and kept; it can be delayed, slowed, held and cut.
--- TLS ends at the link and begins anew behind it, with the certificate of the node that the link stands for. So what is counted, delayed
--- and cut is the plain text of the streams. The handshakes are between each node and the link, and take no time of the link's.
+-- The relay on the s2s path between two nodes. Each direction of connecting has its own listening address. The caller's name server gives out
+-- this address for the other node's hosts. The relay counts, parses and keeps everything that crosses. It can delay, slow, hold and cut it.
+-- TLS ends at the link and begins anew behind it. The link shows the certificate of the node that it stands for. So the link counts, delays
+-- and cuts the plain text of the streams. The handshakes are between each node and the link: the delay of the link does not apply to them.
 
 local loop = require "bed.loop";
 local match = require "bed.match";

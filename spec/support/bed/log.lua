@@ -14,7 +14,7 @@ local harmless = {
 	"Received SIGTERM";
 	-- each outage between servers
 	"Destroying session with %d+ unacked stanzas";
-	-- 0.12 says so when a connection attempt is reset at the very moment it is made, as at the end of a scenario
+	-- 0.12 says so when a connection attempt is reset at once, for example at the end of a scenario
 	"net%.connect.*Failed connection, but unexpected!";
 };
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The event loop of the test bed: Prosody's own epoll server, driven step by step. Clients, components, links and name servers of
--- a scenario all live in it and move whenever the scenario waits for something.
+-- The event loop of the test bed: Prosody's own epoll server, driven step by step. All clients, components, links and name servers of
+-- a scenario run in it. They move whenever the scenario waits for something.
 
 local server = require "net.server_epoll";
 local logger = require "util.logger";
@@ -25,7 +25,7 @@ end);
 -- after(seconds, callback): a callback that returns a number is called again after that many seconds
 loop.after = server.add_task;
 
--- Conditions that no event of this process announces (a process ended, a log line was written) are looked at again this often
+-- No event of this process announces some conditions (a process ended, a log line was written). The loop checks them this often.
 local tick = 0.01;
 server.add_task(tick, function () return tick; end);
 

@@ -120,7 +120,7 @@ local function signal(self, name)
 	self.pid, self.frozen = nil, nil;
 end
 
--- stop(): orderly shutdown, and wait. Through the probe, since 0.12 runs its handler of SIGTERM between any two instructions, and
+-- stop(): orderly shutdown, and wait. The probe starts the shutdown: 0.12 runs its handler of SIGTERM between any two instructions. The handler
 -- stumbles when that is in the middle of a new connection.
 function node:stop()
 	if not self.pid then return; end
@@ -188,9 +188,9 @@ function node:eval(chunk)
 	return result[2];
 end
 
--- unacknowledged(from, to) -> number of stanzas that the stream from this server's host to another server's host has sent, and that the
--- other server has not acknowledged (XEP-0198). What waits for a stream, and the stanzas that it was opened for, are none of them. Raises
--- when there is no such stream with stream management: nothing would be known of it.
+-- unacknowledged(from, to) -> number of stanzas that the host `to` of another server has not acknowledged (XEP-0198). Only stanzas count that
+-- the stream from this server's host `from` has sent. Stanzas that wait for a stream, or for which it was opened, do not count.
+-- Raises an error when there is no such stream with stream management, because then nothing is known.
 function node:unacknowledged(from, to)
 	return self:eval(([[
 		local session = prosody.hosts[%q].s2sout[%q];
@@ -199,9 +199,9 @@ function node:unacknowledged(from, to)
 	]]):format(from, to));
 end
 
--- streams_to(other) -> number of streams between this server and another node, in both directions and of any state, as this one knows;
--- number of stanzas that it has sent there and nobody has acknowledged, and of outgoing streams that are not that far. A server that does
--- not run, or is frozen, knows of none.
+-- streams_to(other) -> number of streams between this server and another node; number of stanzas that are not acknowledged.
+-- The first has both directions and any state, as this server knows them. The second has the stanzas that this server has sent.
+-- Each outgoing stream that does not count stanzas yet adds one to the second. Both are 0 when this server does not run, or is frozen.
 function node:streams_to(other)
 	if not self.pid or self.frozen then return 0, 0; end
 	local names = {};

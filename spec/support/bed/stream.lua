@@ -113,7 +113,8 @@ function stream.client(address, jid, password)
 	return self;
 end
 
--- resume(address, jid, password, id, h) -> authenticated stream that goes on with a session of XEP-0198 (its id, stanzas received on it)
+-- resume(address, jid, password, id, h) -> authenticated stream that resumes a session of XEP-0198.
+-- id: of that session; h: number of stanzas that were received on it
 function stream.resume(address, jid, password, id, h)
 	local self = authenticated(address, jid, password);
 	self:send(st.stanza("resume", { xmlns = "urn:xmpp:sm:3"; previd = id; h = tostring(h) }));

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Handlers of another module that wait (util.async) in the middle of a stanza's way, as those that ask a web service do. Only ever loaded by
--- the test bed, on a component of rooms.
+-- Another module whose handlers wait (util.async) while a stanza is on its way, like handlers that ask a web service.
+-- Only the test bed loads it, on a component of rooms.
 --
 -- In the shared table "/HOST/bed_waits/api":
---   .hold(event, pattern)   the next stanza of that event whose `from` or `to` matches the pattern waits
---   .waiting(event) -> how many wait there
---   .release(event)   lets them go on, in the order in which they came
---   .inject(stanza)   takes the stanza in (XML text), as if it came on a stream of its own
+--   .hold(event, pattern): the next stanza of that event waits if its `from` or `to` matches the pattern.
+--   .waiting(event) -> number of stanzas that wait there.
+--   .release(event): these stanzas go on, in the order in which they came.
+--   .inject(stanza): takes the stanza in (XML text), as if it came on a stream of its own.
 
 local async = require "util.async";
 local st = require "util.stanza";

@@ -182,13 +182,12 @@ local function show_occupant(room, current, occupant_jid, copy)
 end
 
 local function show_differences(room, current)
-	local state = room.fmuc;
-	local known = {};
-	for occupant_jid, copy in pairs(state.copies) do known[occupant_jid] = copy; end
-	for occupant_jid, copy in pairs(known) do
-		if current.copies[occupant_jid] then -- show_occupant() does these
-			known[occupant_jid] = nil;
-		elseif mirrored.is_local(room, occupant_jid) then
+	local absent = {};
+	for occupant_jid, copy in pairs(room.fmuc.copies) do
+		if not current.copies[occupant_jid] then absent[occupant_jid] = copy; end
+	end
+	for occupant_jid, copy in pairs(absent) do
+		if mirrored.is_local(room, occupant_jid) then
 			table.insert(of(room).rejoin, occupant_jid);
 		else
 			leave(room, occupant_jid, copy:find("{" .. xmlns_muc_user .. "}x/item@affiliation"));

@@ -41,6 +41,7 @@ build = {
 			["prosody_relay.options"] = "lua/prosody_relay/options.lua",
 			["prosody_relay.origin"] = "lua/prosody_relay/origin.lua",
 			["prosody_relay.pending"] = "lua/prosody_relay/pending.lua",
+			["prosody_relay.questions"] = "lua/prosody_relay/questions.lua",
 			["prosody_relay.sessions"] = "lua/prosody_relay/sessions.lua",
 			["prosody_relay.shares"] = "lua/prosody_relay/shares.lua",
 			["prosody_relay.stanza"] = "lua/prosody_relay/stanza.lua",

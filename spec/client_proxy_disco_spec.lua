@@ -13,7 +13,7 @@ describe("merged service discovery of client_proxy", function ()
 	before_each(function ()
 		clock, questions, answers, hooks = 1000, {}, {}, {};
 		time.monotonic = function () return clock; end;
-		package.loaded["prosody_relay.pending"] = nil;
+		package.loaded["prosody_relay.pending"], package.loaded["prosody_relay.questions"] = nil, nil;
 		local module = { host = "proxy.example" };
 		function module.send(_, stanza)
 			table.insert(stanza.attr.type == "get" and questions or answers, stanza);
@@ -29,7 +29,7 @@ describe("merged service discovery of client_proxy", function ()
 	end);
 	after_each(function ()
 		time.monotonic = monotonic;
-		package.loaded["prosody_relay.pending"] = nil;
+		package.loaded["prosody_relay.pending"], package.loaded["prosody_relay.questions"] = nil, nil;
 	end);
 
 	local function ask(count, id, from)

@@ -183,7 +183,7 @@ describe("delegation's memory of what entities announce", function ()
 		entity:begin(address);
 		for _, stanza in ipairs(sent) do
 			if stanza.name == "iq" then
-				local answer = st.stanza("iq", { type = "result", id = stanza.attr.id, from = address }):tag("query", { xmlns = stanza.tags[1].attr.xmlns });
+				local answer = st.reply(stanza):tag("query", { xmlns = stanza.tags[1].attr.xmlns });
 				for i = 1, features do
 					answer:tag("feature", { xmlns = "http://jabber.org/protocol/disco#info", var = delegation.namespace.."#"..i }):up();
 				end
@@ -235,7 +235,7 @@ describe("delegation's memory of what entities announce", function ()
 		entity:begin("a.lit");
 		local query = sent[1];
 		entity:remove(one);
-		assert.is_nil(entity:answer(st.stanza("iq", { type = "result", id = query.attr.id, from = "a.lit" }), false));
+		assert.is_nil(entity:answer(st.stanza("iq", { type = "result", id = query.attr.id, from = "a.lit", to = "capulet.lit" }), false));
 		assert.is_nil(one.nested);
 	end);
 end);

@@ -4,11 +4,10 @@
 --   merge   the same, and what a resource says about itself; the module asks one resource, at most once a minute
 -- The implementing client always gets requests to other addresses (`proxy/resource`, `node@proxy`).
 
-local new_id = require "util.id".medium;
-local new_pending = require "prosody_relay.pending".new;
 local new_shares = require "prosody_relay.shares".new;
 local now = require "util.time".monotonic;
 local options = require "prosody_relay.options";
+local questions = require "prosody_relay.questions";
 local st = require "util.stanza";
 
 local xmlns_form = "jabber:x:data";
@@ -90,13 +89,13 @@ end
 -- new(config, pool, [saved]) -> disco; saved: result of :save() of an earlier instance
 local function new(config, pool, saved)
 	local self = setmetatable({ config = config; pool = pool; known_until = 0; earlier_mode = saved and saved.mode }, disco_mt);
-	-- one question at a time: question (resource and id) -> users who wait for the answer
-	self.pending = new_pending(module, function (_, waiting)
+	-- one question at a time; its record is the array of users who wait for the answer
+	self.questions = questions.new(module, function (waiting)
 		self:conclude(waiting, nil);
 	end, saved);
 	self.shares = new_shares(max_waiting);
-	for question, waiting in self.pending:each() do
-		self.question = question;
+	for _, waiting in self.questions:each() do
+		self.waiting = waiting;
 		for _, user in ipairs(waiting) do self.shares:hold(user.jid, size_of(user)); end
 	end
 	return self;
@@ -110,7 +109,7 @@ end
 
 -- conclude(waiting, tags): answers the waiting users; tags: what a resource said, nil when it gave no useful answer
 function disco:conclude(waiting, tags)
-	self.question, self.tags = nil, tags;
+	self.waiting, self.tags = nil, tags;
 	self.known_until = now() + (tags and max_age or max_age_of_failure);
 	release(self, waiting, tags);
 end
@@ -119,43 +118,40 @@ end
 function disco:ask(waiting)
 	local resource = self.pool:pick();
 	if not resource then return release(self, waiting); end
-	local id = new_id();
-	self.question = resource .. "\0" .. id;
-	self.pending:add(self.question, waiting, patience);
-	module:send(st.iq({ type = "get"; from = module.host; to = resource; id = id }):tag("query", { xmlns = xmlns_info }));
+	self.waiting = waiting;
+	self.questions:ask(questions.get(module.host, resource):tag("query", { xmlns = xmlns_info }), waiting, patience);
 end
 
 -- answer(stanza) -> true when the result or error with an id was the answer to the question
 function disco:answer(stanza)
-	local attr = stanza.attr;
-	if attr.to ~= module.host then return false; end
-	local waiting = self.pending:remove(attr.from .. "\0" .. attr.id);
+	local waiting = self.questions:take(stanza);
 	if not waiting then return false; end
-	local query = attr.type == "result" and stanza:get_child("query", xmlns_info);
+	local query = stanza.attr.type == "result" and stanza:get_child("query", xmlns_info);
 	self:conclude(waiting, query and query.tags or nil);
 	return true;
 end
 
 -- review(): resources have gone; if the one that was asked is among them, another one is asked
 function disco:review()
-	local question = self.question;
-	if not question or self.pool:has(question:match("^[^\0]*")) then return; end
-	self.question = nil;
-	self:ask(self.pending:remove(question));
+	local waiting = self.waiting;
+	if not waiting or self.pool:has(waiting.peer) then return; end
+	self.questions:withdraw(waiting);
+	self.waiting = nil;
+	self:ask(waiting);
 end
 
 -- shut_down(): the waiting users get what is known here
 function disco:shut_down()
-	for question, waiting in self.pending:each() do
-		self.pending:remove(question);
-		release(self, waiting);
-	end
-	self.question = nil;
+	local waiting = self.waiting;
+	if not waiting then return; end
+	self.questions:withdraw(waiting);
+	self.waiting = nil;
+	release(self, waiting);
 end
 
 local function merged(self, stanza)
 	local user = { jid = stanza.attr.from; id = stanza.attr.id };
-	local waiting = self.question and self.pending:get(self.question);
+	local waiting = self.waiting;
 	local bytes = size_of(user);
 	if self.pool:count() == 0 or waiting and self.shares:refusal(user.jid, bytes) then
 		send_info({ user });
@@ -238,7 +234,7 @@ end
 
 -- save() -> plain table for module.save()
 function disco:save()
-	local saved = self.pending:save();
+	local saved = self.questions:save();
 	saved.mode = self.config.mode;
 	return saved;
 end

@@ -3,10 +3,9 @@
 -- change while it is connected.
 
 local st = require "util.stanza";
-local new_id = require "util.id".medium;
 
 local new_shares = require "prosody_relay.shares".new;
-local pending = require "prosody_relay.pending";
+local questions = require "prosody_relay.questions";
 
 local ids = module:require "ids";
 
@@ -39,7 +38,7 @@ local function new(on_change, complain, saved)
 		-- version of the protocol -> text of the last advert
 		told = {};
 	}, introduction_mt);
-	self.queries = pending.new(module, function (_, query)
+	self.queries = questions.new(module, function (query)
 		complain(("no answer about the features of %s"):format(query.delegation.namespace));
 	end);
 	return self;
@@ -91,10 +90,9 @@ local function ask_features(self, delegation)
 	if delegation.pseudo then return; end
 	for scope, separator in pairs(separators) do
 		if scope == "bare" or not delegation.client then
-			local id = new_id();
-			self.queries:add(id, { delegation = delegation; scope = scope }, disco_timeout);
-			module:send(st.iq({ type = "get"; from = module.host; to = self.address; id = id })
-				:tag("query", { xmlns = xmlns_disco_info; node = delegation.version..separator..delegation.namespace }):reset());
+			local node = delegation.version..separator..delegation.namespace;
+			self.queries:ask(questions.get(module.host, self.address):tag("query", { xmlns = xmlns_disco_info; node = node }):reset(),
+				{ delegation = delegation; scope = scope }, disco_timeout);
 		end
 	end
 end
@@ -110,8 +108,8 @@ function introduction:remove(delegation)
 	for i, added in ipairs(self.delegations) do
 		if added == delegation then table.remove(self.delegations, i); end
 	end
-	for id, query in self.queries:each() do
-		if query.delegation == delegation then self.queries:remove(id); end
+	for _, query in self.queries:each() do
+		if query.delegation == delegation then self.queries:withdraw(query); end
 	end
 	drop_all_nested(self, delegation);
 end
@@ -156,9 +154,7 @@ local function advertise(self, delegations)
 end
 
 local function forget_queries(self)
-	for id in self.queries:each() do
-		self.queries:remove(id);
-	end
+	for _, query in self.queries:each() do self.queries:withdraw(query); end
 end
 
 -- begin(address): the entity is available. If it was available before a module reload, it is told only changes of its delegations: rule 3 of
@@ -228,8 +224,7 @@ end
 
 -- answer(stanza, is_undeliverable) -> true if it was the answer to one of our queries
 function introduction:answer(stanza, is_undeliverable)
-	if stanza.attr.from ~= self.address then return; end
-	local query = self.queries:remove(stanza.attr.id);
+	local query = self.queries:take(stanza);
 	if not query then return; end
 	local delegation = query.delegation;
 	local info = stanza.attr.type == "result" and stanza:get_child("query", xmlns_disco_info);

@@ -5,19 +5,18 @@
 
 local compat = require "prosody_relay.compat";
 local origin = require "prosody_relay.origin";
-local pending = require "prosody_relay.pending";
+local questions = require "prosody_relay.questions";
 local shares = require "prosody_relay.shares";
-local new_id = require "util.id".medium;
-local st = require "util.stanza";
 
 -- Limits for open requests, by the entity that was asked, and for waiting users. A peer that never answers, or a user who asks too much,
 -- keeps nobody else from asking. Requests of the service itself, before a user may join, take no user's share. Users leave half of the
 -- requests to the service.
 local max_outstanding, max_waiting, max_of_one_user = 4000, 2000, 100;
 
-local id_prefix = "fmuc-iq-";
-
-local requests = {};
+local requests = {
+	-- get(from, to) -> IQ of type get, for send()
+	get = questions.get;
+};
 local handlers = {};
 
 local by_peer, by_user = shares.new(max_outstanding), shares.new(max_waiting, max_of_one_user);
@@ -43,8 +42,8 @@ local function finish(record, ...)
 	handlers[record.kind](record, ...);
 end
 
-local table_of_requests = pending.new(module, function (_, record) finish(record, nil); end, module.saved_state and module.saved_state.requests);
-for _, record in table_of_requests:each() do count(record); end
+local open = questions.new(module, function (record) finish(record, nil); end, module.saved_state and module.saved_state.requests);
+for _, record in open:each() do count(record); end
 
 -- on(kind, handler): registers handler(record, answer, is_undeliverable) for each request of that kind. answer: stanza of type result or
 -- error from the entity that was asked, or nil when none came in time. is_undeliverable: the error is this server's own, and gives the
@@ -53,22 +52,15 @@ function requests.on(kind, handler)
 	handlers[kind] = handler;
 end
 
--- get(from, to) -> IQ of type get, for send()
-function requests.get(from, to)
-	return st.iq({ type = "get"; from = from; to = to; id = id_prefix .. new_id() });
-end
-
 -- send(kind, iq, record, timeout) -> true; or nil when too many requests are open. iq: stanza with `from` and `to`; its id is replaced.
--- record: table with what the handler needs. Its fields kind, own, peer and users are ours; user or asker: JID of the user who waits, if
--- any
+-- record: table with what the handler needs. Its fields kind, users, and those that questions:ask() sets are ours; user or asker: JID of the
+-- user who waits, if any
 function requests.send(kind, iq, record, timeout)
 	local user = record.user or record.asker;
 	if by_peer:refusal(iq.attr.to) or user and by_user:refusal(user) then return nil; end
-	record.kind, record.own, record.peer, record.users = kind, iq.attr.from, iq.attr.to, { user };
+	record.kind, record.peer, record.users = kind, iq.attr.to, { user };
 	count(record);
-	iq.attr.id = id_prefix .. new_id();
-	table_of_requests:add(iq.attr.id, record, timeout);
-	module:send(iq);
+	open:ask(iq, record, timeout);
 	return true;
 end
 
@@ -86,15 +78,16 @@ end
 
 -- each() -> iterator of id, record
 function requests.each()
-	return table_of_requests:each();
+	return open:each();
 end
 
 -- close(): ends all requests, as no answer can come any more
 function requests.close()
 	local outstanding = {};
-	for id in table_of_requests:each() do outstanding[#outstanding + 1] = id; end
-	for _, id in ipairs(outstanding) do
-		finish(table_of_requests:remove(id), nil);
+	for _, record in open:each() do outstanding[#outstanding + 1] = record; end
+	for _, record in ipairs(outstanding) do
+		open:withdraw(record);
+		finish(record, nil);
 	end
 end
 -- after the role has told its users of the end, and before the streams to users and other servers close
@@ -102,17 +95,13 @@ compat.on_stopping(module, requests.close, -1);
 
 -- save() -> data for saved_state.requests of the next instance
 function requests.save()
-	return table_of_requests:save();
+	return open:save();
 end
 
 -- handle_answer(event): handles an IQ to a room or an occupant, which may be an answer
 function requests.handle_answer(event)
-	local stanza = event.stanza;
-	if stanza.attr.type ~= "result" and stanza.attr.type ~= "error" then return; end
-	local record = table_of_requests:get(stanza.attr.id);
-	-- nobody may answer for another entity
-	if not record or record.peer ~= stanza.attr.from or record.own ~= stanza.attr.to then return; end
-	table_of_requests:remove(stanza.attr.id);
+	local record = open:take(event.stanza);
+	if not record then return; end
 	finish(record, origin.explained(event), origin.is_undeliverable(event));
 	return true;
 end

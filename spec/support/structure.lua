@@ -76,4 +76,28 @@ function structure:writers(expression)
 	return sorted_keys(found);
 end
 
+-- errors(patterns, [is_meant]) -> number of errors that the file `errors` defines. Raises unless another file names each of them, and unless each
+-- name that the Lua patterns capture is defined. Each pattern has to be found. is_meant(file, name): whether what a pattern captured there is a
+-- name of an error (default: always)
+function structure:errors(patterns, is_meant)
+	local defined, count = {}, 0;
+	for name in self.sources.errors:gmatch("%[\"([%w-]+)\"%] = {") do
+		assert.is_true(#self:with("\"" .. name:gsub("%-", "%%-") .. "\"") > 1, name .. " is nobody's");
+		defined[name], count = true, count + 1;
+	end
+	for _, pattern in ipairs(patterns) do
+		local is_found = false;
+		for file, source in pairs(self.sources) do
+			for name in source:gmatch(pattern) do
+				if not is_meant or is_meant(file, name) then
+					assert.is_true(defined[name], file .. " names " .. name);
+					is_found = true;
+				end
+			end
+		end
+		assert.is_true(is_found, pattern);
+	end
+	return count;
+end
+
 return structure;

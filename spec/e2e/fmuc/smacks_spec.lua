@@ -46,6 +46,19 @@ local function lose_acknowledgements(node, host)
 	]]):format(host));
 end
 
+-- A message in each direction, which everybody sees and neither server acknowledges
+local function say_unacknowledged(s, f)
+	lose_acknowledgements(f.talk, master_host);
+	lose_acknowledgements(f.remote, mirror_host);
+	say(f.kev, mirror_room, "up");
+	say(f.curtis, master_room, "down");
+	for _, text in ipairs { "up", "down" } do
+		for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = text }; end
+	end
+	up(s, f, 1);
+	down(s, f, 2);
+end
+
 local function break_link(s, f)
 	f.link:cut();
 	s:wait_until(function () return outages.phase(f) ~= "live"; end, 10, "outage");
@@ -118,15 +131,7 @@ describe(("fmuc with %s, master %s, mirror %s"):format(kind, versions.master, ve
 
 	it("says everything once when only acknowledgements are lost (G3, F1)", bed.scenario(function (s)
 		local f = meet(s, versions, resend);
-		lose_acknowledgements(f.talk, master_host);
-		lose_acknowledgements(f.remote, mirror_host);
-		say(f.kev, mirror_room, "up");
-		say(f.curtis, master_room, "down");
-		for _, text in ipairs { "up", "down" } do
-			for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = text }; end
-		end
-		up(s, f, 1);
-		down(s, f, 2);
+		say_unacknowledged(s, f);
 		break_link(s, f);
 		settle(f);
 		for _, client in ipairs { f.kev, f.bob, f.curtis } do assert.same({}, said(client)); end
@@ -225,15 +230,7 @@ describe(("fmuc with stream management, master %s, mirror %s"):format(versions.m
 
 	it("finds out with one question that nothing was lost though nothing was acknowledged (G7, F1)", bed.scenario(function (s)
 		local f = meet(s, versions, false);
-		lose_acknowledgements(f.talk, master_host);
-		lose_acknowledgements(f.remote, mirror_host);
-		say(f.kev, mirror_room, "up");
-		say(f.curtis, master_room, "down");
-		for _, text in ipairs { "up", "down" } do
-			for _, client in ipairs { f.kev, f.bob, f.curtis } do client:expect { "message", body = text }; end
-		end
-		up(s, f, 1);
-		down(s, f, 2);
+		say_unacknowledged(s, f);
 		f.link:forget();
 		f.link:cut();
 		f.talk:expect_log("does not reach the mirror");

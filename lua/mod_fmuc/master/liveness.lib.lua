@@ -44,14 +44,25 @@ local muc = module:depends "muc";
 
 local liveness = {};
 
--- Delivery to the mirror has failed for good: all its users leave in one pass (G2)
+-- Nothing is sent to the mirror from now on -> whether that is new
+local function mute(link)
+	link:answered();
+	if not link:fire("broken") then return false; end
+	local own = link:own("liveness");
+	own.since, own.nudges, own.next_nudge = now(), 0, now() + 2;
+	return true;
+end
+
+-- Delivery to the mirror has failed for good: all its users leave in one pass (G2). The last one ends the link. If a handler of another module
+-- raises for one user, the others leave all the same.
 local function drop(room, link, stanza)
 	paced("lost\0" .. link.peer, "info", "%s lost the mirror %s: %s", room.jid, link.peer, select(2, stanza:get_error()) or "error");
-	link:close();
+	mute(link);
 	for nick, real_jid in pairs(link.nicks) do
 		local failure = st.clone(stanza);
 		failure.attr.from = real_jid;
-		room:handle_kickable({ send = function () end }, failure);
+		local ok, err = pcall(room.handle_kickable, room, { send = function () end }, failure);
+		if not ok then module:log("error", "%s leaves %s: %s", real_jid, room.jid, err); end
 		links.remove_user(room, link, nick); -- a nick shared with a direct session stays in the room
 	end
 end
@@ -62,12 +73,9 @@ local function lost(room_jid, link_jid)
 end
 
 local function set_lost(link, why)
-	link:answered();
-	if not link:fire("broken") then return; end
+	if not mute(link) then return; end
 	paced("down\0" .. link.peer, "info", "%s does not reach the mirror %s (%s), which has %g s to come back",
 		link.room_jid, link.peer, why, grace_period);
-	local own = link:own("liveness");
-	own.since, own.nudges, own.next_nudge = now(), 0, now() + 2;
 end
 
 -- Whether the mirror has got everything that it was sent. Then a later error of this server puts nothing in doubt.

@@ -102,6 +102,28 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
 	end));
 
+	it("takes all users of a lost mirror out of the room, though a handler of another module raises for one (G2)", bed.scenario(function (s)
+		local f = federation.meet(s, versions, { master = federation.master_config .. "\tfmuc_grace_period = 2" });
+		f.talk:eval [[
+			local is_first = true;
+			require "core.modulemanager".get_module("talk.example.com", "muc").module:hook("muc-occupant-left", function ()
+				if is_first then is_first = false; error("a handler that fails"); end
+			end, 1000);
+		]];
+		for _, text in ipairs { "a handler that fails", "s2s", "Forbidding", "does not reach" } do f.talk:allow_log(text); end
+		f.remote:kill();
+		for _, nick in ipairs { "Kev", "Bob" } do
+			f.curtis:expect({ "presence", type = "unavailable", from = master_room .. "/" .. nick }, 15);
+		end
+		s:wait_until(function () return f.talk:eval [[
+			local rooms = require "core.modulemanager".get_module("talk.example.com", "muc");
+			local state = rooms.get_room_from_jid("jabberchat@talk.example.com").fmuc;
+			return not state or next(state.links) == nil;
+		]]; end);
+		f.remote:start();
+		federation.enter(f.remote:client("kev@remote.example.com/again"), "Kev");
+	end));
+
 	it("sends local users back to join when the master restarted and forgot its rooms (M17 G4)", bed.scenario(function (s)
 		local f = federation.meet(s, versions, { mirror = federation.mirror_config .. "\tfmuc_grace_period = 2" });
 		local bob = f.bob;

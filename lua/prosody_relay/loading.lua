@@ -50,14 +50,22 @@ function loading.start(module, name, is_forced)
 		error(err, 0);
 	end
 
+	-- Raises when the next instance would fail to load. The options are read last, since that may load other modules. They are read by the files
+	-- as they are now, of which the running instance keeps its own copies.
+	local function check()
+		for file in pairs(files) do assert(modulemanager.loader:load_code_ext(module.name, file, "lib.lua", {})); end
+		local kept = files;
+		files = {};
+		local readable, err = pcall(module.require, module, "settings");
+		files = kept;
+		if not readable then error(err, 0); end
+	end
+
 	local save = module.save;
-	-- Raises when the next instance would fail to load: then Prosody keeps this one.
+	-- Raises when check() does: then Prosody keeps this instance
 	function module.save()
 		local forced = is_forced and is_forced();
-		if not forced then
-			require(module, "settings");
-			for file in pairs(files) do assert(modulemanager.loader:load_code_ext(module.name, file, "lib.lua", {})); end
-		end
+		if not forced then check(); end
 		local saved = save();
 		saved.settings = forced and files.settings;
 		return saved;

@@ -75,6 +75,8 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		local request = impl:expect { "iq", type = "get", id = "flight" };
 		for _, file in ipairs { "proxy", "relay", "trials" } do
 			broken_loading.break_file(capulet, "client_proxy", file);
+			-- files first: to read the options may load other modules
+			capulet:reload_config(proxy.config("client_proxy_timeout = 'x'"));
 			assert.has_error(function () proxy.reload(capulet); end);
 			capulet:expect_log("deliberate failure of " .. file);
 		end

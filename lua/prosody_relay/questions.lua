@@ -19,9 +19,9 @@ local function new(module, on_silence, saved)
 	return setmetatable({ module = module; open = new_pending(module, function (_, record) on_silence(record); end, saved) }, questions_mt);
 end
 
--- get(from, to) -> IQ of type get without a payload, for ask()
+-- get(from, to) -> IQ of type get without a payload, for ask(), which gives it an id
 local function get(from, to)
-	return st.iq({ type = "get"; from = from; to = to; id = new_id() });
+	return st.iq({ type = "get"; from = from; to = to; id = "" });
 end
 
 -- ask(iq, record, timeout): sends the question. iq: of type get or set, with `from` and `to`; it gets an id. timeout: seconds. The fields own,

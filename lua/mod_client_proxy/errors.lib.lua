@@ -26,6 +26,7 @@ return require "prosody_relay.errors".new(module, {
 	["too-many-requests"] = { "wait", "resource-constraint", "Too many requests are waiting for an answer" };
 	["too-many-requests-of-user"] = { "wait", "resource-constraint", "Too many requests of this user are waiting for an answer" };
 	["too-many-requests-of-server"] = { "wait", "resource-constraint", "Too many requests of this server's users are waiting for an answer" };
+	["too-many-requests-of-servers"] = { "wait", "resource-constraint", "Too many requests of servers under one domain are waiting for an answer" };
 	["too-long-requests"] = { "wait", "resource-constraint", "Too long requests of this user are waiting for an answer" };
 	["too-many-requests-for-each"] = { "wait", "resource-constraint", "Too many requests are waiting for each implementing client" };
 	["too-many-requests-to-users"] = { "wait", "resource-constraint", "Too many requests to users are waiting for an answer" };

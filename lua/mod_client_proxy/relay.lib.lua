@@ -26,7 +26,8 @@ local hint_interval = 600; -- seconds
 local refusals = { ["feature-not-implemented"] = true; ["service-unavailable"] = true };
 
 local limit_errors = {
-	account = "too-many-requests-of-user"; domain = "too-many-requests-of-server"; total = "too-many-requests"; bytes = "too-long-requests";
+	account = "too-many-requests-of-user"; domain = "too-many-requests-of-server"; family = "too-many-requests-of-servers";
+	total = "too-many-requests"; bytes = "too-long-requests";
 };
 
 local relay = {};

@@ -91,8 +91,8 @@ local function new(pool, encode, on_expire, limits, saved)
 	return self;
 end
 
--- refusal(stanza) -> nil when a request that has just come can be kept; else what is used up: "account", "domain", "total" (requests in
--- flight), or "bytes"
+-- refusal(stanza) -> nil when a request that has just come can be kept; else what is used up: "account", "domain", "family", "total"
+-- (requests in flight), or "bytes"
 function requests:refusal(stanza)
 	local from, id = stanza.attr.from, stanza.attr.id;
 	local refusal = self.shares:refusal(from);

@@ -61,24 +61,28 @@ local function expire(self)
 	end
 end
 
--- set(key, jid, value, [amount = 1]) -> true; or nil when the account has no place for it, or the entry is removed
---   key: a string; jid: owner of the entry; value: nil removes the entry; amount: how much it takes
--- Linear in the number of domains when the cache is full.
-function fair_cache:set(key, jid, value, amount)
-	amount = amount or 1;
-	remove(self, key);
-	expire(self);
-	local shares = self.shares;
-	if value == nil or shares:held_by(jid) + amount > shares.account then return nil; end
+-- Puts an entry into the cache; true, or nil when its account has no place for it. Linear in the number of domains when the cache is full.
+local function admit(self, key, entry)
+	local shares, jid, amount = self.shares, entry.jid, entry.amount;
+	if shares:held_by(jid) + amount > shares.account then return nil; end
 	local refusal = shares:refusal(jid, amount);
 	while refusal do
 		local host = jid_host(jid);
-		local loser = refusal == "domain" and (self.keys[host] and host or shares:largest(jid)) or shares:largest();
+		local loser = refusal == "total" and shares:largest() or self.keys[host] and host or shares:largest(jid);
 		remove(self, (self.keys[loser]:tail()));
 		refusal = shares:refusal(jid, amount);
 	end
-	put(self, key, { jid = jid; value = value; amount = amount; at = now() });
+	put(self, key, entry);
 	return true;
+end
+
+-- set(key, jid, value, [amount = 1]) -> true; or nil when the account has no place for it, or the entry is removed
+--   key: a string; jid: owner of the entry; value: nil removes the entry; amount: how much it takes
+function fair_cache:set(key, jid, value, amount)
+	remove(self, key);
+	expire(self);
+	if value == nil then return nil; end
+	return admit(self, key, { jid = jid; value = value; amount = amount or 1; at = now() });
 end
 
 -- count() -> number of entries, some of which may have expired
@@ -86,7 +90,7 @@ function fair_cache:count()
 	return self.entries:count();
 end
 
--- save() -> plain table for restore(), the oldest first; restore([saved]) -> the same cache, with the entries that an earlier one saved
+-- save() -> plain table for restore(), the oldest first; restore([saved]) -> the same cache, with those entries that it has place for
 function fair_cache:save()
 	local saved, place = {}, self.entries:count();
 	for key, entry in self.entries:items() do
@@ -98,7 +102,7 @@ end
 
 function fair_cache:restore(saved)
 	for _, entry in ipairs(saved or {}) do
-		put(self, entry.key, { jid = entry.owner; value = entry.value; amount = entry.amount; at = entry.at });
+		admit(self, entry.key, { jid = entry.owner; value = entry.value; amount = entry.amount; at = entry.at });
 	end
 	return self;
 end

@@ -124,4 +124,15 @@ TestFairCache["test (G29) who is silent makes room, also over a reload"] = funct
 	lu.assertEquals(cache:count(), 0);
 end;
 
+TestFairCache["test (G29) what an earlier version kept obeys the limits of this one"] = function ()
+	local cache = fair_cache.new(100, 50);
+	for i = 1, 60 do cache:set("x" .. i, "a@x/" .. i, true); end
+	for i = 1, 30 do cache:set("y" .. i, i .. "@y", true); end
+	cache = fair_cache.new(10, 4):restore(cache:save());
+	lu.assertEquals({ count(cache, "x%d", 1, 60), count(cache, "y%d", 28, 30), cache:count() }, { 4, 3, 7 });
+	for i = 1, 20 do lu.assertTrue(cache:set("z" .. i, i .. "@z", true)); end
+	cache = fair_cache.new(1):restore(cache:save());
+	lu.assertEquals({ cache:count(), cache:get("z20") }, { 1, true });
+end;
+
 return TestFairCache;

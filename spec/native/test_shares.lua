@@ -33,10 +33,11 @@ TestShares["test (G29) a newcomer finds a place, whatever others hold"] = functi
 end;
 
 TestShares["test (G29) any number of subdomains count as one domain"] = function ()
-	for _, pattern in ipairs { "a@d%d.evil.example", "d%d.deep.evil.example/x", "a@[2001:db8::%d]" } do
+	for _, pattern in ipairs { "a@d%d.evil.example", "d%d.deep.evil.example/x", "a@[2001:db8::%d]", "a@192.0.2.%d" } do
 		local shares = new(100);
 		for i = 1, 1000 do shares:take(pattern:format(i)); end
-		lu.assertEquals(shares:refusal(pattern:format(2000)), "domain");
+		-- a domain that holds nothing is not what is full
+		lu.assertEquals(shares:refusal(pattern:format(2000)), "family");
 		lu.assertEquals(shares.used, 50);
 		lu.assertEquals(fill(shares, "juliet@capulet.example"), { 25 });
 	end
@@ -55,7 +56,7 @@ TestShares["test (G29) a few domains of one suffix are strangers to each other"]
 	lu.assertEquals(fill(shares, "a@evil.co.example"), { 45 });
 	lu.assertEquals(fill(shares, "b@kind.co.example"), { 23 });
 	lu.assertTrue(shares:take("c@good.co.example"));
-	lu.assertEquals(shares:refusal("d@late.co.example"), "domain");
+	lu.assertEquals(shares:refusal("d@late.co.example"), "family");
 	lu.assertEquals(fill(shares, "juliet@capulet.example"), { 11 });
 	lu.assertEquals(shares:largest(), "evil.co.example");
 	lu.assertEquals(shares:largest("d@new.co.example"), "evil.co.example");
@@ -69,6 +70,7 @@ end;
 TestShares["test (G29) what subdomains share is found in any name at once"] = function ()
 	for name, family in pairs {
 		["a@b.c.d.e/f.g.h"] = "d.e"; ["d.e"] = "d.e"; ["localhost"] = "localhost"; ["a@[::1]"] = "["; ["[::ffff:192.0.2.1]"] = "["; [".c.d"] = "c.d";
+		["a@192.0.2.1"] = "192.0"; ["a.192.0.2.1"] = "2.1"; ["192.0.2.1.d"] = "1.d";
 	} do
 		lu.assertEquals(new(1).family_of(name), family);
 	end
@@ -76,6 +78,21 @@ TestShares["test (G29) what subdomains share is found in any name at once"] = fu
 	for _, name in ipairs { ("x"):rep(1000), ("."):rep(1000), ("x."):rep(500), ("x"):rep(998) .. ".y" } do
 		for i = 1, 5000 do new(1).family_of(i .. name); end
 	end
+end;
+
+TestShares["test (G29) the largest domain is found without a look at each name"] = function ()
+	local shares, calls = new(100000), 0;
+	for i = 1, 1000 do shares:hold("d" .. i .. ".evil" .. i % 10 .. ".example"); end
+	shares:hold("d7.evil7.example");
+	local family_of = shares.family_of;
+	getmetatable(shares).__index.family_of = function (jid)
+		calls = calls + 1;
+		return family_of(jid);
+	end;
+	lu.assertEquals(shares:largest("new.evil7.example"), "d7.evil7.example");
+	lu.assertEquals(shares:largest(), "d7.evil7.example");
+	getmetatable(shares).__index.family_of = family_of;
+	lu.assertTrue(calls <= 1, calls);
 end;
 
 TestShares["test (G29) the smallest table has one place"] = function ()

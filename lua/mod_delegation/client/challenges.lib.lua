@@ -79,7 +79,7 @@ local function limit_total(self, entity)
 	local host = jid_host(entity);
 	local refusal = self.shares:refusal(host, places_of(entity));
 	while refusal and self.pending:count() > 0 do
-		local of_host = self.by_host[host] or self.by_host[self.shares:largest(refusal == "domain" and host)];
+		local of_host = self.by_host[host] or self.by_host[self.shares:largest(refusal ~= "total" and host)];
 		self:remove((of_host:tail()));
 		refusal = self.shares:refusal(host, places_of(entity));
 	end

@@ -197,8 +197,11 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 				component_secret = "hush"
 			Component "mountain.capulet.lit"
 				component_secret = "hush"
+			Component "river.capulet.lit"
+				component_secret = "hush"
 		]]);
-		local gateways = { capulet:component("gw.capulet.lit", "hush"), capulet:component("mountain.capulet.lit", "hush") };
+		local gateways = {};
+		for i, name in ipairs { "gw", "mountain", "river" } do gateways[i] = capulet:component(name .. ".capulet.lit", "hush"); end
 		local function ask_from(gateway, user, id)
 			local request = proxy.request(id);
 			request.attr.from = user .. "@" .. gateway.host;
@@ -228,6 +231,9 @@ describe("failover of client_proxy on Prosody " .. version, function ()
 			ask_from(gateways[i], "u4", "g4");
 			expect_refused(gateways[i], "g4", "of this server's users");
 		end
+		-- more than three domains of one owner have no more than one domain
+		ask_from(gateways[3], "u1", "g1");
+		expect_refused(gateways[3], "g1", "of servers under one domain");
 		-- their places are given back
 		for _ = 1, 4 do proxy.answer(a, a:expect { "iq", type = "get", id = "~^g" }); end
 		a:sync();

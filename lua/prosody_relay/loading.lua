@@ -4,6 +4,8 @@
 --
 -- The module has a file settings.lib.lua, which returns the options, or raises what is wrong with them.
 
+local lfs = require "lfs";
+
 local modulemanager = require "core.modulemanager";
 local commands = require "prosody_relay.commands";
 
@@ -21,6 +23,19 @@ local function undo(module)
 	for object, event, handler in module.event_handlers:iter(nil, nil, nil) do object.remove_handler(event, handler); end
 	for key, items in pairs(module.items or {}) do
 		for i = #items, 1, -1 do module:remove_item(key, items[i]); end
+	end
+end
+
+-- Calls the function with the name of each library file in the directory, as module:require wants it
+local function each_library(directory, callback, prefix)
+	prefix = prefix or "";
+	for entry in lfs.dir(directory..prefix) do
+		local name = entry:match("^([^.]+)%.lib%.lua$");
+		if name then
+			callback(prefix..name);
+		elseif entry:match("^[^.]+$") and lfs.attributes(directory..prefix..entry, "mode") == "directory" then
+			each_library(directory, callback, prefix..entry.."/");
+		end
 	end
 end
 
@@ -50,15 +65,21 @@ function loading.start(module, name, is_forced)
 		error(err, 0);
 	end
 
-	-- Raises when the next instance would fail to load. The options are read last, since that may load other modules. They are read by the files
-	-- as they are now, of which the running instance keeps its own copies.
+	local function compile(file)
+		local code, path = modulemanager.loader:load_code_ext(module.name, file, "lib.lua", {});
+		return code and path or error(path, 0);
+	end
+
+	-- Raises when a file does not compile, or an option is wrong. An upgrade may have brought files and removed some, so the folder says which
+	-- files there are. The options are read last, since that may load other modules. They are read by the files as they are now, of which the
+	-- running instance keeps its own copies.
 	local function check()
-		for file in pairs(files) do assert(modulemanager.loader:load_code_ext(module.name, file, "lib.lua", {})); end
+		each_library(compile("settings"):match("^.*/"), compile);
 		local kept = files;
 		files = {};
-		local readable, err = pcall(module.require, module, "settings");
+		local readable, problem = pcall(module.require, module, "settings");
 		files = kept;
-		if not readable then error(err, 0); end
+		if not readable then error(problem, 0); end
 	end
 
 	local save = module.save;

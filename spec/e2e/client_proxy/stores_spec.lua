@@ -85,6 +85,41 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		works(juliet, impl);
 	end));
 
+	it("are checked with the files that an upgrade brings, without those that it removes (F23)", bed.scenario(function (s)
+		local plugins = s.dir .. "/plugins";
+		assert(os.execute(("mkdir %s && cp -r lua/mod_client_proxy spec/support/bed/plugins/* %s"):format(plugins, plugins)));
+		local folder = plugins .. "/mod_client_proxy/";
+		local capulet, impl = proxy.start(s, version, nil, nil, { global = ("plugin_paths = { %q }"):format(plugins) });
+		capulet:allow_log("Duplicate option 'plugin_paths'");
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local function write(name, text)
+			local file = assert(io.open(folder .. name, "w"));
+			file:write(text);
+			file:close();
+		end
+		local function read(name)
+			local file = assert(io.open(folder .. name));
+			return file:read("a"), file:close();
+		end
+		local relay = read "relay.lib.lua";
+		assert.truthy(relay:find('module:require "trials"', 1, true));
+		write("relay.lib.lua", (relay:gsub('module:require "trials"', 'module:require "parts/probes"')));
+		assert(os.execute(("mkdir %sparts && mv %strials.lib.lua %sparts/probes.lib.lua"):format(folder, folder, folder)));
+		local probes = read "parts/probes.lib.lua";
+		-- an unfinished upgrade, and what editors leave
+		write("parts/probes.lib.lua", probes .. "\nthis is no code");
+		write("relay.lib.lua~", "nor is this");
+		write(".relay.lib.lua", "nor is this");
+		capulet:allow_log("Aborting reload");
+		capulet:allow_log("Error saving");
+		assert.has_error(function () proxy.reload(capulet); end);
+		capulet:expect_log("parts/probes.lib.lua:%d+");
+		works(juliet, impl);
+		write("parts/probes.lib.lua", probes);
+		proxy.reload(capulet);
+		works(juliet, impl);
+	end));
+
 	it("and whatever else fails while it loads leave nothing of it behind (F23)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version, nil, "client_proxy_presence = true; client_proxy_disco = 'merge'");
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

@@ -16,33 +16,35 @@ for _, problem in ipairs(settings.problems) do
 	module:log("error", "%s", problem);
 end
 
+local entity = module:require "entity";
+
 local saved = module.saved_state or {};
+-- what is left of the instance before a reload: JID as configured -> managing entity as saved
 local saved_entities = saved.entities or {};
+-- JID as configured -> managing entity
+local entities = {};
+local stop = {};
+
+-- Defined this early because Prosody also calls it when the module fails to load
+function module.unload()
+	for _, each in ipairs(stop) do each(); end
+	if module.reloading then return; end
+	for _, managing in pairs(entities) do managing:dismiss(); end
+	for _, saved_entity in pairs(saved_entities) do entity.dismiss_saved(saved_entity); end
+end
 
 local blocking = module:require "blocking";
 local commands = module:require "commands";
-local entity = module:require "entity";
 local errors = module:require "errors";
 local ids = module:require "ids";
 local pep = module:require "pep";
 local privilege = module:require "privilege";
 local shares = module:require "client/shares";
 local written_to = module:require "written_to";
+stop = { written_to.stop, commands.stop };
 
 -- namespace -> delegation
 local by_namespace = {};
--- JID as configured -> managing entity
-local entities = {};
-
--- Defined this early because Prosody also calls it when the module fails to load
-function module.unload()
-	written_to.stop();
-	commands.stop();
-	if module.reloading then return; end
-	for _, managing in pairs(entities) do
-		managing:dismiss();
-	end
-end
 
 local client, watch;
 local nesting = module:require "disco/nesting".new(settings.delegations, function (user) return client and client:delegations(user) or {}; end);
@@ -175,6 +177,7 @@ module:hook("iq/host", handle_answer, 90);
 -- before modules that take all messages to the host
 module:hook("message/host", handle_bounce, 10);
 module:hook("presence/host", handle_presence, 10);
+module:hook_global("stats-update", module:require "metrics".update);
 
 -- Nobody may ask for the namespace of delegation itself (D18). Client mode answers other requests of the current version. Without client mode
 -- they are unknown here.

@@ -30,7 +30,9 @@ local function new(jid, max_pending, on_change, saved, is_guest)
 	self.is_guest = is_guest;
 	-- for administrators; the address of a guest is a stranger's text
 	self.name = is_guest and address_of(jid) or jid;
-	-- what the entity was told about users
+	-- what the entity was told before a module reload, until it is known whether it is available now
+	self.saved = saved;
+	-- what it was told about users
 	self.saved_told = saved and saved.told;
 	self.node, self.host, self.resource = jid_split(jid);
 	-- the owner of the entity: an account with all resources, or a whole domain
@@ -131,7 +133,7 @@ function entity_methods:up(address, session)
 	else
 		shares.bid_farewell(self.address, self.saved_told);
 	end
-	self.saved_told = nil;
+	self.saved, self.saved_told = nil, nil;
 	self.on_change();
 end
 
@@ -146,7 +148,7 @@ end
 --   why: text for administrators; is_there: the entity may still be available and at work, but does not manage any more
 function entity_methods:down(why, is_there)
 	local address, has_stream = self.address, self.session ~= nil;
-	self.absence = why;
+	self.absence, self.saved = why, nil;
 	if not address then return; end
 	module:log("info", "Managing entity %s is gone", self.name);
 	self.address, self.session, self.contact = nil, nil, nil;
@@ -225,10 +227,18 @@ function entity_methods:answer_about_features(event)
 	return true;
 end
 
+-- Tells an entity that was told before a reload that it manages nothing any more
+local function bid_farewell(saved)
+	introduction.revoke_saved(saved.introduction);
+	shares.bid_farewell(saved.address, saved.told);
+end
+
 -- dismiss(): nothing is delegated to the entity any more
 function entity_methods:dismiss()
+	if self.saved then bid_farewell(self.saved); end
 	self.introduction:revoke();
 	if self.granted then self.granted:revoke_all(); end
+	self:cancel_all("disconnected");
 	self:down("the module is not loaded", true);
 end
 
@@ -242,8 +252,7 @@ end
 
 -- dismiss_saved(saved): as dismiss(), for a saved entity that does not come back after the reload
 local function dismiss_saved(saved)
-	introduction.revoke_saved(saved.introduction);
-	shares.bid_farewell(saved.address, saved.told);
+	bid_farewell(saved);
 	for _, record in pairs(saved.requests.records) do
 		ids.release(record.address, record.inner_id);
 		ids.overdue(record.address);

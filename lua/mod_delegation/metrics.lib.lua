@@ -54,10 +54,11 @@ function meter:refused(reason)
 	families.refused:with_labels(self.namespace, self.jid, reason):add(1);
 end
 
-module:hook_global("stats-update", function ()
+-- update(): for "stats-update"
+local function update()
 	for _, self in pairs(meters) do
 		self.pending_metric:set(self.pending);
 	end
-end);
+end
 
-return { of = of };
+return { of = of; update = update };

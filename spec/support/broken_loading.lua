@@ -53,14 +53,19 @@ local left = [[
 	end
 ]];
 
--- Defines fail_at(n): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
+-- Defines fail_at(n, [is_late]): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
+-- With is_late, steps that read options or define metrics do not count.
 -- Defines steps() -> number of steps since fail_at.
 local failing = [[
-	local count, failing = 0, nil;
+	local count, failing, is_late = 0, nil, nil;
+	local function is_early()
+		local traceback = debug.traceback();
+		return traceback:find("/settings.lib.lua", 1, true) or traceback:find("/metrics.lib.lua", 1, true);
+	end
 	for _, method in ipairs { "add_item", "add_timer", "hook_object_event", "send" } do
 		local original = api[method];
 		api[method] = function (self, ...)
-			if self.name ~= name then return original(self, ...); end
+			if self.name ~= name or is_late and is_early() then return original(self, ...); end
 			count = count + 1;
 			if count == failing then error("deliberate failure", 0); end
 			-- those of the shell belong to the server for good, and find out which hosts have the module
@@ -81,7 +86,7 @@ local failing = [[
 		return handlers(event, data);
 	end);
 
-	local function fail_at(n) count, failing, timers = 0, n, {}; end
+	local function fail_at(n, late) count, failing, is_late, timers = 0, n, late, {}; end
 	local function steps() return count; end
 ]];
 
@@ -137,6 +142,25 @@ function broken_loading.check(node, name, host, stays)
 	assert.same({}, result.left);
 	assert.is_true(result.is_loaded);
 	assert.is_true(result.steps > 20);
+end
+
+-- reload(node, name, host, n) -> whether the module is loaded after a reload in which its n-th step failed, and whether it had that many steps.
+-- Steps that read options or define metrics do not count: before them there is nothing that could answer.
+-- load(node, name, host): the module must not be loaded
+function broken_loading.reload(node, name, host, n)
+	allow_failures(node, name);
+	local result = node:eval(left:format(name, host) .. failing .. ([[
+		fail_at(%d, true);
+		modulemanager.reload(host, name);
+		local done = steps();
+		fail_at(nil);
+		return { is_loaded = modulemanager.is_loaded(host, name) and true or false; steps = done };
+	]]):format(n));
+	return result.is_loaded, result.steps >= n;
+end
+
+function broken_loading.load(node, name, host)
+	node:eval(("assert(require 'core.modulemanager'.load(%q, %q))"):format(host, name));
 end
 
 -- break_file(node, name, file): from now on that file of the module cannot be loaded, and all others can

@@ -102,6 +102,40 @@ describe("mistakes with delegation on Prosody "..version, function ()
 		client_mode.forwards(juliet, entity, "urn:x:delegated");
 	end));
 
+	it("that show in a reload answer all requests in flight, once, and tell the entities (F23, D29, D31)", bed.scenario(function (s)
+		local capulet = s:node { version = version; config = config "" };
+		local entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
+		local n, is_last = 0, false;
+		repeat
+			n = n + 1;
+			client_mode.grant(entity, juliet, { "urn:x:one" });
+			local ids = { delegation.request(juliet, "urn:x:delegated"), delegation.request(juliet, "urn:x:one") };
+			for _ = 1, 2 do delegation.forwarded(entity); end
+			entity:drain();
+			local is_loaded, has_failed = broken_loading.reload(capulet, "delegation", "capulet.lit", n);
+			is_last = not has_failed;
+			if not is_last then
+				assert.is_false(is_loaded);
+				for _, id in ipairs(ids) do juliet:expect { "iq", type = "error", id = id, has = unavailable }; end
+				juliet:sync();
+				juliet:expect_none({ "iq" }, 0);
+				assert.same({}, client_mode.state(entity, "juliet@capulet.lit"), n);
+				entity:expect { "message", from = "capulet.lit"; where = function (stanza)
+					local child = stanza:get_child("delegation", client_mode.xmlns);
+					return child and not child.attr.to and #child.tags == 0;
+				end };
+				assert.equal(0, capulet:eval [[
+					local api = require "core.moduleapi";
+					return api.shared({ name = "delegation"; host = "capulet.lit" }, "/*/delegation/ids")["ent.capulet.lit"].count;
+				]], n);
+				broken_loading.load(capulet, "delegation", "capulet.lit");
+				entity:sync();
+				entity:drain();
+			end
+		until is_last;
+		assert.is_true(n > 20);
+	end));
+
 	it("in the file of what a user delegates keep nobody else's away, nor the server from starting and stopping (F23, C21)",
 			bed.scenario(function (s)
 		local capulet = client_mode.server(s, version, "delegation_client_persist = true");

@@ -58,6 +58,21 @@ local outbound = module:require "outbound".new(users, dialogues, settings, metri
 local refusals = module:require "refusals".new(pool, requests, addresses, settings.outbound and users, metrics);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
+local endings = {
+	function () relay:shut_down(); end;
+	function () outbound:shut_down(); end;
+	function () disco:shut_down(); end;
+	function () if presence then presence:close(); end end;
+};
+
+-- Defined this early because Prosody also calls it when the module fails to load
+function module.unload()
+	if not module.reloading then
+		for _, ending in ipairs(endings) do ending(); end
+	end
+	commands.stop();
+end
+
 local prefix = module.host .. "/";
 
 -- Does a resource of a target account write to a user's translated address?
@@ -149,13 +164,6 @@ end
 
 -- Life --
 
-local endings = {
-	function () relay:shut_down(); end;
-	function () outbound:shut_down(); end;
-	function () disco:shut_down(); end;
-	function () if presence then presence:close(); end end;
-};
-
 -- before mod_c2s closes the users' streams; each on its own: after an error in one, the others still run
 for _, ending in ipairs(endings) do on_stopping(module, ending, 1); end
 
@@ -172,13 +180,6 @@ function module.save()
 		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };
 		dialogues = dialogues:save();
 	};
-end
-
-function module.unload()
-	if not module.reloading then
-		for _, ending in ipairs(endings) do ending(); end
-	end
-	commands.stop();
 end
 
 metrics:start();

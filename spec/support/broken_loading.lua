@@ -53,19 +53,21 @@ local left = [[
 	end
 ]];
 
--- Defines fail_at(n, [is_late]): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
--- With is_late, steps that read options or define metrics do not count.
+-- Defines fail_at(n, [early]): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
+-- Steps of the files whose names are in the list do not count.
 -- Defines steps() -> number of steps since fail_at.
 local failing = [[
-	local count, failing, is_late = 0, nil, nil;
+	local count, failing, early = 0, nil, {};
 	local function is_early()
-		local traceback = debug.traceback();
-		return traceback:find("/settings.lib.lua", 1, true) or traceback:find("/metrics.lib.lua", 1, true);
+		local traceback = early[1] and debug.traceback();
+		for _, file in ipairs(early) do
+			if traceback:find("/" .. file .. ".lua", 1, true) then return true; end
+		end
 	end
 	for _, method in ipairs { "add_item", "add_timer", "hook_object_event", "send" } do
 		local original = api[method];
 		api[method] = function (self, ...)
-			if self.name ~= name or is_late and is_early() then return original(self, ...); end
+			if self.name ~= name or is_early() then return original(self, ...); end
 			count = count + 1;
 			if count == failing then error("deliberate failure", 0); end
 			-- those of the shell belong to the server for good, and find out which hosts have the module
@@ -86,7 +88,7 @@ local failing = [[
 		return handlers(event, data);
 	end);
 
-	local function fail_at(n, late) count, failing, is_late, timers = 0, n, late, {}; end
+	local function fail_at(n, files) count, failing, early, timers = 0, n, files or {}, {}; end
 	local function steps() return count; end
 ]];
 
@@ -144,18 +146,18 @@ function broken_loading.check(node, name, host, stays)
 	assert.is_true(result.steps > 20);
 end
 
--- reload(node, name, host, n) -> whether the module is loaded after a reload in which its n-th step failed, and whether it had that many steps.
--- Steps that read options or define metrics do not count: before them there is nothing that could answer.
+-- reload(node, name, host, n, early) -> whether the module is loaded after a reload in which its n-th step failed, and whether it had that many
+-- steps. The steps of early files do not count: before they are over, nothing could answer what was in flight.
 -- load(node, name, host): the module must not be loaded
-function broken_loading.reload(node, name, host, n)
+function broken_loading.reload(node, name, host, n, early)
 	allow_failures(node, name);
 	local result = node:eval(left:format(name, host) .. failing .. ([[
-		fail_at(%d, true);
+		fail_at(%d, { "%s" });
 		modulemanager.reload(host, name);
 		local done = steps();
 		fail_at(nil);
 		return { is_loaded = modulemanager.is_loaded(host, name) and true or false; steps = done };
-	]]):format(n));
+	]]):format(n, table.concat(early, '", "')));
 	return result.is_loaded, result.steps >= n;
 end
 

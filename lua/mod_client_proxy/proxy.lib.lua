@@ -11,8 +11,6 @@ local stores = require "prosody_relay.stores";
 local key_size = 16; -- bytes
 local known_users = 1000; -- the module remembers the translated addresses of so many
 local recent_users = 24 * 1024 * 1024; -- bytes for users that the implementing client may write to
--- of the data that the module saves over a reload; another version may not understand it
-local format = 2;
 
 local settings = module:require "settings";
 local errors = module:require "errors";
@@ -34,7 +32,6 @@ local function address_key()
 end
 
 local saved = module.saved_state or {};
-if saved.format ~= format then saved = {}; end
 local strategy = module:require "strategies".new(settings.strategy, saved.strategies and saved.strategies[settings.strategy]);
 local pool = module:require "pool".new(strategy, saved.pool);
 local addresses = module:require "addresses".new(module.host, address_key(), known_users, settings.jat == "token", saved.addresses);
@@ -174,7 +171,6 @@ end);
 
 function module.save()
 	return {
-		format = format;
 		pool = pool:save(); health = health:save(); targets = targets:save(); requests = requests:save(); subscriptions = subscriptions:save();
 		users = users:save(); outbound = outbound:save(); presence = presence and presence:save();
 		disco = disco:save(); addresses = addresses.save(); strategies = { [settings.strategy] = strategy:save() };

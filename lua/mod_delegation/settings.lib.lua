@@ -23,6 +23,7 @@ table.move(more_problems, 1, #more_problems, #problems + 1, problems);
 local is_client_mode = options.boolean(module, "delegation_client_mode", false);
 
 return {
+	format = 1; -- prosody_relay.loading
 	delegations = delegations; problems = problems; max_pending = options.integer(module, "delegation_max_pending", 10000, 1);
 	client = {
 		enabled = is_client_mode; may_persist = options.boolean(module, "delegation_client_persist", false); timeout = timeout;

@@ -2,7 +2,8 @@
 -- Loads a module of several files as a whole or not at all (case F23): when loading fails, nothing of the module stays. A reload ends the
 -- running instance only if the options are right and all files compile.
 --
--- The module has a file settings.lib.lua, which returns the options, or raises what is wrong with them.
+-- The module has a file settings.lib.lua, which returns the options, or raises what is wrong with them. Its field `format` is the version of what
+-- module.save returns. A version of the module with another format cannot go on with that, so a reload is refused.
 
 local lfs = require "lfs";
 
@@ -56,6 +57,10 @@ function loading.start(module, name, is_forced)
 			if not files.settings then error(err, 0); end
 			module:log("error", "%s; the module goes on with the options that it had", tostring(err));
 		end
+		if module.saved_state and module.saved_state.format ~= files.settings.format then
+			module:log("warn", "The state of an earlier version cannot be used; the module begins anew");
+			module.saved_state = nil;
+		end
 		module:require(name);
 	end
 
@@ -70,16 +75,19 @@ function loading.start(module, name, is_forced)
 		return code and path or error(path, 0);
 	end
 
-	-- Raises when a file does not compile, or an option is wrong. An upgrade may have brought files and removed some, so the folder says which
+	-- Raises when a file does not compile, an option is wrong, or the format has changed. An upgrade may have brought files and removed some, so the folder says which
 	-- files there are. The options are read last, since that may load other modules. They are read by the files as they are now, of which the
 	-- running instance keeps its own copies.
 	local function check()
 		each_library(compile("settings"):match("^.*/"), compile);
 		local kept = files;
 		files = {};
-		local readable, problem = pcall(module.require, module, "settings");
+		local readable, settings = pcall(module.require, module, "settings");
 		files = kept;
-		if not readable then error(problem, 0); end
+		if not readable then error(settings, 0); end
+		if settings.format ~= files.settings.format then
+			error("This version of the module cannot go on with the state of the running one: unload and load it, or restart Prosody", 0);
+		end
 	end
 
 	local save = module.save;
@@ -88,7 +96,7 @@ function loading.start(module, name, is_forced)
 		local forced = is_forced and is_forced();
 		if not forced then check(); end
 		local saved = save();
-		saved.settings = forced and files.settings;
+		saved.format, saved.settings = files.settings.format, forced and files.settings;
 		return saved;
 	end
 end

@@ -54,14 +54,14 @@ local left = [[
 ]];
 
 -- Defines fail_at(n, [early]): the n-th step of the module from now on raises an error. A step is to hook, to add something or to send.
--- Steps of the files whose names are in the list do not count.
+-- Steps do not count whose traceback has one of the texts in the list.
 -- Defines steps() -> number of steps since fail_at.
 local failing = [[
 	local count, failing, early = 0, nil, {};
 	local function is_early()
 		local traceback = early[1] and debug.traceback();
-		for _, file in ipairs(early) do
-			if traceback:find("/" .. file .. ".lua", 1, true) then return true; end
+		for _, text in ipairs(early) do
+			if traceback:find(text, 1, true) then return true; end
 		end
 	end
 	for _, method in ipairs { "add_item", "add_timer", "hook_object_event", "send" } do
@@ -88,7 +88,7 @@ local failing = [[
 		return handlers(event, data);
 	end);
 
-	local function fail_at(n, files) count, failing, early, timers = 0, n, files or {}, {}; end
+	local function fail_at(n, texts) count, failing, early, timers = 0, n, texts or {}, {}; end
 	local function steps() return count; end
 ]];
 
@@ -147,7 +147,7 @@ function broken_loading.check(node, name, host, stays)
 end
 
 -- reload(node, name, host, n, early) -> whether the module is loaded after a reload in which its n-th step failed, and whether it had that many
--- steps. The steps of early files do not count: before they are over, nothing could answer what was in flight.
+-- steps. Early steps do not count, whose traceback has one of the texts: before they are over, nothing could answer what was in flight.
 -- load(node, name, host): the module must not be loaded
 function broken_loading.reload(node, name, host, n, early)
 	allow_failures(node, name);

@@ -3,7 +3,6 @@
 --
 -- A record and the name of a kind say what to do with the answer. They replace a function, so requests outlive a reload.
 
-local compat = require "prosody_relay.compat";
 local origin = require "prosody_relay.origin";
 local questions = require "prosody_relay.questions";
 local shares = require "prosody_relay.shares";
@@ -90,8 +89,6 @@ function requests.close()
 		finish(record, nil);
 	end
 end
--- after the role has told its users of the end, and before the streams to users and other servers close
-compat.on_stopping(module, requests.close, -1);
 
 -- save() -> data for saved_state.requests of the next instance
 function requests.save()

@@ -3,7 +3,9 @@
 -- and every event that the role handles.
 
 local commands = require "prosody_relay.commands";
+local compat = require "prosody_relay.compat";
 
+local all_links = lib "link/link";
 local generation1 = lib "dialect/generation1";
 local drop_repeated = lib "link/repeats".drop_repeated;
 local metrics = lib "link/metrics";
@@ -12,6 +14,7 @@ local traffic = lib "link/traffic";
 local history = lib "room/history";
 local restrict_pm = lib "room/restrict_pm";
 local ids = lib "master/ids";
+local journal = lib "master/journal";
 local joins = lib "master/joins";
 local links = lib "master/links";
 local liveness = lib "master/liveness";
@@ -20,8 +23,36 @@ local private = lib "master/private";
 local resync = lib "master/resync";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
-lib "master/operation";
 
+local is_restored = false;
+-- Takes over the state of the instance before a reload, once
+local function restore()
+	if is_restored then return; end
+	is_restored = true;
+	local saved = module.saved_state or {};
+	all_links.restore(saved.links);
+	journal.restore(saved.journals);
+	for room in muc.live_rooms() do links.revive(room); end
+end
+
+-- Defined this early because Prosody also calls it when the module fails to load
+function module.unload()
+	commands.stop(module);
+	if not module.reloading then
+		restore(); -- the links are ended in order, though this instance has not come so far
+		requests.close();
+	end
+	for room in muc.live_rooms() do
+		local state = room.fmuc;
+		if state and module.reloading then
+			links.release(room);
+		elseif state then
+			links.end_all(room);
+		end
+	end
+end
+
+lib "master/operation";
 module:add_feature(generation1.xmlns);
 
 local function describe(event)
@@ -91,25 +122,10 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
-local all_links, journal = lib "link/link", lib "master/journal";
-local saved = module.saved_state or {};
-all_links.restore(saved.links);
-journal.restore(saved.journals);
-for room in muc.live_rooms() do links.revive(room); end
+restore();
 
 function module.save()
 	return { links = all_links.save(); journals = journal.save(); requests = requests.save() };
 end
 
-function module.unload()
-	commands.stop(module);
-	if not module.reloading then requests.close(); end
-	for room in muc.live_rooms() do
-		local state = room.fmuc;
-		if state and module.reloading then
-			links.release(room);
-		elseif state then
-			links.end_all(room);
-		end
-	end
-end
+compat.on_stopping(module, requests.close, -1); -- before the streams to other servers close

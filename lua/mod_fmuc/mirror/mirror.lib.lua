@@ -16,8 +16,6 @@ end
 configmanager.set(module.host, "muc_occupant_id", false);
 local muc = module:depends "muc";
 lib "mirror/own_rooms".refuse(muc); -- before anything here can fail
-
-
 archive.own_all_rooms(); -- before Prosody loads mod_muc_mam, which follows this module
 
 local administration = lib "mirror/administration";
@@ -27,6 +25,7 @@ local changes = lib "mirror/changes";
 local drop_repeated = lib "link/repeats".drop_repeated;
 local early_queries = lib "mirror/early_queries";
 local from_master = lib "mirror/from_master";
+local generation1 = lib "dialect/generation1";
 local held_joins = lib "mirror/held_joins";
 local ids = lib "mirror/ids";
 local joins = lib "mirror/joins";
@@ -47,8 +46,38 @@ local room_iq = lib "mirror/room_iq";
 local traffic = lib "link/traffic";
 local uninvited = lib "link/uninvited";
 local users = lib "mirror/users";
+
+local is_restored = false;
+-- Takes over the state of the instance before a reload, once
+local function restore()
+	if is_restored then return; end
+	is_restored = true;
+	local saved = module.saved_state or {};
+	links.restore(saved.links);
+	outbox.restore(saved.outbox);
+	users.restore(saved.joins);
+	held_joins.restore(saved.held_joins);
+	mirrored.restore(saved.rooms);
+	restart.restore(saved.restart);
+end
+
+local function close()
+	held_joins.close();
+	users.close();
+end
+
+-- Defined this early because Prosody also calls it when the module fails to load
+function module.unload()
+	commands.stop(module);
+	if module.reloading then return mirrored.release(); end
+	restore(); -- what waits is answered, though this instance has not come so far
+	close();
+	requests.close();
+end
+
 lib "mirror/operation";
 lib "mirror/timer";
+module:add_feature(generation1.xmlns_private);
 
 -- Handlers that only a narrow link needs
 local is_narrow, has_messages_only = policy.bandwidth ~= "full", policy.bandwidth == "messages";
@@ -175,31 +204,13 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
--- Version of the saved state. An instance with another version cannot use the state, and begins anew.
-local format = 2;
-
-local saved = module.saved_state or {};
-if saved.format ~= format then saved = {}; end
-links.restore(saved.links);
-outbox.restore(saved.outbox);
-users.restore(saved.joins);
-held_joins.restore(saved.held_joins);
-mirrored.restore(saved.rooms);
-restart.restore(saved.restart);
+restore();
 
 function module.save()
-	return { format = format; links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
+	return { links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
 		requests = requests.save(); private = private.save(); held_joins = held_joins.save(); early_queries = early_queries.save() };
 end
 
-local function close()
-	held_joins.close();
-	users.close();
-end
-
-function module.unload()
-	commands.stop(module);
-	if module.reloading then mirrored.release(); else close(); requests.close(); end
-end
-
-compat.on_stopping(module, close); -- while the streams to users and other servers are open
+-- while the streams to users and other servers are open; requests end when the users have been told
+compat.on_stopping(module, close);
+compat.on_stopping(module, requests.close, -1);

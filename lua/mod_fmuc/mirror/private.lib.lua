@@ -24,8 +24,6 @@ local answer_timeout = 60;
 local error_timeout = 60;
 local max_remembered, max_of_one_sender = 2000, 200;
 
-module:add_feature(generation1.xmlns_private);
-
 local ids = lib "mirror/ids";
 local messages = lib "mirror/messages";
 local mirrored = lib "mirror/room";

@@ -116,7 +116,31 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		capulet:expect_log("parts/probes.lib.lua:%d+");
 		works(juliet, impl);
 		write("parts/probes.lib.lua", probes);
+		-- a version that could not go on with what is in flight
+		local settings = read "settings.lib.lua";
+		write("settings.lib.lua", (settings:gsub("format = (%d+)", "format = %1000")));
+		assert.has_error(function () proxy.reload(capulet); end);
+		capulet:expect_log("cannot go on with the state of the running one");
+		works(juliet, impl);
+		write("settings.lib.lua", settings);
 		proxy.reload(capulet);
+		works(juliet, impl);
+	end));
+
+	it("begin anew when the state before a reload is another version's (F23)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		capulet:eval [[
+			local module = hosts["proxy.capulet.lit"].modules.client_proxy.module;
+			local save = module.save;
+			function module.save()
+				save();
+				return { format = 1; pool = 5; requests = "other" };
+			end
+		]];
+		capulet:allow_log("The state of an earlier version cannot be used");
+		proxy.reload(capulet);
+		proxy.available(impl);
 		works(juliet, impl);
 	end));
 
@@ -131,12 +155,12 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 	it("that fail at any step of a reload leave no request without an answer (F23, P21)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		local n, is_last = 0, false;
+		local n, is_last = 0, nil;
 		repeat
 			n = n + 1;
 			juliet:send(proxy.request("flight"));
 			impl:expect { "iq", type = "get", id = "flight" };
-			local is_loaded, has_failed = broken_loading.reload(capulet, "client_proxy", proxy.host, n, { "settings.lib", "metrics.lib", "pending" });
+			local is_loaded, has_failed = broken_loading.reload(capulet, "client_proxy", proxy.host, n, { "settings.lib", "metrics.lib", "pending.lua" });
 			is_last = not has_failed;
 			if not is_last then
 				assert.is_false(is_loaded);

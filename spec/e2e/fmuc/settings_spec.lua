@@ -4,6 +4,7 @@
 
 local bed = require "bed";
 local broken_loading = require "broken_loading";
+local fake_master = require "fake_master";
 local federation = require "federation";
 
 local join, say = federation.join, federation.say;
@@ -146,6 +147,58 @@ describe("fmuc settings, Prosody " .. version, function ()
 		assert.equal("service-unavailable", error_condition(f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" }));
 		f.curtis:send(join("other@talk.example.com", "Curtis"));
 		f.curtis:expect { "presence", type = false, from = "other@talk.example.com/Curtis" };
+	end));
+
+	-- Reloads the module until a reload does not fail any more: in its first step, its fourth and so on. begin() and check() are called before and
+	-- after each failure.
+	local function fail_at_steps(node, host, early, begin, check)
+		local n, is_last = -2, nil;
+		repeat
+			n = n + 3;
+			begin();
+			local is_loaded, has_failed = broken_loading.reload(node, "fmuc", host, n, early);
+			is_last = not has_failed;
+			if not is_last then
+				assert.is_false(is_loaded);
+				check();
+				broken_loading.load(node, "fmuc", host);
+			end
+		until is_last;
+		assert.is_true(n > 20);
+	end
+
+	it("answers everybody at a mirror who waits, at whichever step a reload fails (F23, G2)", bed.scenario(function (s)
+		local f = fake_master.new(s, { master = version; mirror = version });
+		allow_failure(f.remote);
+		local waiting, held = f.remote:client("bob@remote.example.com/Gajim"), f.remote:client("eve@remote.example.com/Psi");
+		local other = "other\\40fake.example.com@mirror.remote.example.com";
+		fail_at_steps(f.remote, "mirror.remote.example.com", { "settings.lib", "metrics.lib", "moduleapi.depends", "pending.lua" }, function ()
+			fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+			fake_master.ask(f, waiting, "Bob");
+			held:send(join(other, "Eve"));
+			f.fake:expect { "iq", type = "get", to = "other@fake.example.com" };
+		end, function ()
+			waiting:expect { "presence", type = "error", from = fake_master.mirror .. "/Bob" };
+			held:expect { "presence", type = "error", from = other .. "/Eve" };
+			f.kev:expect { "presence", type = "unavailable", from = fake_master.mirror .. "/Kev", has = federation.muc_user .. "/status" };
+			f.fake:expect { "presence", type = "unavailable" };
+			f.fake:sync();
+			f.fake:drain();
+		end);
+	end));
+
+	it("ends links at a master in order, at whichever step a reload fails (F23, G2)", bed.scenario(function (s)
+		local f = federation.new(s, { master = version; mirror = version });
+		allow_failure(f.talk);
+		local early = { "settings.lib", "metrics.lib", "moduleapi.depends", "pending.lua", "journal.lib", "liveness.lib" };
+		fail_at_steps(f.talk, "talk.example.com", early, function ()
+			federation.enter(f.kev, "Kev");
+			f.kev:expect { "message", has = "subject" };
+			f.curtis:expect { "presence", type = false, from = master_room .. "/Kev" };
+		end, function ()
+			f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		end);
 	end));
 
 	it("makes no ordinary rooms of mirrors' names while it is unloaded, and removes what there is (M2)", bed.scenario(function (s)

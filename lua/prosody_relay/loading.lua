@@ -75,9 +75,9 @@ function loading.start(module, name, is_forced)
 		return code and path or error(path, 0);
 	end
 
-	-- Raises when a file does not compile, an option is wrong, or the format has changed. An upgrade may have brought files and removed some, so the folder says which
-	-- files there are. The options are read last, since that may load other modules. They are read by the files as they are now, of which the
-	-- running instance keeps its own copies.
+	-- Raises when a file does not compile, an option is wrong, or the format has changed. An upgrade may have brought files and removed some, so
+	-- the folder says which files there are. The options are read last, since that may load other modules. They are read by the files as they are
+	-- now, of which the running instance keeps its own copies.
 	local function check()
 		each_library(compile("settings"):match("^.*/"), compile);
 		local kept = files;

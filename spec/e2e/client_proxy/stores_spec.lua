@@ -155,7 +155,7 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 	it("that fail at any step of a reload leave no request without an answer (F23, P21)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");
-		local n, is_last = 0, nil;
+		local n, is_last = 0;
 		repeat
 			n = n + 1;
 			juliet:send(proxy.request("flight"));

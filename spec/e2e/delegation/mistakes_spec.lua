@@ -105,7 +105,7 @@ describe("mistakes with delegation on Prosody "..version, function ()
 	it("that show in a reload answer all requests in flight, once, and tell the entities (F23, D29, D31)", bed.scenario(function (s)
 		local capulet = s:node { version = version; config = config "" };
 		local entity, juliet = delegation.entity(capulet), client_mode.client(capulet, "juliet@capulet.lit/balcony");
-		local n, is_last = 0, nil;
+		local n, is_last = 0;
 		repeat
 			n = n + 1;
 			client_mode.grant(entity, juliet, { "urn:x:one" });

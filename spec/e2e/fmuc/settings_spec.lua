@@ -152,7 +152,7 @@ describe("fmuc settings, Prosody " .. version, function ()
 	-- Reloads the module until a reload does not fail any more: in its first step, its fourth and so on. begin() and check() are called before and
 	-- after each failure.
 	local function fail_at_steps(node, host, early, begin, check)
-		local n, is_last = -2, nil;
+		local n, is_last = -2;
 		repeat
 			n = n + 3;
 			begin();

@@ -118,12 +118,12 @@ describe("bounds of delegation", function ()
 		local delegation = { namespace = "urn:x:one"; version = "urn:xmpp:delegation:2"; timeout = 30 };
 		local last_id = 0;
 
-		-- Requests of ten accounts, in turn, until all are refused -> how many were not
+		-- Requests of thirty accounts, in turn, until all are refused -> how many were not
 		local function fill(managing, id)
 			local origin, sent, refused = { send = function () end }, 0, 0;
-			while refused < 10 do
+			while refused < 30 do
 				refused = 0;
-				for i = 1, 10 do
+				for i = 1, 30 do
 					last_id = last_id + 1;
 					local iq = st.iq({ type = "get"; id = last_id..(id or ""); from = i.."@d"..i..".lit/r"; to = "juliet@capulet.lit" })
 						:tag("query", { xmlns = "urn:x:one" }):up();
@@ -135,7 +135,7 @@ describe("bounds of delegation", function ()
 
 		it("to entities that users chose: as many together as to one of the configuration, shared by their domains (G29)", function ()
 			local guests = {};
-			-- an account of anybody's has a hundredth
+			-- an entity has a tenth, whoever asks it
 			guests[1] = guest "bot1@evil.lit";
 			assert.equal(1000, fill(guests[1]));
 			local of_evil = 1000;
@@ -144,14 +144,16 @@ describe("bounds of delegation", function ()
 				of_evil = of_evil + fill(guests[i]);
 			end
 			assert.equal(6000, of_evil);
-			assert.equal("Managing entity bot20@evil.lit: entities that users chose have as many requests without an answer as may be",
+			assert.equal("Managing entity bot20@evil.lit: entities of its domain have as many requests without an answer as may be",
 				(logged[#logged]:gsub('"', "")));
 			local kind = guest "kind.lit";
 			assert.equal(1000, fill(kind));
-			-- those of the configuration have their own
+			assert.equal("Managing entity kind.lit: it has as many requests without an answer as an entity that users chose may have",
+				(logged[#logged]:gsub('"', "")));
+			-- those of the configuration have their own, of which an account has a hundredth
 			local configured = entity.new("ent.evil.lit", 10000, function () end);
 			configured:up "ent.evil.lit";
-			assert.equal(1000, fill(configured));
+			assert.equal(3000, fill(configured));
 			-- over a module reload they count as before
 			local saved = {};
 			for i, managing in ipairs(guests) do saved[i] = managing:save(); end
@@ -203,6 +205,8 @@ describe("bounds of delegation", function ()
 		end
 		local bytes = heap() - before;
 		assert.is_true(bytes < 1000 * kB, bytes);
+		privilege.add("flood@kind.lit", true);
+		for i = 1, 1000 do announce("flood@kind.lit", i..long); end
 		-- nobody's take the place of another's
 		assert.is_false(is_from("bot1000.evil.lit", "kind"));
 		assert.is_true(is_from("kind.lit", "kind"));

@@ -17,8 +17,8 @@ local privileged_iq = "urn:xmpp:privilege:2:privileged_iq";
 -- How many requests of an entity are remembered. A request that mod_privilege refuses stays until a newer one of the entity takes its place.
 -- No user can send a request that looks the same: the `from` of her own requests is a full JID.
 local max_announced = 100;
--- The same for all entities that users chose, shared by their domains
-local of_guests = new_cache(1000);
+-- The same for all entities that users chose, shared by their domains. mod_privilege routes a request within so many seconds, or never.
+local of_guests = new_cache(1000, max_announced, 60);
 
 -- Owner of managing entities (an account, or a domain) -> { entities = their number, requests = cache of wrapped requests that have not been
 -- routed yet, nil if users chose them }. Only requests of these owners are remembered, and no owner's requests displace another's (E4).

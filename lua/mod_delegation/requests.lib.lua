@@ -20,8 +20,9 @@ local requests = {};
 -- After this number of bad answers in a row the stream of an entity is closed (D12)
 local max_faults = 10;
 
--- An account may hold one in so many places of an entity (E7), or this number if that is more
-local account_part, account_places = 100, 10;
+-- An account may hold one in so many places of an entity (E7), or this number if that is more. An entity that users chose may hold one in ten
+-- of those that all such entities share.
+local account_part, guest_part, account_places = 100, 10, 10;
 -- A request takes one more place for each so many bytes of its id. So a request's memory is limited, too.
 local bytes_per_place = 1000;
 
@@ -40,9 +41,9 @@ end
 
 -- prepare(max_pending, [saved]): for a new entity; saved: what was in flight before a module reload
 function requests:prepare(max_pending, saved)
-	self.max_pending = max_pending;
+	self.max_pending, self.faults = max_pending, 0;
 	self.shares = new_shares(max_pending, math.max(max_pending // account_part, account_places));
-	of_guests = of_guests or new_shares(max_pending);
+	of_guests = of_guests or new_shares(max_pending, math.max(max_pending // guest_part, account_places));
 	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved);
 	for _, record in self.requests:each() do
 		hold(self, record, places_of(record.id));
@@ -71,9 +72,15 @@ local function pass_on(answer, record)
 end
 
 local what_is_full = {
-	total = "%d requests without an answer"; domain = "one domain has as many requests without an answer as may be";
-	account = "one account has as many requests without an answer as may be";
-	guests = "entities that users chose have as many requests without an answer as may be";
+	total = "%d requests without an answer"; account = "one account has as many requests without an answer as may be";
+	domain = "one domain has as many requests without an answer as may be";
+	family = "domains under one name have as many requests without an answer as may be";
+};
+local what_is_full_for_guests = {
+	total = "entities that users chose have as many requests without an answer as may be";
+	account = "it has as many requests without an answer as an entity that users chose may have";
+	domain = "entities of its domain have as many requests without an answer as may be";
+	family = "entities of domains under one name have as many requests without an answer as may be";
 };
 
 -- Why a request cannot be sent to the entity: the meter's reason, and the name of the error; nil when it can
@@ -82,9 +89,10 @@ local function obstacle(self, stanza)
 	local from, places = stanza.attr.from, places_of(stanza.attr.id);
 	-- users must not be able to keep out the server's own requests
 	if from == module.host and not jid_node(from) then return nil; end
-	local full = self.shares:refusal(from, places) or self.is_guest and of_guests:refusal(self.jid, places) and "guests";
-	if not full then return nil; end
-	self:complain(what_is_full[full]:format(self.max_pending));
+	local full = self.shares:refusal(from, places);
+	local full_for_guests = not full and self.is_guest and of_guests:refusal(self.jid, places);
+	if not full and not full_for_guests then return nil; end
+	self:complain(full and what_is_full[full]:format(self.max_pending) or what_is_full_for_guests[full_for_guests]);
 	return "max-pending", "too-many-unanswered";
 end
 

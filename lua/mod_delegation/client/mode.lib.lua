@@ -61,14 +61,15 @@ end
 local function fault_of(stanza)
 	local query = stanza.tags[1];
 	local to, named = query.attr.to, false;
-	if stanza.attr.type ~= "get" or not to then return "request-malformed"; end
+	if stanza.attr.type ~= "get" then return "request-not-get"; end
+	if not to then return "no-account-named"; end
 	for delegate in query:childtags("delegate") do
 		local namespace = delegate.attr.namespace;
-		if not namespace or namespace == "" then return "request-malformed"; end
+		if not namespace or namespace == "" then return "no-namespace-named"; end
 		if config.is_protected(namespace) then return "namespace-protected"; end
 		named = true;
 	end
-	if not named then return "request-malformed"; end
+	if not named then return "no-namespace-named"; end
 	local user, host, resource = jid_prepped_split(to);
 	if not host or resource then return "address-of-no-account"; end
 	if host ~= module.host or not user then return "account-not-here"; end

@@ -117,31 +117,33 @@ describe("client mode of delegation on Prosody "..version, function ()
 		local juliet = client_mode.client(capulet, "juliet@capulet.lit/balcony");
 		local one = { "urn:x:one" };
 		for _, case in ipairs {
-			{ false, one, "bad-request" },
-			{ "juliet@capulet.lit", {}, "bad-request" },
-			{ "juliet@capulet.lit", { "urn:x:one", "" }, "bad-request" },
-			{ "juliet@capulet.lit", { "urn:x:one", false }, "bad-request" },
-			{ "juliet@capulet.lit", one, "bad-request", { type = "set" } },
-			{ "juliet@capulet.lit/balcony", one, "jid-malformed" },
-			{ "juliet@@capulet.lit", one, "jid-malformed" },
-			{ "", one, "jid-malformed" },
-			{ "juliet@montague.lit", one, "item-not-found" },
-			{ "ent.capulet.lit", one, "item-not-found" },
-			{ "capulet.lit", one, "item-not-found" },
-			{ "juliet@capulet.lit", { "urn:x:one", "urn:xmpp:delegation:2" }, "forbidden" },
-			{ "juliet@capulet.lit", { "urn:xmpp:delegation:1", "urn:x:one" }, "forbidden" },
-			{ "juliet@capulet.lit", { "urn:x:unlisted" }, "forbidden" },
-			{ "nobody@capulet.lit", { "urn:x:unlisted" }, "forbidden" },
-			{ "juliet@capulet.lit", { "urn:x:admin" }, "forbidden" },
-			{ "juliet@capulet.lit", { "jabber:iq:register", "http://jabber.org/protocol/commands", "urn:xmpp:blocking" }, "forbidden" },
-			{ "juliet@capulet.lit", { "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0" }, "forbidden" },
-			{ "juliet@capulet.lit", { "jabber:iq:auth" }, "forbidden" },
-			{ "juliet@capulet.lit", { "urn:xmpp:cam:0", "urn:xmpp:privilege:2" }, "forbidden" },
-			{ "juliet@capulet.lit", { "challenge" }, "forbidden" },
+			{ false, one, "bad-request", "name an account" },
+			{ "juliet@capulet.lit", {}, "bad-request", "a namespace" },
+			{ "juliet@capulet.lit", { "urn:x:one", "" }, "bad-request", "a namespace" },
+			{ "juliet@capulet.lit", { "urn:x:one", false }, "bad-request", "a namespace" },
+			{ "juliet@capulet.lit", one, "bad-request", "of type get", { type = "set" } },
+			{ "juliet@capulet.lit/balcony", one, "jid-malformed", "bare JID" },
+			{ "juliet@@capulet.lit", one, "jid-malformed", "bare JID" },
+			{ "", one, "jid-malformed", "bare JID" },
+			{ "juliet@montague.lit", one, "item-not-found", "of this host" },
+			{ "ent.capulet.lit", one, "item-not-found", "of this host" },
+			{ "capulet.lit", one, "item-not-found", "of this host" },
+			{ "juliet@capulet.lit", { "urn:x:one", "urn:xmpp:delegation:2" }, "forbidden", "of delegation itself" },
+			{ "juliet@capulet.lit", { "urn:xmpp:delegation:1", "urn:x:one" }, "forbidden", "of delegation itself" },
+			{ "juliet@capulet.lit", { "urn:x:unlisted" }, "forbidden", "none of these" },
+			{ "nobody@capulet.lit", { "urn:x:unlisted" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "urn:x:admin" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "jabber:iq:register", "http://jabber.org/protocol/commands", "urn:xmpp:blocking" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:carbons:2", "urn:xmpp:push:0" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "jabber:iq:auth" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "urn:xmpp:cam:0", "urn:xmpp:privilege:2" }, "forbidden", "none of these" },
+			{ "juliet@capulet.lit", { "challenge" }, "forbidden", "none of these" },
 		} do
-			local id = client_mode.ask(entity, case[1], case[2], case[4]);
+			local id = client_mode.ask(entity, case[1], case[2], case[5]);
 			local answer = entity:expect { "iq", id = id };
-			assert.truthy(answer:find(condition(case[3])), ("%s: %s"):format(case[3], tostring(answer)));
+			local _, name, text = answer:get_error();
+			assert.equal(case[3], name, tostring(answer));
+			assert.truthy(text:find(case[4]), text);
 			if case[3] == "forbidden" then assert.equal("auth", answer:find("error@type")); end
 		end
 		juliet:expect_none({ "message" }, 0.2);

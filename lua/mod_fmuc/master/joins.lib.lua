@@ -202,7 +202,7 @@ end
 function joins.check_join(event)
 	local room, occupant = event.room, event.occupant;
 	local join = event.origin.fmuc_join;
-	if join and (join.is_over or muc.get_room_from_jid(room.jid) ~= room) then
+	if join and (join.is_over or not links.is_current(room)) then
 		event.origin.send(errors.reply(event.stanza, "no-room"));
 		return true;
 	elseif not room.fmuc or event.is_new_room then

@@ -90,7 +90,7 @@ function links.add_user(room, link_jid, nick, real_jid)
 	local link = state.links[link_jid];
 	if not link then
 		link = all_links.open(room.jid, link_jid, "down");
-		link.nicks, link.joins = {}, {};
+		link.nicks, link.joins = {}, link.joins or {}; -- joins may go on, though the room is another object
 		bandwidth.set_level(link, room._data.fmuc_bandwidth and room._data.fmuc_bandwidth[link_jid]);
 		state.links[link_jid] = link;
 		room._data.fmuc_links = room._data.fmuc_links or {};
@@ -142,13 +142,21 @@ end
 
 local function end_session(room, link, real_jid)
 	room.fmuc.link_of[real_jid] = nil;
-	if not next(link.nicks) and not next(link.joins) then end_link(room, link); end
+	if next(link.nicks) or next(link.joins) then return; end
+	local current = muc.get_room_from_jid(room.jid);
+	if links.get(current, link.peer) == link then end_link(current, link); end
+end
+
+-- is_current(room) -> whether this object is the room. While a join waits in a handler of another module, mod_muc may put the room aside and
+-- make another object of it, or the room may be destroyed.
+function links.is_current(room)
+	return muc.get_room_from_jid(room.jid) == room;
 end
 
 -- remove_user(room, link, nick): the user has left; the link ends with its last user
 function links.remove_user(room, link, nick)
 	local real_jid = link.nicks[nick];
-	if not real_jid then return; end
+	if not real_jid or not links.is_current(room) then return; end
 	link.nicks[nick] = nil;
 	local join = link.joins[real_jid];
 	if not join then return end_session(room, link, real_jid); end
@@ -161,6 +169,8 @@ function links.while_joining(room, link, real_jid, join, f)
 	link.joins[real_jid] = join;
 	local ok, err = xpcall(f, debug.traceback);
 	link.joins[real_jid] = nil;
+	local current = muc.get_room_from_jid(room.jid);
+	if current ~= room and not (current and current:get_occupant_jid(real_jid) == join.occupant_jid) then join.is_over = true; end
 	if join.is_over then
 		-- a handler of another module may have let the session in at the end
 		local leave = st.presence({ type = "unavailable"; from = real_jid; to = join.occupant_jid });

@@ -50,8 +50,8 @@ end
 
 for _, versions in ipairs(federation.crossings()) do
 describe(("fmuc and handlers that wait, master %s, mirror %s"):format(versions.master, versions.mirror), function ()
-	local function new(s)
-		local f = federation.new(s, versions, { master = master_config; mirror = mirror_config });
+	local function new(s, more)
+		local f = federation.new(s, versions, { master = master_config .. (more or ""); mirror = mirror_config });
 		return f, holder(s, f.talk, master_host), holder(s, f.remote, mirror_host);
 	end
 
@@ -263,6 +263,68 @@ Component "mirror.far.example.net" "fmuc"
 			assert.equal("Alice Curtis", occupants(f.talk, master_host, master_room));
 			alice:send(st.presence({ type = "unavailable"; to = master_room .. "/Alice" }));
 			alice:expect { "presence", type = "unavailable" };
+		end
+	end));
+
+	local function nicks_of(f)
+		return f.talk:eval(([[
+			local room = prosody.hosts["talk.example.com"].modules.muc.get_room_from_jid(%q);
+			return room.fmuc and room.fmuc.links[%q].nicks or {};
+		]]):format(master_room, mirror_room));
+	end
+
+	-- mod_muc makes another object of the room
+	local function put_aside(f, text)
+		federation.open_room(f, "other@talk.example.com");
+		say(f.curtis, master_room, text);
+		f.curtis:expect { "message", body = text };
+	end
+
+	it("refuses a join that waits while mod_muc puts the room aside, and takes nobody else out (M5 F8b)", bed.scenario(function (s)
+		local f, waits = new(s, "\tmuc_room_cache_size = 1\n");
+		federation.add(f, "bob");
+		waits.hold("muc-occupant-pre-join", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-occupant-pre-join");
+		put_aside(f, "back");
+		f.bob:expect { "message", body = "back" };
+		waits.inject(mirrored_join("Kev", "eve@remote.example.com/Psi", "j1"));
+		f.curtis:expect { "presence", type = false, from = master_room .. "/Kev" };
+		waits.release("muc-occupant-pre-join");
+		f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" };
+		assert.same({ Bob = "bob@remote.example.com/Gajim"; Kev = "eve@remote.example.com/Psi" }, nicks_of(f));
+		say(f.curtis, master_room, "on");
+		f.bob:expect { "message", body = "on" };
+		waits.inject(mirrored_part("Kev"));
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		enter(f.kev, "Kev");
+		f.curtis:expect { "presence", type = false, from = master_room .. "/Kev" };
+	end));
+
+	it("ends a join that has got its history after mod_muc put the room aside (M5 M12 F8b)", bed.scenario(function (s)
+		local f, waits = new(s, "\tmuc_room_cache_size = 1\n");
+		for _, has_left in ipairs { false, true } do
+			waits.hold("muc-get-history", "kev@");
+			f.kev:send(join(mirror_room, "Kev"));
+			waits.expect("muc-get-history");
+			put_aside(f, "aside");
+			f.link:forget();
+			if has_left then waits.inject(mirrored_part("Kev")); end
+			waits.release("muc-get-history");
+			f.kev:expect { "presence", type = false, from = mirror_room .. "/Kev", has = muc_user .. "/status" };
+			if not has_left then
+				f.kev:expect { "message", has = "subject" };
+				assert.same({ Kev = f.kev.jid }, nicks_of(f));
+				for _, stanza in ipairs(f.link:sent(f.talk)) do assert.equal(mirror_room, stanza.attr.to); end
+				f.kev:send(st.presence({ type = "unavailable"; to = mirror_room .. "/Kev" }));
+			end
+			f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+			assert.same({}, nicks_of(f));
+			assert.is_true(f.talk:eval [[
+				local links = prosody.hosts["talk.example.com"].modules.fmuc.module:require "link/link";
+				return links.each()() == nil;
+			]]);
 		end
 	end));
 

@@ -126,17 +126,22 @@ function links.forget(room_jid)
 	journal.forget(room_jid);
 end
 
+-- discard(link): the link ends, and no room has it
+function links.discard(link)
+	link:close();
+	-- the room may have ended, and another of that name may exist
+	if not all_links.has_any(link.room_jid) then journal.forget(link.room_jid); end
+end
+
 local function end_link(room, link)
 	local state = room.fmuc;
 	-- the mirror itself has left (M15)
 	state.links[link.peer] = nil;
 	room._data.fmuc_links[link.peer] = nil;
 	links.set_bandwidth(room, link, nil);
-	link:close();
+	links.discard(link);
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;
-	-- or the room has ended, and another of that name may exist
-	if not all_links.has_any(room.jid) then journal.forget(room.jid); end
 	delivery.detach(room, methods);
 end
 

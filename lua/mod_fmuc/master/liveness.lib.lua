@@ -119,7 +119,8 @@ local function check_lost(link, time)
 	local own = link:own("liveness");
 	if time - own.since >= grace_period then
 		local room = muc.get_room_from_jid(link.room_jid);
-		if links.get(room, link.peer) == link then drop(room, link, lost(link.room_jid, link.peer)); end
+		if links.get(room, link.peer) ~= link then return links.discard(link); end
+		drop(room, link, lost(link.room_jid, link.peer));
 	elseif time >= own.next_nudge then
 		own.nudges = own.nudges + 1;
 		own.next_nudge = time + 2 ^ own.nudges;

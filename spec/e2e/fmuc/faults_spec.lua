@@ -139,6 +139,25 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		enter(f.kev, "Kev");
 	end));
 
+	it("forgets a link of which the room has forgotten everything (G2)", bed.scenario(function (s)
+		local f = federation.new(s, versions);
+		enter(f.kev, "Kev");
+		f.talk:eval(([[
+			local link = prosody.hosts["talk.example.com"].modules.fmuc.lib "link/link".open(%q, "other@mirror.example.net", "down");
+			link:fire("dumped");
+			link:fire("broken");
+			local own = link:own("liveness");
+			own.since, own.nudges, own.next_nudge = link.heard - 1000, 0, math.huge;
+		]]):format(master_room));
+		s:wait_until(function ()
+			return f.talk:eval(([[
+				return prosody.hosts["talk.example.com"].modules.fmuc.lib "link/link".get(%q, "other@mirror.example.net") == nil;
+			]]):format(master_room));
+		end, 5, "end of the link");
+		say(f.curtis, master_room, "on");
+		f.kev:expect { "message", body = "on" };
+	end));
+
 	it("keeps mirrored users in a room that mod_muc puts aside, on both sides (M5)", bed.scenario(function (s)
 		local f = federation.new(s, versions, {
 			master = federation.master_config .. "\tmuc_room_cache_size = 1\n";

@@ -339,8 +339,8 @@ it("messages that may come twice are 2000, and no domain pushes out those of ano
 end);
 
 it("presences that a mirror of low bandwidth has are one of each occupant, but no long one, which is sent again (G29 G25)", function ()
-	local lib = fmuc_lib.new(fmuc_lib.module());
-	local bandwidth, link = lib "link/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down");
+	local lib = fmuc_lib.new(fmuc_lib.module(), { settings = { max_occupants = 10 } });
+	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down");
 	bandwidth.set_level(link, "no-status");
 	-- how many of three presences cross
 	local function crossing(occupant_jid, attr)
@@ -358,4 +358,49 @@ it("presences that a mirror of low bandwidth has are one of each occupant, but n
 	local kept = 0;
 	for _ in pairs(link:own("bandwidth").shown) do kept = kept + 1; end
 	assert.equal(1, kept);
+end);
+
+it("presences that mirrors of low bandwidth have: 256 MB of all mirrors, a domain's share of one owner; others are sent again (G29 G25)", function ()
+	local lib = fmuc_lib.new(fmuc_lib.module(), { settings = { max_occupants = 10 } });
+	local bandwidth, all_links = lib "master/bandwidth", lib "link/link";
+	local item = st.stanza("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("item", { role = "participant"; nick = ("x"):rep(12000) });
+	local function is_sent(link, i)
+		return bandwidth.down(link, st.presence({ from = "r@m/" .. i }):add_child(item:reset())) ~= nil;
+	end
+	local function mirror(domain)
+		local link = all_links.open("r@m", "r\\40m@" .. domain, "down");
+		bandwidth.set_level(link, "no-status");
+		return link;
+	end
+	local kept = 0;
+	for i = 1, 400 do
+		local link = mirror(("m%d.evil.example"):format(i));
+		for j = 1, 50 do
+			assert.is_true(is_sent(link, j));
+			if not is_sent(link, j) then kept = kept + 1; end
+		end
+	end
+	assert.is_true(kept > 5000 and kept < 11000, kept);
+	local kind = mirror "mirror.kind.example";
+	assert.same({ true, false }, { is_sent(kind, 1), is_sent(kind, 1) });
+	for link in all_links.each() do
+		if link ~= kind then link:close(); end
+	end
+end);
+
+it("presences that a mirror has at one bandwidth level are sent again at another (G25)", function ()
+	local lib = fmuc_lib.new(fmuc_lib.module(), { settings = { max_occupants = 10 } });
+	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down");
+	local function is_sent(role)
+		return bandwidth.down(link, st.presence({ from = "r@m/Kev" }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+			:tag("item", { role = role }):reset()) ~= nil;
+	end
+	bandwidth.set_level(link, "no-status");
+	assert.same({ true, false }, { is_sent "visitor", is_sent "visitor" });
+	bandwidth.set_level(link, "full");
+	assert.is_true(is_sent "participant");
+	bandwidth.set_level(link, "no-status");
+	assert.is_true(is_sent "visitor");
+	bandwidth.set_level(link, "messages");
+	assert.same({ true, false }, { is_sent "visitor", is_sent "visitor" });
 end);

@@ -12,9 +12,6 @@
 local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
 
-local equivalent = lib "link/equivalent";
-local hygiene = lib "link/hygiene";
-
 local xmlns_fmuc = lib "dialect/generation1".xmlns;
 
 local bandwidth = { levels = { "full", "no-status", "messages" } };
@@ -126,56 +123,15 @@ function bandwidth.stripped_message(stanza)
 	return stanza_lib.copy(stanza, without_dispensable);
 end
 
--- Heap bytes of a presence without payload. Usual ones take a few thousand.
-local max_shown_bytes = 16 * 1024;
-
--- Whether a presence is new to a mirror of level no-status or messages. An unchanged one need not be sent again.
-local function is_news(link, stanza)
-	local nick, state, own = stanza.attr.from, hygiene.lasting_part(stanza), link:own("bandwidth");
-	own.shown = own.shown or {};
-	if stanza.attr.type ~= nil then
-		own.shown[nick] = nil;
-		return true;
-	end
-	if own.shown[nick] and equivalent(own.shown[nick], stanza) then return false; end
-	-- a longer one is sent again and not kept
-	own.shown[nick] = stanza_lib.heap_size(state) <= max_shown_bytes and state or nil;
-	return true;
-end
-
-local function strip(level, stanza)
+-- stripped(level, stanza) -> the stanza, or a copy, as it crosses at that level; nil when it does not cross
+function bandwidth.stripped(level, stanza)
+	if level == "full" then return stanza; end
 	if stanza.name == "presence" then
 		return bandwidth.stripped_presence(stanza);
 	elseif stanza.name == "message" and level == "messages" then
 		return bandwidth.judge(stanza) == "essential" and bandwidth.stripped_message(stanza) or nil;
 	end
 	return stanza;
-end
-
--- set_level(link, level): sets what the mirror gets from now on; nil: everything
-function bandwidth.set_level(link, level)
-	level = bandwidth.level(level);
-	link:own("bandwidth").level = level ~= "full" and level or nil;
-end
-
--- level_of(link) -> the level that the mirror asked for, or nil for everything
-function bandwidth.level_of(link)
-	return link:own("bandwidth").level;
-end
-
--- for_user(link, stanza) -> the stanza for one user behind that link of a master, or nil when it does not cross
-function bandwidth.for_user(link, stanza)
-	local level = bandwidth.level_of(link) or "full";
-	if level == "full" then return stanza; end
-	return strip(level, stanza);
-end
-
--- down(link, stanza, [is_answer]) -> the stanza for that link of a master (master/links), or nil when it need not cross. is_answer: the
--- mirror waits for it, so it crosses even when it is not new.
-function bandwidth.down(link, stanza, is_answer)
-	local copy = bandwidth.for_user(link, stanza);
-	if not copy or not bandwidth.level_of(link) or stanza.name ~= "presence" then return copy; end
-	return (is_news(link, copy) or is_answer) and copy or nil;
 end
 
 return bandwidth;

@@ -13,7 +13,7 @@ local jid_resource = require "util.jid".resource;
 
 local generation1 = lib "dialect/generation1";
 local audience = lib "master/audience";
-local bandwidth = lib "link/bandwidth";
+local bandwidth = lib "master/bandwidth";
 local journal = lib "master/journal";
 local kicked = lib "master/kicked";
 local room_data = lib "master/room_data";

@@ -17,7 +17,6 @@ local xmlns = "http://isode.com/protocol/fmuc";
 local limits = { "maxchars", "maxstanzas", "seconds", "since" };
 
 local generation1 = {
-	name = "generation 1";
 	-- the feature of a service and of a room that may be mirrored
 	xmlns = xmlns;
 	-- the feature of a service that accepts private messages and requests for occupants (our extension)

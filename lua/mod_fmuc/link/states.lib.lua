@@ -47,9 +47,4 @@ function states.next(direction, state, event)
 	return tables[direction][state][event];
 end
 
--- all(direction) -> the table of that direction: [state][event] = next state
-function states.all(direction)
-	return tables[direction];
-end
-
 return states;

@@ -63,9 +63,9 @@ function entity_methods:unmanage(delegation)
 	self.introduction:remove(delegation);
 end
 
--- set_granted(granted): what users have granted to the entity ("client/shares"), nil if nothing
-function entity_methods:set_granted(granted)
-	self.granted = granted;
+-- set_shares(given): what users have granted to the entity ("client/shares"), nil if nothing
+function entity_methods:set_shares(given)
+	self.shares = given;
 end
 
 -- set_place(place): where the entity is. "inside": a service of this server, without a stream. "remote": on another server. nil: a component
@@ -126,10 +126,10 @@ function entity_methods:up(address, session)
 	self:forgive_faults();
 	module:log("info", "Managing entity %s is %s", self.name, (self:state()));
 	self.introduction:begin(address);
-	if self.granted and has_moved then
-		self.granted:again();
-	elseif self.granted then
-		self.granted:introduced();
+	if self.shares and has_moved then
+		self.shares:again();
+	elseif self.shares then
+		self.shares:introduced();
 	else
 		shares.bid_farewell(self.address, self.saved_told);
 	end
@@ -141,7 +141,7 @@ end
 function entity_methods:introduce()
 	self.forgotten, self.missed = false, false;
 	self.introduction:again();
-	if self.granted then self.granted:again(); end
+	if self.shares then self.shares:again(); end
 end
 
 -- down(why, [is_there]): the entity is gone; users who wait for an answer get an error at once (D13)
@@ -161,7 +161,7 @@ function entity_methods:down(why, is_there)
 		-- this server would not notice the end of the entity
 		ids.forget(address);
 	end
-	if self.granted then self.granted:gone(); end
+	if self.shares then self.shares:gone(); end
 end
 
 -- left(address): the entity is not available at this address any more, to which requests went
@@ -237,7 +237,7 @@ end
 function entity_methods:dismiss()
 	if self.saved then bid_farewell(self.saved); end
 	self.introduction:revoke();
-	if self.granted then self.granted:revoke_all(); end
+	if self.shares then self.shares:revoke_all(); end
 	self:cancel_all("disconnected");
 	self:down("the module is not loaded", true);
 end
@@ -246,7 +246,7 @@ end
 function entity_methods:save()
 	return {
 		address = self.address; contact = self.contact; requests = self.requests:save(); introduction = self.introduction:save();
-		told = self.granted and self.granted.told or self.saved_told;
+		told = self.shares and self.shares.told or self.saved_told;
 	};
 end
 

@@ -35,14 +35,14 @@ end
 
 -- Counts the places of a request; a negative number of places frees them
 local function hold(self, record, places)
-	self.shares:hold(record.from, places);
+	self.places:hold(record.from, places);
 	if self.is_guest then of_guests:hold(self.jid, places); end
 end
 
 -- prepare(max_pending, [saved]): for a new entity; saved: what was in flight before a module reload
 function requests:prepare(max_pending, saved)
 	self.max_pending, self.faults = max_pending, 0;
-	self.shares = new_shares(max_pending, math.max(max_pending // account_part, account_places));
+	self.places = new_shares(max_pending, math.max(max_pending // account_part, account_places));
 	of_guests = of_guests or new_shares(max_pending, math.max(max_pending // guest_part, account_places));
 	self.requests = pending.new(module, function (_, record) self:expired(record); end, saved);
 	for _, record in self.requests:each() do
@@ -89,7 +89,7 @@ local function obstacle(self, stanza)
 	local from, places = stanza.attr.from, places_of(stanza.attr.id);
 	-- users must not be able to keep out the server's own requests
 	if from == module.host and not jid_node(from) then return nil; end
-	local full = self.shares:refusal(from, places);
+	local full = self.places:refusal(from, places);
 	local full_for_guests = not full and self.is_guest and of_guests:refusal(self.jid, places);
 	if not full and not full_for_guests then return nil; end
 	self:complain(full and what_is_full[full]:format(self.max_pending) or what_is_full_for_guests[full_for_guests]);
@@ -116,7 +116,7 @@ function requests:forward(origin, stanza, delegation, to, done)
 	};
 	if done then record.done = done; end
 	local id = ids.new();
-	if delegation.user then self.granted:forwarding(id, record, delegation); end
+	if delegation.user then self.shares:forwarding(id, record, delegation); end
 	hold(self, record, places_of(record.id));
 	self.requests:add(id, record, delegation.timeout);
 	meter:forwarded();
@@ -128,7 +128,7 @@ end
 local function release(self, record)
 	ids.release(record.address, record.inner_id);
 	hold(self, record, -places_of(record.id));
-	if self.granted then self.granted:released(record); end
+	if self.shares then self.shares:released(record); end
 	local meter = self:meter(record.namespace);
 	meter.pending = meter.pending - 1;
 end
@@ -211,7 +211,7 @@ local function check(self, record, stanza)
 	self:suspect_restart();
 	refuse(record);
 	count_fault(self, reason);
-	if self.granted then self.granted:failed(stanza); end
+	if self.shares then self.shares:failed(stanza); end
 end
 
 -- answer(event) -> true if the stanza was the answer to one of our requests. Only the JID that got the request can answer (B2).

@@ -26,7 +26,7 @@ function grants:entity(jid)
 	local managing = self.managing[jid];
 	if not managing then
 		managing = self.entities.get(jid);
-		managing:set_granted(shares.new(managing, self.timeout, function () self:end_all_of(jid); end));
+		managing:set_shares(shares.new(managing, self.timeout, function () self:end_all_of(jid); end));
 		self.managing[jid] = managing;
 	end
 	return managing;
@@ -34,16 +34,16 @@ end
 
 function grants:drop_if_idle(jid)
 	local managing = self.managing[jid];
-	if not managing or not managing.granted:is_empty() then return; end
+	if not managing or not managing.shares:is_empty() then return; end
 	self.managing[jid] = nil;
-	managing:set_granted(nil);
+	managing:set_shares(nil);
 	self.entities.drop(jid);
 end
 
 function grants:put(user, namespace, grant)
 	self.users[user] = self.users[user] or {};
 	self.users[user][namespace] = grant;
-	self.views[grant] = self:entity(grant.entity).granted:add(user, namespace);
+	self.views[grant] = self:entity(grant.entity).shares:add(user, namespace);
 end
 
 function grants:take(user, namespace)
@@ -53,7 +53,7 @@ function grants:take(user, namespace)
 	of_user[namespace] = nil;
 	if next(of_user) == nil then self.users[user] = nil; end
 	self.views[grant] = nil;
-	self.managing[grant.entity].granted:remove(user, namespace);
+	self.managing[grant.entity].shares:remove(user, namespace);
 	return grant;
 end
 
@@ -88,7 +88,7 @@ function grants:change(user, changes)
 	end
 	if stored then self:write(user); end
 	for jid in pairs(concerned) do
-		self.managing[jid].granted:announce(user);
+		self.managing[jid].shares:announce(user);
 		self:drop_if_idle(jid);
 	end
 end
@@ -113,7 +113,7 @@ end
 
 -- announce(user, jid): tells the entity again what this user grants it
 function grants:announce(user, jid)
-	self.managing[jid].granted:announce(user);
+	self.managing[jid].shares:announce(user);
 end
 
 -- revoke(user, [test(grant, namespace)]): ends the user's grants that pass the test
@@ -128,7 +128,7 @@ end
 -- Ends all grants to an entity that was one resource, and is gone (C15)
 function grants:end_all_of(jid)
 	local users = {};
-	for user in pairs(self.managing[jid].granted.users) do users[#users + 1] = user; end
+	for user in pairs(self.managing[jid].shares.users) do users[#users + 1] = user; end
 	for _, user in ipairs(users) do
 		self:revoke(user, function (grant) return grant.entity == jid; end);
 	end

@@ -2,7 +2,7 @@
 -- What users have granted to one managing entity (client mode, XEP-0355 section 5): what the entity is told about each user (C14, C21).
 -- Also which requests are in flight for which grant (C25), and the delegations that the users of the entity share (C24).
 --
--- It is the field `granted` of the entity while there is a grant. "client/grants" decides what is granted.
+-- It is the field `shares` of the entity while there is a grant. "client/grants" decides what is granted.
 
 local st = require "util.stanza";
 
@@ -169,11 +169,11 @@ end
 -- adopt_requests(managing): after a module reload, takes over the requests in flight to an entity. Requests of grants that did not come back
 -- get an error.
 local function adopt_requests(managing)
-	local users, orphans = managing.granted and managing.granted.users or {}, {};
+	local users, orphans = managing.shares and managing.shares.users or {}, {};
 	for id, record in managing.requests:each() do
 		local view = record.user and users[record.user] and users[record.user][record.namespace];
 		if view then
-			managing.granted:track(record, view);
+			managing.shares:track(record, view);
 		elseif record.user then
 			orphans[#orphans + 1] = id;
 		end

@@ -2,8 +2,8 @@
  *
  * Binding of template.c: prosody_relay.template_c, reached through prosody_relay.fanout, which documents the functions.
  *
- * A template is a userdata. It keeps the serialised text as a user value. It knows the stanza that it was made from by the addresses of
- * all tables and strings in it, in the order of a walk. A second user value keeps these alive: no newer object can have such an address.
+ * A template is a userdata. It keeps the serialised text as a user value. It knows its stanza by the addresses of all tables and strings
+ * in it, in the order of a walk. A second user value keeps these alive: no newer object can have such an address.
  * While a stanza has the same addresses in the same order, it has the same bytes.
  */
 #include "common.h"
@@ -128,7 +128,7 @@ static int note(lua_State *L, const walk *w, const void *in_text, const void **a
 	return 1;
 }
 
-/* Walks the attributes in the table on top of the stack, in their present order, which is the order of the text. Only the place of the top
+/* Walks the attributes in the table on top of the stack, in their present order. The text has the same order. Only the place of the top
  * element's `to` and `from` counts; their values are noted. */
 static int walk_attributes(lua_State *L, walk *w, int is_top) {
 	const int attributes = lua_gettop(L);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * template.c: any text, and stanzas made up from the input, whose template must give what a simple serialiser gives with other values.
+ * template.c: any text, and stanzas made up from the input. A template must give what a simple serialiser gives with other values.
  */
 #include "fuzz.h"
 

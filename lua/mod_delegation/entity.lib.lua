@@ -47,8 +47,8 @@ local function new(jid, max_pending, on_change, saved, is_guest)
 	return self;
 end
 
--- manage(delegation): adds a delegation. A delegation of users (delegation.client) may be added at any time, a delegation of the
--- configuration only before the entity connects.
+-- manage(delegation): adds a delegation. A delegation of users (delegation.client) may be added at any time. One of the
+-- configuration may be added only before the entity connects.
 function entity_methods:manage(delegation)
 	delegation.entity = self;
 	self.delegations[#self.delegations + 1] = delegation;

@@ -59,7 +59,7 @@ local faults = {
 };
 
 -- Whether the answer may come from this address. It may come from the address that the user asked. If that was her own account (no `to`, or
--- her bare JID), the answer may also come from her bare JID. Some entities write that.
+-- her bare JID), it may also come from her bare JID. Some entities write that.
 local function is_asked(from, record)
 	if from == nil or from == record.to then return true; end
 	return record.to == nil and from == jid_bare(record.from);

@@ -120,7 +120,7 @@ local function key_of_most(keys, counts)
 	return found;
 end
 
--- largest([jid]) -> the domain that holds most in the family of that JID; without one, in the largest family; nil when the table is empty
+-- largest([jid]) -> the domain that holds most in the family of that JID; without one, in the largest family; nil when the table is empty.
 -- Linear in the number of families, or in that of the domains of the family.
 function shares:largest(jid)
 	local family = jid and shares.family_of(jid) or key_of_most(self.by_family, self.by_family);

@@ -11,7 +11,7 @@ local function new_state()
 	lu.assertTrue(state:run(([[
 		package.path, package.cpath = %q, %q;
 		local _ = pcall(require, "prosody.loader") or pcall(require, "loader");
-		-- Prosody's own keeps ICU's tables in a static of the process, and loses them when the next state opens its own
+		-- Prosody's own keeps ICU's tables in a static of the process. It loses them when the next state opens its own.
 		local function same(s) return s; end
 		package.loaded["util.encodings"] = {
 			utf8 = { valid = utf8.len }; stringprep = { nodeprep = same; nameprep = same; resourceprep = same };

@@ -146,8 +146,8 @@ function broken_loading.check(node, name, host, stays)
 	assert.is_true(result.steps > 20);
 end
 
--- reload(node, name, host, n, early) -> whether the module is loaded after a reload in which its n-th step failed, and whether it had that many
--- steps. Early steps do not count, whose traceback has one of the texts: before they are over, nothing could answer what was in flight.
+-- reload(node, name, host, n, early) -> whether the module is loaded after a reload in which its n-th step failed; whether it had so many steps.
+-- Early steps do not count, whose traceback has one of the texts: before they are over, nothing could answer what was in flight.
 -- load(node, name, host): the module must not be loaded
 function broken_loading.reload(node, name, host, n, early)
 	allow_failures(node, name);

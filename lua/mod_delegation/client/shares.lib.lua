@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What users have granted to one managing entity (client mode, XEP-0355 section 5): what the entity is told about each user (C14, C21).
--- Also which requests are in flight for which grant (C25), and the delegations that the users of the entity share (C24).
+-- Also which requests are in flight for which grant (C25), and the delegations that users of the entity share (C24).
 --
 -- It is the field `shares` of the entity while there is a grant. "client/grants" decides what is granted.
 

@@ -8,7 +8,7 @@ local fair_cache = require "prosody_relay.fair_cache";
 
 local traffic = lib "link/traffic";
 
--- Bytes on the wire that a mirror of a room may ask for at once, and seconds until that is refilled
+-- Bytes on the wire that a mirror of a room may ask for at once; seconds until that is refilled
 local max_bytes, period = 16 * 1024 * 1024, 600;
 
 local asked = fair_cache.new(2000); -- mirror room JID -> { bytes = used at that time, at = monotonic time }

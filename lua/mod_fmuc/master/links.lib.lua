@@ -152,8 +152,8 @@ local function end_session(room, link, real_jid)
 	if links.get(current, link.peer) == link then end_link(current, link); end
 end
 
--- is_current(room) -> whether this object is the room. While a join waits in a handler of another module, mod_muc may put the room aside and
--- make another object of it, or the room may be destroyed.
+-- is_current(room) -> whether this object is the room. While a join waits in a handler of another module, the room may be destroyed. Or
+-- mod_muc may put it aside and make another object of it.
 function links.is_current(room)
 	return muc.get_room_from_jid(room.jid) == room;
 end

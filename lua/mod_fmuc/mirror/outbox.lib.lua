@@ -24,7 +24,7 @@ local st = require "util.stanza";
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
--- Seconds without the copy of a message, or of an earlier one, until it counts as lost although the master answers
+-- A message counts as lost after so many seconds without its copy or an earlier one's, although the master answers
 local echo_timeout = math.max(60, 2 * lib "settings".join_timeout);
 -- Limits: messages of a room that wait, those of one occupant, and seconds to wait during an outage. After max_age a fire-and-forget message counts
 -- as delivered.

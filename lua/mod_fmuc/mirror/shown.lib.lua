@@ -17,7 +17,7 @@ local xmlns_sid = "urn:xmpp:sid:0";
 
 -- Keys, two for each message; more than a master repeats
 local max_seen = 1200;
--- Seconds at most between the times of the same text here and at the master, for a message without an id
+-- For a message without an id: seconds at most between the times of the same text here and at the master
 local same_time = 60;
 
 local room_info = lib "mirror/room_info";

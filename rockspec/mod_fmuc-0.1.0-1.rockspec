@@ -35,6 +35,7 @@ build = {
 			["mod_fmuc.link.uninvited"] = "lua/mod_fmuc/link/uninvited.lib.lua",
 			["mod_fmuc.master.answers"] = "lua/mod_fmuc/master/answers.lib.lua",
 			["mod_fmuc.master.audience"] = "lua/mod_fmuc/master/audience.lib.lua",
+			["mod_fmuc.master.bandwidth"] = "lua/mod_fmuc/master/bandwidth.lib.lua",
 			["mod_fmuc.master.dumps"] = "lua/mod_fmuc/master/dumps.lib.lua",
 			["mod_fmuc.master.ids"] = "lua/mod_fmuc/master/ids.lib.lua",
 			["mod_fmuc.master.joins"] = "lua/mod_fmuc/master/joins.lib.lua",

@@ -31,7 +31,8 @@ end
 local function each_library(directory, callback, prefix)
 	prefix = prefix or "";
 	for entry in lfs.dir(directory..prefix) do
-		local name = entry:match("^([^.]+)%.lib%.lua$");
+		-- LuaRocks installs name.lib.lua as name.lua
+		local name = entry:match("^([^.]+)%.lib%.lua$") or entry:match("^([^.]+)%.lua$");
 		if name then
 			callback(prefix..name);
 		elseif entry:match("^[^.]+$") and lfs.attributes(directory..prefix..entry, "mode") == "directory" then
@@ -86,7 +87,7 @@ function loading.start(module, name, is_forced)
 		files = kept;
 		if not readable then error(settings, 0); end
 		if settings.format ~= files.settings.format then
-			error("This version of the module cannot go on with the state of the running one: unload and load it, or restart Prosody", 0);
+			error("This version of the module cannot go on with the state of the running one: restart Prosody", 0);
 		end
 	end
 

@@ -88,6 +88,21 @@ describe(("prosodyctl install on Prosody %s as %s from %s rocks"):format(version
 		assert.equal(place.tree .. "/share/lua/5.4/prosody_relay/jid.lua", capulet:eval [[return package.searchpath("prosody_relay.jid", package.path)]]);
 	end));
 
+	it("gives modules whose reload is refused when a file of theirs does not compile (F23)", bed.scenario(function (s)
+		local capulet = s:node { version = version; installed = place.tree; config = capulet_config };
+		capulet:allow_log("Aborting reload due to error");
+		capulet:allow_log("Error saving module");
+		for module, file in pairs { client_proxy = "relay"; delegation = "client/mode"; fmuc = "mirror/room" } do
+			local path = shell.lines("find %s -path '*/mod_%s/%s.*lua'", place.tree, module, file)[1];
+			local host = module == "fmuc" and "mirror.capulet.lit" or module == "delegation" and "capulet.lit" or proxy.host;
+			shell.run("cp %s %s.kept && echo this is no code >>%s", path, path, path);
+			assert.is_false(pcall(capulet.reload, capulet, module, host), module);
+			assert.is_true(capulet:eval(("return prosody.hosts[%q].modules[%q] ~= nil"):format(host, module)), module);
+			shell.run("mv %s.kept %s", path, path);
+			capulet:reload(module, host);
+		end
+	end));
+
 	it("can be undone, the core last", function ()
 		place:ctl("remove", "prosody-relay");
 		assert.truthy(place:list()["prosody-relay"], "removed while modules need it");

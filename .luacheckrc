@@ -13,8 +13,8 @@ local plugins = {
 		"hosts", "prosody",
 
 		-- module instance
-		"module.event_handlers", "module.global", "module.host", "module.items", "module.name", "module.path", "module.reloading",
-		"module.saved_state",
+		"module.event_handlers", "module.global", "module.host", "module.items", "module.loaded", "module.name", "module.path",
+		"module.reloading", "module.saved_state",
 
 		-- module API
 		"module.add_extension", "module.add_feature", "module.add_identity", "module.add_item", "module.add_timer", "module.broadcast",

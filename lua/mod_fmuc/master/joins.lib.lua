@@ -145,6 +145,7 @@ local function admit(request)
 		dumps.count(request.link_jid, dumps.sent(link) - sent_before);
 	end
 	if join.is_over then return; end
+	room = links.current(room); -- another object, if mod_muc has put the room aside
 	-- after a restart of the mirror the user may have another resource
 	if held and held ~= real_jid then links.replace_session(room, nick, held); end
 	if room:get_occupant_jid(real_jid) ~= request.occupant_jid then
@@ -202,8 +203,8 @@ end
 function joins.check_join(event)
 	local room, occupant = event.room, event.occupant;
 	local join = event.origin.fmuc_join;
-	if join and (join.is_over or not links.is_current(room)) then
-		event.origin.send(errors.reply(event.stanza, "no-room"));
+	if join and (join.is_over or links.current(room) ~= room or module.loaded == false) then
+		event.origin.send(errors.reply(event.stanza, join.is_over and "no-room" or "earlier-presences"));
 		return true;
 	elseif not room.fmuc or event.is_new_room then
 		return;

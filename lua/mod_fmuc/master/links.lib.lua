@@ -145,23 +145,32 @@ local function end_link(room, link)
 	delivery.detach(room, methods);
 end
 
-local function end_session(room, link, real_jid)
-	room.fmuc.link_of[real_jid] = nil;
-	if next(link.nicks) or next(link.joins) then return; end
-	local current = muc.get_room_from_jid(room.jid);
-	if links.get(current, link.peer) == link then end_link(current, link); end
+-- current(room) -> the object that is that room now, or nil. While a join waits in a handler of another module, the room may be destroyed. Or
+-- mod_muc may put it aside and make another object of it. A mod_muc that was unloaded is not asked: it would restore the room from the store.
+function links.current(room)
+	local host = prosody.hosts[module.host];
+	return host and host.modules.muc == muc and muc.get_room_from_jid(room.jid) or nil;
 end
 
--- is_current(room) -> whether this object is the room. While a join waits in a handler of another module, the room may be destroyed. Or
--- mod_muc may put it aside and make another object of it.
-function links.is_current(room)
-	return muc.get_room_from_jid(room.jid) == room;
+local function end_session(room, link, real_jid)
+	local current = links.current(room);
+	for _, object in ipairs { room, current } do
+		if object.fmuc and object.fmuc.link_of[real_jid] == link then object.fmuc.link_of[real_jid] = nil; end
+	end
+	if next(link.joins) then
+		return;
+	elseif links.get(current, link.peer) ~= link then
+		-- after a reload it belongs to the next instance
+		if module.loaded ~= false then links.discard(link); end
+	elseif not next(link.nicks) then
+		end_link(current, link);
+	end
 end
 
 -- remove_user(room, link, nick): the user has left; the link ends with its last user
 function links.remove_user(room, link, nick)
 	local real_jid = link.nicks[nick];
-	if not real_jid or not links.is_current(room) then return; end
+	if not real_jid or links.current(room) ~= room then return; end
 	link.nicks[nick] = nil;
 	local join = link.joins[real_jid];
 	if not join then return end_session(room, link, real_jid); end
@@ -174,12 +183,12 @@ function links.while_joining(room, link, real_jid, join, f)
 	link.joins[real_jid] = join;
 	local ok, err = xpcall(f, debug.traceback);
 	link.joins[real_jid] = nil;
-	local current = muc.get_room_from_jid(room.jid);
+	local current = links.current(room);
 	if current ~= room and not (current and current:get_occupant_jid(real_jid) == join.occupant_jid) then join.is_over = true; end
 	if join.is_over then
 		-- a handler of another module may have let the session in at the end
 		local leave = st.presence({ type = "unavailable"; from = real_jid; to = join.occupant_jid });
-		if room:get_occupant_jid(real_jid) then room:handle_normal_presence({ send = function () end }, leave); end
+		if current == room and room:get_occupant_jid(real_jid) then room:handle_normal_presence({ send = function () end }, leave); end
 		end_session(room, link, real_jid);
 	end
 	if not ok then error(err, 0); end

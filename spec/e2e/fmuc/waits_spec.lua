@@ -273,6 +273,12 @@ Component "mirror.far.example.net" "fmuc"
 		]]):format(master_room, mirror_room));
 	end
 
+	local function has_no_links(f)
+		return f.talk:eval [[
+			return prosody.hosts["talk.example.com"].modules.fmuc.lib "link/link".each()() == nil;
+		]];
+	end
+
 	-- mod_muc makes another object of the room
 	local function put_aside(f, text)
 		federation.open_room(f, "other@talk.example.com");
@@ -321,11 +327,82 @@ Component "mirror.far.example.net" "fmuc"
 			f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
 			f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
 			assert.same({}, nicks_of(f));
-			assert.is_true(f.talk:eval [[
-				local links = prosody.hosts["talk.example.com"].modules.fmuc.module:require "link/link";
-				return links.each()() == nil;
-			]]);
+			assert.is_true(has_no_links(f));
 		end
+	end));
+
+	it("keeps no link of a mirror whose first join is refused after mod_muc put the room aside (M5 F8b)", bed.scenario(function (s)
+		local f, waits = new(s, "\tmuc_room_cache_size = 1\n");
+		waits.hold("muc-occupant-pre-join", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-occupant-pre-join");
+		put_aside(f, "aside");
+		waits.release("muc-occupant-pre-join");
+		f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" };
+		assert.is_true(has_no_links(f));
+	end));
+
+	it("takes a user out once, and only that user, after mod_muc put the room aside (M5 M12 F8b)", bed.scenario(function (s)
+		local f, waits = new(s, "\tmuc_room_cache_size = 1\n");
+		federation.add(f, "bob");
+		waits.hold("muc-get-history", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-get-history");
+		put_aside(f, "aside");
+		f.curtis:send(("<iq type='set' id='kick' to='%s'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='Kev' role='none'/>"
+			.. "</query></iq>"):format(master_room));
+		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+		-- somebody else gets the nick
+		local alice = f.talk:client("alice@example.com/Gajim");
+		alice:send(join(master_room, "Kev"));
+		for client, room_jid in pairs { [f.curtis] = master_room; [f.bob] = mirror_room } do
+			client:expect { "presence", type = false, from = room_jid .. "/Kev"; where = function (presence)
+				return presence.attr.id == "join-Kev" or client == f.bob;
+			end };
+			client:sync();
+			client:drain();
+		end
+		waits.release("muc-get-history");
+		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Kev" };
+		say(alice, master_room, "still here");
+		for _, client in ipairs { f.curtis, f.bob } do
+			client:expect { "message", body = "still here" };
+			client:expect_none({ "presence", type = "unavailable" }, 0);
+		end
+		-- the room does not take the session for a mirrored one any more
+		f.kev:send(join(master_room, "Kevin"));
+		f.kev:expect { "presence", type = false, from = master_room .. "/Kevin", has = muc_user .. "/status" };
+	end));
+
+	it("keeps everybody in the room when mod_muc is reloaded while a join waits (M5 F8b)", bed.scenario(function (s)
+		local f, waits = new(s);
+		federation.add(f, "bob");
+		waits.hold("muc-get-history", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-get-history");
+		f.talk:reload("muc", master_host);
+		waits.release("muc-get-history");
+		assert.equal("Bob Curtis Kev", occupants(f.talk, master_host, master_room));
+		say(f.curtis, master_room, "on");
+		for _, client in ipairs { f.curtis, f.bob, f.kev } do client:expect { "message", body = "on" }; end
+	end));
+
+	it("refuses a join that waits while the module is reloaded, and sends nothing past the mirror (M5 F8b)", bed.scenario(function (s)
+		local f, waits = new(s);
+		federation.add(f, "bob");
+		waits.hold("muc-occupant-pre-join", "kev@");
+		f.kev:send(join(mirror_room, "Kev"));
+		waits.expect("muc-occupant-pre-join");
+		f.talk:reload("fmuc", master_host);
+		f.link:forget();
+		waits.release("muc-occupant-pre-join");
+		local refusal = f.kev:expect { "presence", type = "error", from = mirror_room .. "/Kev" };
+		assert.equal("wait", (refusal:get_error()));
+		for _, stanza in ipairs(f.link:sent(f.talk)) do assert.is_not.equal(f.kev.jid, stanza.attr.to); end
+		assert.equal("Bob Curtis", occupants(f.talk, master_host, master_room));
+		enter(f.kev, "Kev");
+		say(f.curtis, master_room, "on");
+		f.kev:expect { "message", body = "on" };
 	end));
 
 	it("gives a nick to the user who got it while the other waited (G6 F8b)", bed.scenario(function (s)

@@ -13,6 +13,7 @@ describe("the journal of a room", function ()
 	before_each(function ()
 		timers = {};
 		journal = fmuc_lib.new { add_timer = function (_, _, callback) timers[#timers + 1] = callback; end } "master/journal";
+		journal.start();
 	end);
 
 	local function message(id, bytes)

@@ -72,10 +72,13 @@ function journal.add(room_jid, stanza)
 	trim(entries, now);
 end
 
-module:add_timer(expiry_period, function ()
-	for _, entries in pairs(journals) do trim(entries, os.time()); end
-	return expiry_period;
-end);
+-- start(): forgets old messages from now on
+function journal.start()
+	module:add_timer(expiry_period, function ()
+		for _, entries in pairs(journals) do trim(entries, os.time()); end
+		return expiry_period;
+	end);
+end
 
 -- since(room_jid, time) -> iterator of delayed messages, and the time from which on it has all messages; or nil
 function journal.since(room_jid, time)

@@ -346,10 +346,7 @@ end
 -- end_all(room): removes the users of all mirrors from the room, which is not mirrored any more
 function links.end_all(room)
 	for _, link in pairs(room.fmuc.links) do
-		for nick in pairs(link.nicks) do
-			room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended");
-			links.remove_user(room, link, nick); -- a module that fails to load has no handler that does it
-		end
+		for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end
 	end
 	room._data.fmuc_kicked = nil;
 end

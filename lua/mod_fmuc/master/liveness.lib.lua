@@ -139,15 +139,6 @@ local function check(link, time)
 	end
 end
 
-module:add_timer(1, function ()
-	local time = now();
-	for link in all_links.each() do
-		local ok, err = pcall(check, link, time);
-		if not ok then module:log("error", "Watching %s: %s", link.peer, err); end
-	end
-	return 1;
-end);
-
 -- handle_answer(event): handles an IQ to the room, perhaps the answer to ask(). Any answer of the mirror except item-not-found shows that
 -- it is there.
 function liveness.handle_answer(event)
@@ -182,12 +173,23 @@ function liveness.handle_ping(event)
 	return true;
 end
 
--- A connection with the mirror's server broke
-compat.on_stream_lost(module, function (host)
-	for link in all_links.each() do
-		local own = link:own("liveness");
-		if jid_host(link.peer) == host then own.suspected = own.suspected or now(); end
-	end
-end);
+-- start(): watches the mirrors from now on
+function liveness.start()
+	module:add_timer(1, function ()
+		local time = now();
+		for link in all_links.each() do
+			local ok, err = pcall(check, link, time);
+			if not ok then module:log("error", "Watching %s: %s", link.peer, err); end
+		end
+		return 1;
+	end);
+	-- A connection with the mirror's server broke
+	compat.on_stream_lost(module, function (host)
+		for link in all_links.each() do
+			local own = link:own("liveness");
+			if jid_host(link.peer) == host then own.suspected = own.suspected or now(); end
+		end
+	end);
+end
 
 return liveness;

@@ -24,37 +24,6 @@ local resync = lib "master/resync";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 
-local is_restored = false;
--- Takes over the state of the instance before a reload, once
-local function restore()
-	if is_restored then return; end
-	is_restored = true;
-	local saved = module.saved_state or {};
-	all_links.restore(saved.links);
-	journal.restore(saved.journals);
-	for room in muc.live_rooms() do links.revive(room); end
-end
-
--- Defined this early because Prosody also calls it when the module fails to load
-function module.unload()
-	commands.stop(module);
-	if not module.reloading then
-		restore(); -- the links are ended in order, though this instance has not come so far
-		requests.close();
-	end
-	for room in muc.live_rooms() do
-		local state = room.fmuc;
-		if state and module.reloading then
-			links.release(room);
-		elseif state then
-			links.end_all(room);
-		end
-	end
-end
-
-lib "master/operation";
-module:add_feature(generation1.xmlns);
-
 local function describe(event)
 	event.reply:tag("feature", { var = generation1.xmlns }):up();
 	event.reply:tag("feature", { var = generation1.xmlns_private }):up();
@@ -62,7 +31,7 @@ end
 
 -- Every event that this role handles, with the priority of each handler. mod_muc routes stanzas at -2, so a mirror's stanza is translated
 -- before the room sees it.
-lib "link/events".hook {
+local handlers = {
 	["presence/full"] = {
 		{ 100, traffic.count_received }; -- counts every stanza
 		{ 10, uninvited.handle };
@@ -122,7 +91,39 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
-restore();
+local is_started = false;
+-- Takes part in what happens, with the state of the instance before a reload
+local function start()
+	lib "master/operation"; -- every stanza is counted
+	lib "link/events".hook(handlers);
+	is_started = true;
+	local saved = module.saved_state or {};
+	all_links.restore(saved.links);
+	journal.restore(saved.journals);
+	for room in muc.live_rooms() do links.revive(room); end
+end
+
+-- Defined before anything can fail, because Prosody also calls it when the module fails to load
+function module.unload()
+	commands.stop(module);
+	if not module.reloading then
+		if not is_started and module.saved_state then start(); end -- so that all mirrors learn of the end
+		requests.close();
+	end
+	for room in muc.live_rooms() do
+		local state = room.fmuc;
+		if state and module.reloading then
+			links.release(room);
+		elseif state then
+			links.end_all(room);
+		end
+	end
+end
+
+start();
+journal.start();
+liveness.start();
+module:add_feature(generation1.xmlns);
 
 function module.save()
 	return { links = all_links.save(); journals = journal.save(); requests = requests.save() };

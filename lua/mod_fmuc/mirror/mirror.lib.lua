@@ -47,43 +47,16 @@ local traffic = lib "link/traffic";
 local uninvited = lib "link/uninvited";
 local users = lib "mirror/users";
 
-local is_restored = false;
--- Takes over the state of the instance before a reload, once
-local function restore()
-	if is_restored then return; end
-	is_restored = true;
-	local saved = module.saved_state or {};
-	links.restore(saved.links);
-	outbox.restore(saved.outbox);
-	users.restore(saved.joins);
-	held_joins.restore(saved.held_joins);
-	mirrored.restore(saved.rooms);
-	restart.restore(saved.restart);
-end
-
 local function close()
 	held_joins.close();
 	users.close();
 end
 
--- Defined this early because Prosody also calls it when the module fails to load
-function module.unload()
-	commands.stop(module);
-	if module.reloading then return mirrored.release(); end
-	restore(); -- what waits is answered, though this instance has not come so far
-	close();
-	requests.close();
-end
-
-lib "mirror/operation";
-lib "mirror/timer";
-module:add_feature(generation1.xmlns_private);
-
 -- Handlers that only a narrow link needs
 local is_narrow, has_messages_only = policy.bandwidth ~= "full", policy.bandwidth == "messages";
 
 -- All events that this role handles, with the priority of each handler. At -2 mod_muc routes stanzas, at 0 other modules answer.
-lib "link/events".hook {
+local handlers = {
 	["presence/full"] = {
 		{ 100, traffic.count_received }; -- counts every stanza
 		{ 10, uninvited.handle };
@@ -169,6 +142,7 @@ lib "link/events".hook {
 		{ -1, room_info.handle_restored };
 	};
 	["muc-room-destroyed"] = {
+		{ 1, outage.abandon }; -- before the room is forgotten here, and by mod_muc at 0
 		{ 0, mirrored.handle_destroyed };
 		{ -1, restart.handle_destroyed };
 	};
@@ -193,7 +167,6 @@ lib "link/events".hook {
 		{ -1, messages.handle_held };
 	};
 	["fmuc-session-left"] = { { 0, changes.handle_session_left } };
-	["fmuc-room-unused"] = { { 0, outage.abandon } };
 	["fmuc-room-info"] = { { 0, held_joins.handle_info } };
 	["fmuc-room-described"] = { { 0, joins.learn } };
 	["fmuc-room-changed"] = { { 0, avatar.handle_change } };
@@ -204,7 +177,33 @@ lib "link/events".hook {
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
-restore();
+local is_started = false;
+-- Takes part in what happens, with the state of the instance before a reload
+local function start()
+	lib "mirror/operation"; -- every stanza is counted
+	lib "link/events".hook(handlers);
+	is_started = true;
+	local saved = module.saved_state or {};
+	links.restore(saved.links);
+	outbox.restore(saved.outbox);
+	users.restore(saved.joins);
+	held_joins.restore(saved.held_joins);
+	mirrored.restore(saved.rooms);
+	restart.restore(saved.restart);
+end
+
+-- Defined before anything can fail, because Prosody also calls it when the module fails to load
+function module.unload()
+	commands.stop(module);
+	if module.reloading then return mirrored.release(); end
+	if not is_started and module.saved_state then start(); end -- so that who waits is answered
+	close();
+	requests.close();
+end
+
+start();
+lib "mirror/timer";
+module:add_feature(generation1.xmlns_private);
 
 function module.save()
 	return { links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();

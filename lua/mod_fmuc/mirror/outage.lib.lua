@@ -136,9 +136,10 @@ local function tell_parted(room, parted)
 	for nick in pairs(parted) do changes.part(room.jid, nick); end
 end
 
--- abandon(event): the last user of a room has left. Stanzas that wait for the master are sent, or returned as undeliverable
+-- abandon(event): the room ends, mostly as its last user has left. Stanzas that wait for the master are sent, or returned as undeliverable
 function outage.abandon(event)
 	local room = event.room;
+	if not room.fmuc then return; end
 	local authority = room.fmuc.authority;
 	outbox.settle(room.jid);
 	if not authority:is_out() then return; end

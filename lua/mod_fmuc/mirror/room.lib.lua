@@ -90,7 +90,6 @@ end
 function mirrored.forget_if_unused(room_jid)
 	local room = mirrored.get(room_jid);
 	if not room or room.fmuc.recipients:count() > 0 or next(room.fmuc.waiting) ~= nil then return; end
-	module:fire_event("fmuc-room-unused", { room = room });
 	destroy(room);
 end
 

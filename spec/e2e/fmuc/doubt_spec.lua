@@ -128,6 +128,18 @@ describe(("fmuc in doubt, master %s, mirror %s"):format(versions.master, version
 		assert.equal(0, count_kept(f));
 	end));
 
+	it("sends what the last user of a room without other occupants said and did during an outage (G1 M12)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions);
+		fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
+		fake_master.lose(f);
+		say(f.kev, fake_master.mirror, "last words");
+		f.kev:send(st.presence({ type = "unavailable"; to = fake_master.mirror .. "/Kev" }));
+		f.fake:expect { "message", body = "last words" };
+		f.fake:expect { "presence", type = "unavailable", to = fake_master.room .. "/Kev" };
+		f.kev:sync();
+		f.kev:expect_none({ "message" }, 0);
+	end));
+
 	it("sends a join again that met the next outage (G3)", bed.scenario(function (s)
 		local f = fake_master.new(s, versions);
 		local eve = f.remote:client("eve@remote.example.com/Gajim");

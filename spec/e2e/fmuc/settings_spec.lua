@@ -175,10 +175,15 @@ describe("fmuc settings, Prosody " .. version, function ()
 		fail_at_steps(f.remote, "mirror.remote.example.com", { "settings.lib", "metrics.lib", "moduleapi.depends", "pending.lua" }, function ()
 			fake_master.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc" });
 			fake_master.ask(f, waiting, "Bob");
+			waiting:send(("<iq type='set' id='query' to='%s'><query xmlns='urn:xmpp:mam:2'/></iq>"):format(fake_master.mirror));
+			fake_master.lose(f);
+			say(f.kev, fake_master.mirror, "kept for the master");
 			held:send(join(other, "Eve"));
 			f.fake:expect { "iq", type = "get", to = "other@fake.example.com" };
 		end, function ()
 			waiting:expect { "presence", type = "error", from = fake_master.mirror .. "/Bob" };
+			waiting:expect { "iq", type = "error", id = "query" };
+			f.fake:expect { "message", body = "kept for the master" };
 			held:expect { "presence", type = "error", from = other .. "/Eve" };
 			f.kev:expect { "presence", type = "unavailable", from = fake_master.mirror .. "/Kev", has = federation.muc_user .. "/status" };
 			f.fake:expect { "presence", type = "unavailable" };
@@ -190,7 +195,7 @@ describe("fmuc settings, Prosody " .. version, function ()
 	it("ends links at a master in order, at whichever step a reload fails (F23, G2)", bed.scenario(function (s)
 		local f = federation.new(s, { master = version; mirror = version });
 		allow_failure(f.talk);
-		local early = { "settings.lib", "metrics.lib", "moduleapi.depends", "pending.lua", "journal.lib", "liveness.lib" };
+		local early = { "settings.lib", "metrics.lib", "moduleapi.depends", "pending.lua" };
 		fail_at_steps(f.talk, "talk.example.com", early, function ()
 			federation.enter(f.kev, "Kev");
 			f.kev:expect { "message", has = "subject" };

@@ -185,9 +185,12 @@ describe("bounds of delegation", function ()
 		local handler;
 		function module.hook(_, _, added) handler = added; end
 		local privilege = load_lib "privilege";
-		local function announce(from, id)
+		-- each entity manages its own namespace
+		privilege.start(function (_, _, namespace) return { owner = namespace }; end);
+		local function announce(from, id, namespace)
 			handler { stanza = st.iq({ type = "get"; id = "1"; from = from; to = "juliet@capulet.lit" })
-				:tag("privileged_iq", { xmlns = "urn:xmpp:privilege:2" }):tag("iq", { type = "get"; id = id }):reset() };
+				:tag("privileged_iq", { xmlns = "urn:xmpp:privilege:2" }):tag("iq", { type = "get"; id = id })
+				:tag("query", { xmlns = namespace or from }):reset() };
 		end
 		local function is_from(owner, id)
 			return privilege.is_from(owner, st.iq({ type = "get"; id = id; from = "juliet@capulet.lit" }));
@@ -207,6 +210,11 @@ describe("bounds of delegation", function ()
 		assert.is_true(bytes < 1000 * kB, bytes);
 		privilege.add("flood@kind.lit", true);
 		for i = 1, 1000 do announce("flood@kind.lit", i..long); end
+		-- what does not come back to its sender is not remembered
+		privilege.add("busy.lit", true);
+		for i = 1, 200 do announce("busy.lit", "other"..i, "urn:x:other"); end
+		announce("busy.lit", "own");
+		assert.is_true(is_from("busy.lit", "own"));
 		-- nobody's take the place of another's
 		assert.is_false(is_from("bot1000.evil.lit", "kind"));
 		assert.is_true(is_from("kind.lit", "kind"));

@@ -55,17 +55,20 @@ local outbound = module:require "outbound".new(users, dialogues, settings, metri
 local refusals = module:require "refusals".new(pool, requests, addresses, settings.outbound and users, metrics);
 local presence = settings.presence and module:require "presence".new(pool, saved.presence);
 
-local endings = {
-	function () relay:shut_down(); end;
-	function () outbound:shut_down(); end;
-	function () disco:shut_down(); end;
-	function () if presence then presence:close(); end end;
-};
+-- Tells the subscribers that the service ends; also when the option was removed
+local function close_presence()
+	local open = presence or saved.presence and module:require "presence".new(pool, saved.presence);
+	saved.presence = nil;
+	if open then open:close(); end
+end
+
+local endings = { function () relay:shut_down(); end; function () outbound:shut_down(); end; function () disco:shut_down(); end; close_presence };
 
 -- Defined this early because Prosody also calls it when the module fails to load
 function module.unload()
-	if not module.reloading then
-		for _, ending in ipairs(endings) do ending(); end
+	for _, ending in ipairs(module.reloading and {} or endings) do
+		local ok, err = pcall(ending);
+		if not ok then module:log("error", "While the module is unloaded: %s", err); end
 	end
 	commands.stop();
 end
@@ -184,9 +187,4 @@ targets:review();
 disco:start(handle_request);
 commands:start();
 subscriptions:start();
-if presence then
-	presence:start();
-elseif saved.presence then
-	-- the option was removed: the subscribers see that the service ends
-	module:require "presence".new(pool, saved.presence):close();
-end
+if presence then presence:start(); else close_presence(); end

@@ -178,6 +178,10 @@ module:hook("iq/host", handle_answer, 90);
 module:hook("message/host", handle_bounce, 10);
 module:hook("presence/host", handle_presence, 10);
 module:hook_global("stats-update", module:require "metrics".update);
+privilege.start(function (from, to, namespace)
+	local delegation = by_namespace[namespace] or client and client:delegation_for({ attr = { from = from; to = to } }, namespace);
+	return delegation and delegation.entity;
+end);
 
 -- Nobody may ask for the namespace of delegation itself (D18). Client mode answers other requests of the current version. Without client mode
 -- they are unknown here.

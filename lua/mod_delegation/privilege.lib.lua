@@ -48,14 +48,18 @@ local function key_of(owner, user, id)
 	return sha1(owner.."\0"..user.."\0"..id);
 end
 
--- before mod_privilege (0)
-module:hook("iq/bare/"..privileged_iq, function (event)
-	local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
-	if not attr.to or not wrapped or not wrapped.attr.id then return; end
-	for _, name in ipairs { jid_bare(attr.from), jid_host(attr.from) } do
-		if owners[name] then set(name, key_of(name, attr.to, wrapped.attr.id), true); end
-	end
-end, 10);
+-- start(entity_for): remembers requests from now on. entity_for(from, to, namespace) -> the entity to which such a request of a user is delegated,
+-- or nil. Only a request that would come back to its sender is remembered.
+function privilege.start(entity_for)
+	module:hook("iq/bare/"..privileged_iq, function (event)
+		local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
+		local payload = wrapped and wrapped.tags[1];
+		if not attr.to or not payload or not wrapped.attr.id then return; end
+		local managing = entity_for(attr.to, wrapped.attr.to, payload.attr.xmlns);
+		local owner = managing and managing.owner;
+		if owner and (owner == jid_bare(attr.from) or owner == jid_host(attr.from)) then set(owner, key_of(owner, attr.to, wrapped.attr.id), true); end
+	end, 10); -- before mod_privilege (0)
+end
 
 -- is_from(owner, stanza) -> boolean: whether an entity of that owner sends the request in the name of a user
 function privilege.is_from(owner, stanza)

@@ -76,29 +76,39 @@ function loading.start(module, name, is_forced)
 		return code and path or error(path, 0);
 	end
 
-	-- Raises when a file does not compile, an option is wrong, or the format has changed. An upgrade may have brought files and removed some, so
-	-- the folder says which files there are. The options are read last, since that may load other modules. They are read by the files as they are
-	-- now, of which the running instance keeps its own copies.
-	local function check()
+	-- The options of the next instance; raises when a file of it does not compile, or an option is wrong. An upgrade may have brought files and
+	-- removed some, so the folder says which files there are. The options are read last, since that may load other modules. They are read by the
+	-- files as they are now, of which the running instance keeps its own copies.
+	local function next_settings()
 		each_library(compile("settings"):match("^.*/"), compile);
 		local kept = files;
 		files = {};
 		local readable, settings = pcall(module.require, module, "settings");
 		files = kept;
-		if not readable then error(settings, 0); end
-		if settings.format ~= files.settings.format then
-			error("This version of the module cannot go on with the state of the running one: restart Prosody", 0);
-		end
+		return readable and settings or error(settings, 0);
 	end
 
-	local save = module.save;
-	-- Raises when check() does: then Prosody keeps this instance
+	local save, unload, is_handed_on = module.save, module.unload, false;
+	-- Raises when the next instance cannot go on: then Prosody keeps this one
 	function module.save()
+		is_handed_on = false;
 		local forced = is_forced and is_forced();
-		if not forced then check(); end
+		local readable, settings = pcall(next_settings);
+		if not readable and not forced then error(settings, 0); end
+		if readable and settings.format ~= files.settings.format then
+			if forced then return {}; end -- the next instance cannot use the state
+			error("This version of the module cannot go on with the state of the running one: restart Prosody", 0);
+		end
 		local saved = save();
 		saved.format, saved.settings = files.settings.format, forced and files.settings;
+		is_handed_on = true;
 		return saved;
+	end
+
+	-- When Prosody reloads all the same, nothing goes on: this instance answers who waits
+	function module.unload()
+		if module.reloading and not is_handed_on then module.reloading = false; end
+		return unload();
 	end
 end
 

@@ -89,9 +89,9 @@ TestShares["test (G29) the largest domain is found without a look at each name"]
 		calls = calls + 1;
 		return family_of(jid);
 	end;
-	lu.assertEquals(shares:largest("new.evil7.example"), "d7.evil7.example");
-	lu.assertEquals(shares:largest(), "d7.evil7.example");
+	local found = { shares:largest("new.evil7.example"), shares:largest() };
 	getmetatable(shares).__index.family_of = family_of;
+	lu.assertEquals(found, { "d7.evil7.example", "d7.evil7.example" });
 	lu.assertTrue(calls <= 1, calls);
 end;
 

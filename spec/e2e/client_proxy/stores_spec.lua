@@ -127,6 +127,19 @@ describe("options and files of client_proxy on Prosody " .. version, function ()
 		works(juliet, impl);
 	end));
 
+	it("answer what is in flight when a reload is forced that cannot go on with it (F23, P21)", bed.scenario(function (s)
+		local capulet, impl = proxy.start(s, version, nil, nil, { global = "force_module_reload = true" });
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		juliet:send(proxy.request("flight"));
+		impl:expect { "iq", type = "get", id = "flight" };
+		capulet:allow_log("Error saving");
+		capulet:allow_log("Continuing with reload");
+		broken_loading.break_file(capulet, "client_proxy", "relay");
+		capulet:allow_log("Error initializing");
+		assert.has_error(function () proxy.reload(capulet); end);
+		proxy.expect_error(juliet, "flight", "service-unavailable");
+	end));
+
 	it("begin anew when the state before a reload is another version's (F23)", bed.scenario(function (s)
 		local capulet, impl = proxy.start(s, version);
 		local juliet = capulet:client("juliet@capulet.lit/balcony");

@@ -97,6 +97,12 @@ function generation1.part(room_jid, occupant_jid, status)
 	return part;
 end
 
+-- How many stanzas have crossed, as the other side says; nil when that is no such number
+local function count_of(text)
+	local count = math.tointeger(tonumber(text));
+	return count and count >= 0 and count or nil;
+end
+
 -- add_mark(presence, mark): marks the presence of a user whom the mirror itself has brought (ours, G3). mark: real_jid; sent (how many
 -- stanzas have crossed, only for the user who asks); is_complete (the mirror will get all messages that it missed)
 function generation1.add_mark(presence, mark)
@@ -107,7 +113,7 @@ end
 -- read_mark(presence) -> the same, or nil
 function generation1.read_mark(presence)
 	local fmuc = presence:get_child("fmuc", xmlns);
-	return fmuc and { real_jid = fmuc.attr.from; sent = tonumber(fmuc.attr.sent); is_complete = fmuc.attr.complete == "true" } or nil;
+	return fmuc and { real_jid = fmuc.attr.from; sent = count_of(fmuc.attr.sent); is_complete = fmuc.attr.complete == "true" } or nil;
 end
 
 -- add_nomirror(message), is_nomirror(message): the mirror has already shown it, and gets no copy (M21, M22)
@@ -140,7 +146,7 @@ end
 
 -- read_ping(iq) -> how many stanzas the other side says it has got, or nil
 function generation1.read_ping(iq)
-	return tonumber((iq:find("{" .. xmlns_ping .. "}ping/{" .. xmlns .. "}fmuc@received")));
+	return count_of((iq:find("{" .. xmlns_ping .. "}ping/{" .. xmlns .. "}fmuc@received")));
 end
 
 -- pong(iq, sent, received) -> the answer to a ping, with how many stanzas have crossed (ours)
@@ -151,7 +157,7 @@ end
 -- read_pong(iq) -> sent, received, as the other side counts; or nil
 function generation1.read_pong(iq)
 	local fmuc = iq:get_child("fmuc", xmlns);
-	local sent, received = fmuc and tonumber(fmuc.attr.sent), fmuc and tonumber(fmuc.attr.received);
+	local sent, received = fmuc and count_of(fmuc.attr.sent), fmuc and count_of(fmuc.attr.received);
 	if sent and received then return sent, received; end
 end
 

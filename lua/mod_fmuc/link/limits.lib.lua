@@ -4,6 +4,7 @@
 
 local heap_size = require "prosody_relay.stanza".heap_size;
 local shares = require "prosody_relay.shares";
+local st = require "util.stanza";
 local now = require "util.time".monotonic;
 local bandwidth = lib "link/bandwidth";
 local once = lib "link/log".once;
@@ -12,6 +13,9 @@ local limits = {};
 
 -- For a presence. Identity, role, status and usual additions of clients take a third of this. A longer presence loses what its author added.
 limits.max_presence = 16 * 1024;
+
+-- For an attribute of a presence that is too long: as much as a JID can have
+local max_attribute = 3071;
 
 -- For the messages of one room that are kept to be sent again
 limits.max_messages = 4 * 1024 * 1024;
@@ -67,11 +71,29 @@ function limits.has_room_for(list, stanza, jid)
 	return true;
 end
 
+local kept_attributes = { "type", "from", "to", "id", "xml:lang" };
+
+-- The short attributes that every presence may have
+local function short_attributes(attr)
+	local short = {};
+	for _, name in ipairs(kept_attributes) do
+		local value = attr[name];
+		short[name] = value and #value <= max_attribute and value or nil;
+	end
+	return short;
+end
+
 -- trimmed(presence) -> the presence, or a copy without what its author added, or nil when the copy is still too long
 function limits.trimmed(presence)
 	if heap_size(presence) <= limits.max_presence then return presence; end
 	presence = bandwidth.stripped_presence(presence);
+	presence.attr = short_attributes(presence.attr);
 	return heap_size(presence) <= limits.max_presence and presence or nil;
+end
+
+-- bare_presence(presence) -> a copy without children, for one that is too long even so
+function limits.bare_presence(presence)
+	return st.presence(short_attributes(presence.attr));
 end
 
 -- presence_size(presence) -> bytes that an occupant's presence takes, with the copy in mod_muc

@@ -18,8 +18,8 @@ function occupant_requests.may_cross(iq)
 	local xmlns = payload.attr.xmlns;
 	if xmlns == "vcard-temp" then return payload.name == "vCard"; end
 	if xmlns == "urn:xmpp:ping" then return payload.name == "ping"; end
-	local items = xmlns == "http://jabber.org/protocol/pubsub" and payload:get_child("items");
-	return items ~= nil and items ~= false and avatar_nodes[items.attr.node] == true;
+	local items = payload.tags[1];
+	return xmlns == "http://jabber.org/protocol/pubsub" and #payload.tags == 1 and items.name == "items" and avatar_nodes[items.attr.node] == true;
 end
 
 -- is_stray_error(room, stanza) -> whether that is an error to a private message, for an occupant who is not there. Nobody gets it; mod_muc

@@ -95,6 +95,12 @@ function requests.save()
 	return open:save();
 end
 
+-- drop_without_id(event): drops an IQ without an id (RFC 6120 section 8.1.3), which nobody could answer. Prosody checks only those of its own
+-- clients.
+function requests.drop_without_id(event)
+	if not event.stanza.attr.id then return true; end
+end
+
 -- handle_answer(event): handles an IQ to a room or an occupant, which may be an answer
 function requests.handle_answer(event)
 	local record = open:take(event.stanza);

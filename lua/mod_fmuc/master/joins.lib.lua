@@ -91,7 +91,7 @@ end
 -- The join as if the user had come directly (M5), without what makes it too long
 local function direct_join(request)
 	local presence = hygiene.copy("join from a mirror", request.stanza);
-	presence = limits.trimmed(presence) or st.clone(presence, true);
+	presence = limits.trimmed(presence) or limits.bare_presence(presence);
 	presence.attr.from = request.real_jid;
 	generation1.add_direct_join(presence, request.wanted);
 	return presence;

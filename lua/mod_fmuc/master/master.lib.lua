@@ -56,11 +56,13 @@ local handlers = {
 	};
 	["iq/bare"] = {
 		{ 100, traffic.count_received };
+		{ 50, requests.drop_without_id };
 		{ 10, requests.handle_answer };
 		{ 1, liveness.handle_answer };
 	};
 	["iq/full"] = {
 		{ 100, traffic.count_received };
+		{ 50, requests.drop_without_id };
 		{ 10, requests.handle_answer }; -- before mod_muc routes it to the occupant
 		{ 1, private.handle };
 	};

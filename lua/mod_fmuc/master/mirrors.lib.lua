@@ -2,7 +2,6 @@
 -- What mirrors, and others in their name, send to the rooms of a master (M4 to M26). A mirrored user is an occupant like any other, under
 -- the real JID that the mirror names. Joins: master/joins. What mirrors get: master/links.
 
-local st = require "util.stanza";
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 
@@ -25,7 +24,7 @@ local mirrors = {};
 
 -- The presence to keep. If it is too long, it loses what its author added, or everything in it.
 local function trimmed(presence)
-	return limits.trimmed(presence) or st.clone(presence, true);
+	return limits.trimmed(presence) or limits.bare_presence(presence);
 end
 
 -- hear(room, link, event) -> whether a stanza from the mirror's address is no error; notes what it says about the link

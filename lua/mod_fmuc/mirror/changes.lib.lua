@@ -91,7 +91,7 @@ end
 function changes.announce(room, stanza)
 	local copy = changes.for_master(room, stanza.attr.to, stanza);
 	if not copy then
-		copy = st.clone(stanza, true);
+		copy = limits.bare_presence(stanza);
 		copy.attr.from, copy.attr.to = room.jid, room.fmuc.authority.peer .. "/" .. jid_resource(stanza.attr.to);
 	end
 	of(room).presences[stanza.attr.to] = st.clone(copy);

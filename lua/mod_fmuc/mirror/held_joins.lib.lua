@@ -13,6 +13,7 @@ local st = require "util.stanza";
 local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local limits = lib "link/limits";
+local once = lib "link/log".once;
 local policy = lib "mirror/policy";
 local refusal = lib "mirror/refusal";
 local unavailable = lib "mirror/unavailable";
@@ -37,7 +38,7 @@ local function release(room_jid, info)
 	if not joins then return; end
 	held[room_jid] = nil;
 	local err = unavailable.error_for(relay_jid.unmirror(room_jid), info);
-	if err then module:log("info", "%s cannot be joined: %s", room_jid, err.tags[2] and err.tags[2]:get_text() or err.tags[1].name); end
+	if err then once("join\0" .. relay_jid.unmirror(room_jid), "info", "%s cannot be joined: %s", room_jid, err.tags[1].name); end
 	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, join in ipairs(joins) do
 		places:give(join.attr.from);
@@ -74,7 +75,7 @@ end
 local function renew(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
-	local join = limits.trimmed(st.clone(stanza)) or st.clone(stanza, true);
+	local join = limits.trimmed(st.clone(stanza)) or limits.bare_presence(stanza);
 	join:add_child(joins[i]:get_child("x", xmlns_muc));
 	join.attr.id = joins[i].attr.id;
 	joins[i] = join;

@@ -93,12 +93,12 @@ local whois = { ["172"] = "anyone"; ["173"] = "moderators"; ["174"] = "moderator
 local function take_change(room, stanza)
 	local x = not jid_resource(stanza.attr.from) and stanza:get_child("x", xmlns_muc_user);
 	if not x then return; end
-	local has_changed = false;
+	local has_changed, new_whois = false, nil;
 	for status in x:childtags("status") do
 		local code = status.attr.code;
-		has_changed = has_changed or changes[code];
-		if whois[code] then mirrored.set_whois(room, whois[code]); end
+		has_changed, new_whois = has_changed or changes[code], whois[code] or new_whois;
 	end
+	if new_whois then mirrored.set_whois(room, new_whois); end
 	if has_changed then room_info.renew(room); end
 end
 

@@ -89,12 +89,14 @@ local handlers = {
 	};
 	["iq/full"] = {
 		{ 100, traffic.count_received };
+		{ 50, requests.drop_without_id };
 		{ 10, requests.handle_answer }; -- mod_muc would route it to the occupant
 		{ 2, has_messages_only and bandwidth.handle_private };
 		{ 1, private.handle };
 	};
 	["iq/bare"] = {
 		{ 100, traffic.count_received };
+		{ 50, requests.drop_without_id };
 		{ 12, liveness.handle_answer };
 		{ 11, from_master.handle_pong };
 		{ 10, requests.handle_answer };

@@ -145,6 +145,11 @@ function outbox.take_echo(occupant_jid, stanza, how, stanza_id)
 	return remove(room_jid, index);
 end
 
+-- has_sent(occupant_jid, id) -> whether a message of that author with this id has not come back yet
+function outbox.has_sent(occupant_jid, id)
+	return find_echo(jid_bare(occupant_jid), occupant_jid, st.message { type = "error"; id = id }, "by-id") ~= nil;
+end
+
 -- put_back(room_jid, entry): the master refused the message because it did not know the author. The message is sent first next time
 function outbox.put_back(room_jid, entry)
 	entry.sent = nil;

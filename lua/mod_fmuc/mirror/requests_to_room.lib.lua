@@ -22,6 +22,7 @@ local id_prefix = "fmuc-ask-";
 
 local joins = lib "mirror/joins";
 local mirrored = lib "mirror/room";
+local outbox = lib "mirror/outbox";
 local room_info = lib "mirror/room_info";
 
 local requests_to_room = {};
@@ -53,6 +54,7 @@ function requests_to_room.handle_error(event)
 	local stanza = event.stanza;
 	local type, room_jid, id = stanza.attr.type, jid_bare(stanza.attr.to), stanza.attr.id;
 	if type ~= "error" or stanza.attr.from ~= relay_jid.unmirror(room_jid) or not id or id:sub(1, #id_prefix) ~= id_prefix then return; end
+	if outbox.has_sent(stanza.attr.to, id) then return; end -- an author may choose any id
 	local room = mirrored.get(room_jid);
 	if not room or not mirrored.is_local(room, stanza.attr.to) then return true; end
 	local copy = hygiene.copy("from anybody", explained(event));

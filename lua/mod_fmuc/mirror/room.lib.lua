@@ -195,6 +195,7 @@ end
 
 -- set_whois(room, whois): sets who may see real JIDs, in mod_muc's terms. This applies to users who join later, too (G21, G28).
 function mirrored.set_whois(room, whois)
+	if room:get_whois() == whois then return; end
 	room:set_whois(whois);
 	if whois ~= "anyone" then mirrored.hide_real_jids(room.fmuc.copies); end
 end

@@ -272,7 +272,7 @@ end);
 it("questions for a room have ids of 256 bytes at most (G29 G13)", function ()
 	local fetched = 0;
 	local lib, module = new { ["mirror/policy"] = { may_use = always(true); may_be_mirrored = always(true) };
-		["mirror/avatar"] = {}; ["mirror/early_queries"] = {}; ["mirror/room_info"] = { get = nothing; fetch = function ()
+		["mirror/avatar"] = {}; ["mirror/early_stanzas"] = {}; ["mirror/room_info"] = { get = nothing; fetch = function ()
 			fetched = fetched + 1;
 			return true;
 		end } };
@@ -288,7 +288,7 @@ it("questions for a room have ids of 256 bytes at most (G29 G13)", function ()
 end);
 
 it("queries of an archive before the end of a join are 200, five of a user, and one domain leaves place for others (G29 G8)", function ()
-	local hold = new { ["mirror/held_joins"] = { holds = always(true) }; ["mirror/users"] = {} } "mirror/early_queries".hold;
+	local hold = new { ["mirror/held_joins"] = { holds = always(true) }; ["mirror/users"] = {} } "mirror/early_stanzas".hold;
 	local function ask(user, id, bytes)
 		return hold(st.iq({ type = "set"; from = user; to = mirror; id = id })
 			:tag("query", { xmlns = "urn:xmpp:mam:2"; queryid = ("x"):rep(bytes or 1) }):up());

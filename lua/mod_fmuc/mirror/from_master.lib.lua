@@ -126,6 +126,7 @@ local function refuse_join(room, occupant_jid, record, stanza)
 	resync.continue(room);
 	joins.send_joins(room);
 	mirrored.forget_if_unused(room.jid);
+	joins.repeat_joins(record);
 end
 
 -- This server could not deliver a presence, or does not know whether it did. If the room has local users, a join waits for the end of the outage.

@@ -58,17 +58,17 @@ end
 local function find_held(stanza)
 	local joins = held[jid_bare(stanza.attr.to)];
 	for i, join in ipairs(joins or {}) do
-		if join.attr.from == stanza.attr.from and join.attr.to == stanza.attr.to then return joins, i; end
+		if join.attr.from == stanza.attr.from then return joins, i; end
 	end
 end
 
--- A waiting user leaves
+-- A waiting user leaves, with whatever nick: true when the user waited
 local function take_back(stanza)
 	local joins, i = find_held(stanza);
 	if not joins then return; end
 	table.remove(joins, i);
 	places:give(stanza.attr.from);
-	return true;
+	return take_back(stanza) or true; -- the user may have sent several
 end
 
 -- A waiting user sends a new presence
@@ -77,7 +77,7 @@ local function renew(stanza)
 	if not joins then return; end
 	local join = limits.trimmed(st.clone(stanza)) or limits.bare_presence(stanza);
 	join:add_child(joins[i]:get_child("x", xmlns_muc));
-	join.attr.id = joins[i].attr.id;
+	join.attr.to, join.attr.id = joins[i].attr.to, joins[i].attr.id;
 	joins[i] = join;
 	return true;
 end
@@ -131,6 +131,13 @@ function held_joins.handle_presence(event)
 	if not err then return; end
 	refusal.pass_on(stanza, err);
 	return true;
+end
+
+-- handle_presence_to_room(event): of a user who waits here
+function held_joins.handle_presence_to_room(event)
+	local stanza = event.stanza;
+	if stanza.attr.type == "unavailable" then return take_back(stanza); end
+	if stanza.attr.type == nil and not stanza:get_child("x", xmlns_muc) then return renew(stanza); end
 end
 
 -- holds(room_jid, user) -> whether the session waits here

@@ -12,6 +12,7 @@
 --   room_jid, user (bare JID), id (of the presence to the master), since (time), sent, password
 --   order      JIDs of the user's sessions, in order of arrival
 --   joins      JID of a session -> its join presence
+--   repeated   JID of a session -> its second join, which came when the first had been sent; it counts after the answer to the first
 --   updates    JID of a session -> its new presence meanwhile
 --   held       stanzas that the master has sent to this user alone meanwhile
 --   fence      id of the ping
@@ -50,6 +51,9 @@ local max_held = 50;
 
 local joins = {};
 
+-- of stanzas that come once more
+local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+
 -- Joins that the master has not answered, with their deadlines. Key: occupant JID
 local timers;
 
@@ -60,6 +64,11 @@ end
 
 -- add_session(record, user, join): another session of the user joins, or the same session again
 function joins.add_session(record, user, join)
+	if record.sent and record.joins[user] and not record.entered then
+		record.repeated = record.repeated or {};
+		record.repeated[user] = st.clone(join);
+		return;
+	end
 	joins.remove_session(record, user);
 	record.order[#record.order + 1] = user;
 	if record.entered then record.entered[user] = nil; end
@@ -69,9 +78,23 @@ end
 -- remove_session(record, user): the session does not want to join any more
 function joins.remove_session(record, user)
 	record.joins[user] = nil;
+	if record.repeated then record.repeated[user] = nil; end
 	for i, other in ipairs(record.order) do
 		if other == user then return table.remove(record.order, i); end
 	end
+end
+
+-- all_of(record) -> list of the join presences that have no answer yet
+function joins.all_of(record)
+	local list = {};
+	for _, join in pairs(record.joins) do list[#list + 1] = join; end
+	for _, join in pairs(record.repeated or {}) do list[#list + 1] = join; end
+	return list;
+end
+
+-- repeat_joins(record): the first joins have their answer, and the second ones come now
+function joins.repeat_joins(record)
+	for _, join in pairs(record.repeated or {}) do module:fire_event("presence/full", { origin = origin; stanza = join }); end
 end
 
 -- wait(room, occupant_jid, record): waits for the master's answer, until the deadline
@@ -233,8 +256,6 @@ local function deliver(room, stanza, user)
 	room:route_stanza(stanza);
 end
 
-local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
-
 -- Lets in one session of an accepted user. The presence is the master's version; the history limits are the user's.
 local function let_session_in(room, occupant_jid, record, user)
 	local join = record.joins[user];
@@ -295,6 +316,7 @@ local function settle(room, occupant_jid, record)
 		changes.refused(room, occupant_jid);
 		changes.part(room.jid, jid_resource(occupant_jid));
 	end
+	joins.repeat_joins(record);
 end
 
 -- Lets the accepted joins in, in the order of XEP-0045
@@ -338,7 +360,7 @@ function joins.end_room(room, destroy)
 	room_info.forget(room.jid);
 	for occupant_jid, record in pairs(room.fmuc.waiting) do
 		joins.take(room, occupant_jid, true);
-		for _, join in pairs(record.joins) do refusal.pass_on(join, unavailable.gone(destroy)); end
+		for _, join in ipairs(joins.all_of(record)) do refusal.pass_on(join, unavailable.gone(destroy)); end
 	end
 	mirrored.evict_all(room, nil, destroy);
 	mirrored.forget_if_unused(room.jid);

@@ -23,7 +23,7 @@ local avatar = lib "mirror/avatar";
 local bandwidth = lib "mirror/bandwidth";
 local changes = lib "mirror/changes";
 local drop_repeated = lib "link/repeats".drop_repeated;
-local early_queries = lib "mirror/early_queries";
+local early_stanzas = lib "mirror/early_stanzas";
 local from_master = lib "mirror/from_master";
 local generation1 = lib "dialect/generation1";
 local held_joins = lib "mirror/held_joins";
@@ -67,6 +67,7 @@ local handlers = {
 	["presence/bare"] = {
 		{ 100, traffic.count_received };
 		{ 10, uninvited.handle };
+		{ 3, held_joins.handle_presence_to_room };
 		{ 2, is_narrow and bandwidth.handle_presence };
 		{ 1, users.handle_presence_to_room };
 	};
@@ -75,7 +76,8 @@ local handlers = {
 		{ 50, drop_repeated }; -- its bytes count, the rest of it is ignored
 		{ 10, uninvited.handle };
 		{ 3, has_messages_only and bandwidth.handle_groupchat };
-		{ 2, requests_to_room.handle }; -- the next handler knows groupchat only
+		{ 2, requests_to_room.handle }; -- the next handlers know groupchat only
+		{ 1.5, early_stanzas.handle_message };
 		{ 1, users.handle_message_to_room };
 	};
 	["message/full"] = {
@@ -126,7 +128,7 @@ local handlers = {
 	["muc-occupant-session-new"] = {
 		{ 0, changes.handle_session };
 		{ -1, avatar.greet }; -- after mod_muc's 50 and 20, which send the history and the subject
-		{ -10, early_queries.handle_session };
+		{ -10, early_stanzas.handle_session };
 	};
 	["muc-occupant-joined"] = {
 		{ 0, mirrored.count_visitor };
@@ -174,7 +176,7 @@ local handlers = {
 	["fmuc-room-changed"] = { { 0, avatar.handle_change } };
 	["fmuc-join-refused"] = {
 		{ 0, metrics.count_refusal };
-		{ -1, early_queries.handle_refusal };
+		{ -1, early_stanzas.handle_refusal };
 	};
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
@@ -209,7 +211,7 @@ module:add_feature(generation1.xmlns_private);
 
 function module.save()
 	return { links = links.save(); rooms = mirrored.save(); joins = joins.save(); outbox = outbox.save(); restart = restart.save();
-		requests = requests.save(); private = private.save(); held_joins = held_joins.save(); early_queries = early_queries.save() };
+		requests = requests.save(); private = private.save(); held_joins = held_joins.save(); early_stanzas = early_stanzas.save() };
 end
 
 -- while the streams to users and other servers are open; requests end when the users have been told

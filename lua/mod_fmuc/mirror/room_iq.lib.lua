@@ -10,7 +10,7 @@ local st = require "util.stanza";
 
 local archive = lib "room/archive";
 local avatar = lib "mirror/avatar";
-local early_queries = lib "mirror/early_queries";
+local early_stanzas = lib "mirror/early_stanzas";
 local mirrored = lib "mirror/room";
 local room_info = lib "mirror/room_info";
 
@@ -92,7 +92,7 @@ function room_iq.check_query(event)
 	local stanza = event.stanza;
 	local room = mirrored.get(stanza.attr.to);
 	if room and room:get_occupant_jid(stanza.attr.from) or not archive.is_on() then return; end
-	if early_queries.hold(stanza) then return true; end
+	if early_stanzas.hold(stanza) then return true; end
 	return room and refuse(stanza, "archive-forbidden") or nil;
 end
 

@@ -64,7 +64,7 @@ end
 
 -- refuse_join(occupant_jid, record, err): ends that join with the <error/> err
 function users.refuse_join(occupant_jid, record, err)
-	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
+	for _, join in ipairs(joins.all_of(record)) do refusal.pass_on(join, st.clone(err)); end
 	withdraw(occupant_jid, record);
 end
 
@@ -80,12 +80,11 @@ local function nick_owner(room, record, occupant_jid)
 	return record and jid_bare((joins.first_session(record)));
 end
 
--- waits_elsewhere(room, occupant_jid, user) -> whether a join of the session waits with another nick than that of occupant_jid (nil: with any nick)
-function users.waits_elsewhere(room, occupant_jid, user)
-	for other_jid, record in pairs(room and room.fmuc and room.fmuc.waiting or {}) do
-		if other_jid ~= occupant_jid and record.joins[user] then return true; end
+-- waits_as(room, user) -> the occupant JID with which that session waits to enter, or nil. A session waits with one nick.
+function users.waits_as(room, user)
+	for occupant_jid, record in pairs(room and room.fmuc and room.fmuc.waiting or {}) do
+		if record.joins[user] then return occupant_jid; end
 	end
-	return false;
 end
 
 -- info: of the room, if the mirror asked the master because of this join
@@ -106,7 +105,7 @@ local function handle_join(stanza, room, info)
 	local owner = nick_owner(room, record, occupant_jid);
 	if owner and owner ~= jid_bare(user) then
 		return refusal.join(stanza, "nick-taken");
-	elseif users.waits_elsewhere(room, occupant_jid, user) then
+	elseif (users.waits_as(room, user) or occupant_jid) ~= occupant_jid then
 		return refusal.join(stanza, "nick-stays"); -- M27
 	elseif record then
 		joins.add_session(record, user, kept);
@@ -142,7 +141,8 @@ local function handle_user_presence(stanza, occupant_jid, info)
 	local room = muc.get_room_from_jid(jid_bare(occupant_jid));
 	local present_as = room and room:get_occupant_jid(user);
 	if type == "unavailable" then
-		return cancel_join(occupant_jid, user) or nil; -- mod_muc does the rest
+		-- as in a room, with whatever nick the user names
+		return cancel_join(users.waits_as(room, user) or occupant_jid, user) or nil; -- mod_muc does the rest
 	elseif type ~= nil then
 		return;
 	elseif present_as and present_as ~= occupant_jid then
@@ -180,7 +180,7 @@ function users.handle_presence_to_room(event)
 	end
 	-- as mod_muc does for clients that send their updates to the room
 	local room = muc.get_room_from_jid(room_jid);
-	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
+	local occupant_jid = room and (room:get_occupant_jid(stanza.attr.from) or users.waits_as(room, stanza.attr.from));
 	if not occupant_jid then
 		if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
 		return refusal.join(stanza, "nick-needed");
@@ -219,7 +219,7 @@ function users.close()
 		for occupant_jid, record in pairs(state.waiting) do
 			local room = mirrored.get(room_jid);
 			joins.take(room, occupant_jid);
-			for _, join in pairs(record.joins) do refusal.join(join, "mirror-closing"); end
+			for _, join in ipairs(joins.all_of(record)) do refusal.join(join, "mirror-closing"); end
 			changes.part(room_jid, jid_resource(occupant_jid));
 		end
 		local room = mirrored.get(room_jid);

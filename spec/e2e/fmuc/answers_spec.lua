@@ -169,7 +169,7 @@ Component "liar.remote.example.com"
 		fake.ask(f, f.kev, "Kev", { xmlns_fmuc, "urn:xmpp:sid:0" });
 		ask_archive(f.kev, "late", fake.mirror);
 		f.kev:sync();
-		federation.expire(f.remote, mirror, "early_queries");
+		federation.expire(f.remote, mirror, "early_stanzas");
 		assert.equal("forbidden", error_condition(f.kev:expect { "iq", id = "late" }));
 	end));
 

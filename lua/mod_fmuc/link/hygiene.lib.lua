@@ -31,6 +31,13 @@ local codes_at_join = { ["100"] = true; ["170"] = true };
 
 local known_affiliations = { owner = true; admin = true; member = true; outcast = true }; -- apart from none
 
+-- Nobody else dates a stanza in the name of this server. The other side would take it for one that is sent again (link/repeats).
+local function is_no_date_of_this_server(child)
+	return child.attr.from == nil or child.attr.from ~= module.host;
+end
+
+local own_dates = { delay = { stays = is_no_date_of_this_server } };
+
 -- Nobody else gives ids in the name of context.by (set of bare JIDs), or dates in the name of context.room_jid
 local function is_by_others(child, context)
 	return not context.by[jid_prep(child.attr.by)];
@@ -58,6 +65,7 @@ end
 
 -- A client may not choose its own identifiers (G9, G10). context.by: the room here and the room at the master
 local from_client = {
+	[xmlns_delay] = own_dates;
 	[xmlns_fmuc] = between_services;
 	[xmlns_occupant_id] = { ["occupant-id"] = goes };
 	[xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } };
@@ -80,7 +88,7 @@ end
 
 local ways = {
 	-- at both: from any sender, where no other way applies
-	["from anybody"] = { [xmlns_fmuc] = between_services };
+	["from anybody"] = { [xmlns_delay] = own_dates; [xmlns_fmuc] = between_services };
 
 	-- what stays true about an occupant (lasting_part)
 	["presence to keep"] = { [xmlns_muc_user] = { x = { within = {

@@ -73,6 +73,18 @@ describe("fmuc and odd stanzas, Prosody " .. version, function ()
 		f.kev:expect_none({ "message" }, 0);
 	end));
 
+	it("shows what authors date in the name of a server, as often as they say it (F14)", bed.scenario(function (s)
+		local f = federation.meet(s, versions);
+		for client, domain in pairs { [f.curtis] = "talk.example.com", [f.kev] = "mirror.remote.example.com" } do
+			for _ = 1, 3 do
+				client:send(st.message({ type = "groupchat"; to = client == f.curtis and master_room or mirror_room; id = "same" })
+					:text_tag("body", domain):tag("delay", { xmlns = "urn:xmpp:delay"; from = domain; stamp = "2020-01-01T00:00:00Z" }):up());
+				for _, other in ipairs { f.curtis, f.kev, f.bob } do other:expect { "message", body = domain }; end
+			end
+		end
+		assert.equal("live", federation.with_link(f.remote, mirror_room, "return link.state"));
+	end));
+
 	it("keeps no long attributes of presences, on either side, and shows the rest (F8 G29)", bed.scenario(function (s)
 		local f = federation.meet(s, versions);
 		local function presence(to, show)

@@ -40,6 +40,23 @@ describe("health of client_proxy", function ()
 		assert.equal(1, #timers);
 	end);
 
+	it("does not want a resource to know everything that others know (C1)", function ()
+		health:answered(b, "urn:x:service");
+		for _ = 1, 9 do health:outdone(b, "feature-not-implemented", "jabber:iq:version"); end
+		assert.is_false(is_out(b));
+		for i = 1, 100 do health:answered(b, "urn:x:" .. i); end
+		health:answered(b, ("n"):rep(1000));
+		assert.equal(50, health.served[b].count);
+		-- over a reload, and until it has gone
+		health = load_lib("health", module).new(pool, 3, 30, health:save());
+		for _ = 1, 9 do health:outdone(b, "feature-not-implemented", "jabber:iq:version"); end
+		assert.is_false(is_out(b));
+		for _ = 1, 3 do health:outdone(b, "service-unavailable", "urn:x:service"); end
+		assert.is_true(is_out(b));
+		health:forget(b);
+		assert.is_nil(health.served[b]);
+	end);
+
 	it("wants a proof that another one answers what this one does not (P5c, C1)", function ()
 		assert.is_false(health:silent(a));
 		assert.is_false(health:silent(a));

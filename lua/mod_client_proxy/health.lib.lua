@@ -2,7 +2,8 @@
 -- Ejects resources that fail many requests in a row, and readmits them (P5c).
 --
 -- One user must not be able to eject a resource (case C1). So a failure counts only when another resource has done better:
--- - feature-not-implemented or service-unavailable, when another one then answered the same request (a strike)
+-- - feature-not-implemented or service-unavailable, when another one then answered the same request (a strike). A resource that has answered in
+--   some namespaces need not know others, so only these count.
 -- - silence to many requests in a row, when another one answers the last request (trials.lib asks it)
 -- A request that no client answers proves nothing. An answer ends the row of failures.
 --
@@ -10,6 +11,8 @@
 -- Each comes back after some time anyway, on trial: the next failure ejects it for twice as long.
 
 local longest = 20; -- times the first ejection
+-- So many namespaces of each resource are remembered, of so many bytes at most
+local max_namespaces, max_namespace = 50, 256;
 
 local health = {};
 local health_mt = { __index = health };
@@ -17,7 +20,8 @@ local health_mt = { __index = health };
 -- new(pool, limit, first, [saved]) -> health
 --   limit: failures in a row that eject, 0 for never; first: seconds that the first ejection lasts; saved: result of :save()
 local function new(pool, limit, first, saved)
-	local self = setmetatable({ pool = pool; limit = limit; first = first; records = saved or {} }, health_mt);
+	saved = saved or { records = {}; served = {} };
+	local self = setmetatable({ pool = pool; limit = limit; first = first; records = saved.records; served = saved.served }, health_mt);
 	for jid, record in pairs(self.records) do
 		if record.ejected and record.duration then self:await(jid, record, record.duration); end
 	end
@@ -86,16 +90,25 @@ local function is_last(self, jid)
 	return not self.pool:is_usable(jid) or self.pool:count_awake() < 2;
 end
 
--- answered(jid): a resource has answered a request with a result, or with an error that is no failure
-function health:answered(jid)
+local function note_served(self, jid, namespace)
+	local served = self.served[jid] or { count = 0; namespaces = {} };
+	self.served[jid] = served;
+	if served.namespaces[namespace] or served.count >= max_namespaces or #namespace > max_namespace then return; end
+	served.count, served.namespaces[namespace] = served.count + 1, true;
+end
+
+-- answered(jid, [namespace]): a resource has answered a request with a result, or with an error that is no failure
+--   namespace: of a request that it has answered with a result
+function health:answered(jid, namespace)
+	if namespace then note_served(self, jid, namespace); end
 	local record = self.records[jid];
 	if record and not record.ejected then self.records[jid] = nil; end
 end
 
--- outdone(jid, condition): another resource has answered a request that this one refused with that error
-function health:outdone(jid, condition)
-	local record = suspect(self, jid);
-	if not record then return; end
+-- outdone(jid, condition, namespace): another resource has answered a request in the namespace that this one refused with that error
+function health:outdone(jid, condition, namespace)
+	local record, served = suspect(self, jid), self.served[jid];
+	if not record or served and not served.namespaces[namespace] then return; end
 	record.strikes = record.strikes + 1;
 	if record.strikes >= self.limit and not is_last(self, jid) then
 		self:eject(jid, ("%d failures in a row, the last: %s"):format(record.strikes, condition));
@@ -119,12 +132,12 @@ end
 
 -- forget(jid): the resource has gone
 function health:forget(jid)
-	self.records[jid] = nil;
+	self.records[jid], self.served[jid] = nil, nil;
 end
 
 -- save() -> plain table for module.save()
 function health:save()
-	return self.records;
+	return { records = self.records; served = self.served };
 end
 
 return { new = new };

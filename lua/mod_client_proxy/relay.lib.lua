@@ -149,11 +149,12 @@ local function answer_refusal(self, record, stanza, condition)
 	return retry_broken(self, record);
 end
 
--- The resource has answered; the resources tried before it failed
-local function credit(self, record)
-	self.health:answered(record.resource);
+-- The resource has answered, with a result or an error; the resources tried before it failed
+local function credit(self, record, is_result)
+	local namespace = record.copy and copies.namespace(record.copy);
+	self.health:answered(record.resource, is_result and namespace);
 	for resource, reason in pairs(record.tried or {}) do
-		if refusals[reason] then self.health:outdone(resource, reason); end
+		if refusals[reason] then self.health:outdone(resource, reason, namespace); end
 	end
 end
 
@@ -174,7 +175,7 @@ function relay:answer(event)
 		end
 		self.metrics:failed(condition or "undefined-condition");
 	else
-		credit(self, record);
+		credit(self, record, true);
 		self.dialogues:bind(record.user, stanza.tags[1], record.resource);
 		self.metrics:answered(now() - record.sent);
 	end

@@ -46,7 +46,7 @@ if not targets or #targets == 0 then
 	options.refuse("target_address", "the address of the account that implements the service", nil);
 end
 local settings = {
-	format = 2; -- prosody_relay.loading
+	format = 3; -- prosody_relay.loading
 	targets = targets;
 	jat = options.enum(module, "client_proxy_jat", { "auto", "token" }, "auto");
 	timeout = options.number(module, "client_proxy_timeout", 60, 1);

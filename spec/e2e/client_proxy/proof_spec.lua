@@ -68,6 +68,22 @@ describe("proof against resources of client_proxy on Prosody " .. version, funct
 		end
 	end));
 
+	it("does not come from what one client knows and another need not know (C1)", bed.scenario(function (s)
+		local capulet, a, b = proxy.start(s, version, { "a", "b" }, "client_proxy_strategy = 'round-robin'");
+		serve_but({ a }, "jabber:iq:version", refuse_with("feature-not-implemented"));
+		proxy.serve(b);
+		local juliet, romeo = capulet:client("juliet@capulet.lit/balcony"), capulet:client("romeo@capulet.lit/orchard");
+		for i = 1, 4 do
+			ask(juliet, "s" .. i, "urn:test");
+			proxy.expect_answer(juliet, "s" .. i);
+		end
+		for i = 1, 30 do
+			ask(romeo, "v" .. i, "jabber:iq:version");
+			assert.equal(b.jid, proxy.expect_answer(romeo, "v" .. i));
+		end
+		assert.equal("2 of 2 resources can be asked, 0 requests in flight", summary(capulet));
+	end));
+
 	for _, kind in ipairs { "get", "set" } do
 		it("comes from the silence of one where another one answers, by a " .. kind .. " (P5c, C1)", bed.scenario(function (s)
 			local capulet, a, b = proxy.start(s, version, { "a", "b" }, [[

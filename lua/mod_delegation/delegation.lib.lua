@@ -114,7 +114,7 @@ end
 
 local function forward(event, delegation)
 	local wait, done;
-	if delegation.blocking then wait, done = blocking.waiter(event.origin, entities); end
+	if delegation.blocking then wait, done = blocking.waiter(event.origin, entities, delegation.timeout); end
 	local sent = delegation.entity:forward(event.origin, event.stanza, delegation, written_to.of(event), done);
 	if wait and sent then wait(); end
 	return true;

@@ -164,6 +164,25 @@ describe("order of delegation on Prosody "..version, function ()
 		expect_in_order(romeo, "1", "ping1", "2");
 	end));
 
+	it("stops the stream of another server for one deadline, however many requests come over it (D31, G29)", bed.scenario(function (s)
+		local capulet = delegation.server(s, version, delegated, { host = "delegation_timeout = 3" });
+		capulet:allow_log("no answer in time");
+		local montague = s:node { version = version, config = [[VirtualHost "montague.lit"]] };
+		local entity = delegation.entity(capulet);
+		local juliet = capulet:client("juliet@capulet.lit/balcony");
+		local mallory, romeo = montague:client("mallory@montague.lit/x"), montague:client("romeo@montague.lit/orchard");
+		for i = 1, 4 do delegation.request(mallory, ns, { id = "m"..i; to = "juliet@capulet.lit" }); end
+		mallory:sync();
+		delegation.forwarded(entity);
+		romeo:send(("<message to='%s'><body>hi</body></message>"):format(juliet.jid));
+		-- the first request ends, the others stop nobody
+		mallory:expect({ "iq", type = "error", id = "m1" }, 10);
+		for _ = 2, 4 do delegation.forwarded(entity); end
+		juliet:expect { "message", body = "hi" };
+		mallory:expect_none({ "iq" }, 0);
+		for i = 2, 4 do mallory:expect({ "iq", type = "error", id = "m"..i }, 10); end
+	end));
+
 	it("lets the streams of entities go on, which others wait for (D31)", bed.scenario(function (s)
 		local montague = s:node { version = version, config = [[VirtualHost "montague.lit"]] };
 		local remote, romeo = montague:client("bot@montague.lit/a"), montague:client("romeo@montague.lit/orchard");

@@ -8,6 +8,7 @@
 --           reaches back to it) }), is_over (the user or the link has gone meanwhile) }
 -- The bandwidth level that a mirror asked for (G25) also lies in room._data.fmuc_bandwidth.
 
+local now = require "util.time".monotonic;
 local st = require "util.stanza";
 local jid_resource = require "util.jid".resource;
 
@@ -287,8 +288,12 @@ local function says_that_jids_are_public(stanza)
 	return false;
 end
 
+-- Seconds. Each mirror gets a presence of each occupant, and an owner may change the rule again and again.
+local real_jids_pace = 10;
+
 -- A user who joins a room after it became non-anonymous sees all real JIDs. So the mirrors must know them.
 local function send_real_jids(room)
+	room.fmuc.told_real_jids = now();
 	for _, occupant in room:each_occupant() do
 		if room:get_presence_broadcast()[occupant.role] then
 			local x = st.stanza("x", { xmlns = xmlns_muc_user });
@@ -301,10 +306,23 @@ local function send_real_jids(room)
 	end
 end
 
+-- At once, or after the pace when that has just been done
+local function tell_real_jids(room)
+	local state = room.fmuc;
+	local pause = (state.told_real_jids or -real_jids_pace) + real_jids_pace - now();
+	if pause <= 0 then return send_real_jids(room); end
+	if state.will_tell_real_jids then return; end
+	state.will_tell_real_jids = true;
+	module:add_timer(pause, function ()
+		state.will_tell_real_jids = nil;
+		if room.fmuc == state and room:get_whois() == "anyone" then send_real_jids(room); end
+	end);
+end
+
 function methods.broadcast(room, stanza, condition)
 	if not condition and stanza.attr.type == "groupchat" then journal.add(room.jid, stanza); end
 	delivery.broadcast(room, stanza, condition);
-	if stanza.attr.from == room.jid and says_that_jids_are_public(stanza) then send_real_jids(room); end
+	if stanza.attr.from == room.jid and says_that_jids_are_public(stanza) then tell_real_jids(room); end
 end
 
 -- room.fmuc.publicising[coroutine] = { nick, own (set of the occupant's own links), sent (set of links that have their copy), recipient (it

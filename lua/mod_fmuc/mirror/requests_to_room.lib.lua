@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Requests of local users to the room by message: for voice, which the master's moderators grant (G15), and invitations. Users of this mirror are
--- invited into the mirrored room, other users into the master's. Generation 1 has no form for these requests, so they cross only to a master that
--- takes them.
+-- invited into the mirrored room, other users into the master's. If a room is not open to everybody, only its master knows who may invite, and
+-- the password, so the master invites. Generation 1 has no form for these requests, so they cross only to a master that takes them.
 
 local dataforms = require "util.dataforms";
 local explained = require "prosody_relay.origin".explained;
@@ -32,10 +32,14 @@ local function asks_for_voice(stanza)
 	return form ~= nil and dataforms.get_type(form) == xmlns_request;
 end
 
-local function invites_somebody_else(stanza)
+-- Whom the message invites, as JID; nil if nobody
+local function invitee_of(stanza)
 	local invitee = stanza:find("{" .. xmlns_muc_user .. "}x/invite@to");
-	local jid = invitee and jid_prep(invitee);
-	return jid ~= nil and not policy.may_use(jid);
+	return invitee and jid_prep(invitee) or nil;
+end
+
+local function is_open(room)
+	return not room_info.has(room, "muc_membersonly") and not room_info.has(room, "muc_passwordprotected");
 end
 
 local function cross(room, stanza, occupant_jid)
@@ -70,8 +74,9 @@ function requests_to_room.handle(event)
 	local room = (type == nil or type == "normal") and mirrored.get(stanza.attr.to);
 	local occupant_jid = room and room:get_occupant_jid(stanza.attr.from);
 	if not occupant_jid then return; end
-	local is_for_master = asks_for_voice(stanza);
-	if not is_for_master and not invites_somebody_else(stanza) then return; end
+	local invitee = invitee_of(stanza);
+	local is_for_master = asks_for_voice(stanza) or invitee ~= nil and not is_open(room);
+	if not is_for_master and (not invitee or policy.may_use(invitee)) then return; end
 	if room_info.has(room, generation1.xmlns_private) then
 		cross(room, stanza, occupant_jid);
 	elseif is_for_master then

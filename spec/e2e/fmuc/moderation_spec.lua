@@ -122,6 +122,38 @@ describe(("fmuc moderation, %s mirror and %s master"):format(versions.mirror, ve
 		assert.matches(fake.room, select(3, refusal:get_error()), 1, true);
 	end));
 
+	it("lets the master invite into a room that is not open, by the room's rules (M20)", bed.scenario(function (s)
+		local f = federation.meet(s, versions);
+		federation.configure(f, [[
+			room:set_affiliation(true, "kev@remote.example.com", "owner");
+			room:set_affiliation(true, "bob@remote.example.com", "member");
+			room:set_password("sesame");
+			room:set_members_only(true);
+			room:set_allow_member_invites(false);
+			room:broadcast_message(require "util.stanza".message({ type = "groupchat"; from = room.jid })
+				:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("status", { code = "104" }):reset());
+		]]);
+		local ann = f.remote:client("ann@remote.example.com/Psi");
+		ann:send "<presence/>";
+		local function invite(client)
+			client:send(st.message({ to = mirror_room; id = "invite" }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+				:tag("invite", { to = "ann@remote.example.com" }):text_tag("reason", "come"):reset());
+		end
+		s:wait_until(function ()
+			return f.remote:eval(([[
+				local fmuc = prosody.hosts["mirror.remote.example.com"].modules.fmuc;
+				return fmuc.lib "mirror/room_info".has(fmuc.lib "mirror/room".get(%q), "muc_membersonly");
+			]]):format(mirror_room));
+		end, 10, "the changed description");
+		invite(f.bob);
+		assert.equal("forbidden", federation.error_condition(f.bob:expect { "message", type = "error", id = "invite" }));
+		invite(f.kev);
+		local invitation = ann:expect { "message", from = master_room, has = muc_user .. "/invite" };
+		assert.equal("sesame", invitation:find(muc_user .. "/password#"));
+		federation.configure(f, [[assert(room:get_affiliation("ann@remote.example.com") == "member")]]);
+		ann:expect_none({ "message" }, 0);
+	end));
+
 	it("invites into the mirrored room who may use it, others into the master's (M20)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		local dora, carol = f.talk:client("dora@example.com/x"), f.remote:client("carol@remote.example.com/x");

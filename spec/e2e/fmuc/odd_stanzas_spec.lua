@@ -85,6 +85,25 @@ describe("fmuc and odd stanzas, Prosody " .. version, function ()
 		assert.equal("live", federation.with_link(f.remote, mirror_room, "return link.state"));
 	end));
 
+	it("tells mirrors the real JIDs once, however often an owner changes the rule (F7 G28)", bed.scenario(function (s)
+		local f = federation.meet(s, versions);
+		f.link:forget();
+		for i = 1, 20 do
+			federation.configure(f, ([[
+				room:set_whois(%q);
+				room:broadcast_message(require "util.stanza".message({ type = "groupchat"; from = room.jid })
+					:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("status", { code = %q }):reset());
+			]]):format(i % 2 == 1 and "anyone" or "moderators", i % 2 == 1 and "172" or "173"));
+		end
+		say(f.curtis, master_room, "after that");
+		f.kev:expect { "message", body = "after that" };
+		local count = 0;
+		for _, stanza in ipairs(f.link:sent(f.talk)) do
+			if stanza.name == "presence" then count = count + 1; end
+		end
+		assert.equal(3, count);
+	end));
+
 	it("keeps no long attributes of presences, on either side, and shows the rest (F8 G29)", bed.scenario(function (s)
 		local f = federation.meet(s, versions);
 		local function presence(to, show)

@@ -40,7 +40,7 @@ describe("health of client_proxy", function ()
 		assert.equal(1, #timers);
 	end);
 
-	it("does not want a resource to know everything that others know (C1)", function ()
+	it("does not want a resource to know everything that others know, and remembers 50 namespaces (C1, G29)", function ()
 		health:answered(b, "urn:x:service");
 		for _ = 1, 9 do health:outdone(b, "feature-not-implemented", "jabber:iq:version"); end
 		assert.is_false(is_out(b));

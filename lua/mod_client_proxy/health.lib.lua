@@ -100,7 +100,7 @@ end
 -- answered(jid, [namespace]): a resource has answered a request with a result, or with an error that is no failure
 --   namespace: of a request that it has answered with a result
 function health:answered(jid, namespace)
-	if namespace then note_served(self, jid, namespace); end
+	if namespace and self.pool:has(jid) then note_served(self, jid, namespace); end
 	local record = self.records[jid];
 	if record and not record.ejected then self.records[jid] = nil; end
 end

@@ -55,9 +55,13 @@ function privilege.start(entity_for)
 		local attr, wrapped = event.stanza.attr, event.stanza.tags[1].tags[1];
 		local payload = wrapped and wrapped.tags[1];
 		if not attr.to or not payload or not wrapped.attr.id then return; end
-		local managing = entity_for(attr.to, wrapped.attr.to, payload.attr.xmlns);
-		local owner = managing and managing.owner;
-		if owner and (owner == jid_bare(attr.from) or owner == jid_host(attr.from)) then set(owner, key_of(owner, attr.to, wrapped.attr.id), true); end
+		local what = (payload.attr.xmlns or ""):match("^http://jabber%.org/protocol/(disco#%a+)$");
+		local pseudo_namespace = what and "urn:xmpp:delegation:2:bare:"..what..":*" or nil; -- "disco/bare" asks with this, too
+		for _, namespace in pairs { payload.attr.xmlns, pseudo_namespace } do
+			local managing = entity_for(attr.to, wrapped.attr.to, namespace);
+			local owner = managing and managing.owner;
+			if owner == jid_bare(attr.from) or owner == jid_host(attr.from) then set(owner, key_of(owner, attr.to, wrapped.attr.id), true); end
+		end
 	end, 10); -- before mod_privilege (0)
 end
 

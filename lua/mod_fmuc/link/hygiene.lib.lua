@@ -99,7 +99,11 @@ local ways = {
 	-- at a master
 	["join from a mirror"] = { [xmlns_fmuc] = between_services; [xmlns_muc] = { x = goes } };
 	-- context.by: the mirror; its id has been read before
-	["message from a mirror"] = { [xmlns_fmuc] = between_services; [xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } } };
+	["message from a mirror"] = {
+		[xmlns_delay] = own_dates;
+		[xmlns_fmuc] = between_services;
+		[xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } };
+	};
 	-- context.is_hidden: see above
 	["presence to a mirror"] = { [xmlns_muc_user] = { x = { within = { [""] = {
 		status = { stays = is_for_many };

@@ -315,7 +315,8 @@ local function tell_real_jids(room)
 	state.will_tell_real_jids = true;
 	module:add_timer(pause, function ()
 		state.will_tell_real_jids = nil;
-		if room.fmuc == state and room:get_whois() == "anyone" then send_real_jids(room); end
+		local current = links.current(room);
+		if current and current.fmuc and current:get_whois() == "anyone" then send_real_jids(current); end
 	end);
 end
 

@@ -83,10 +83,32 @@ function early_stanzas.handle_session(event)
 	end
 end
 
+-- A join of the session has ended. Another one may still wait.
+local function refuse_unless_joining(room_jid, user)
+	if is_joining(room_jid, user) then return; end
+	for _, stanza in ipairs(take(room_jid, user)) do refuse(stanza); end
+end
+
 -- handle_refusal(event): a user's join has failed
 function early_stanzas.handle_refusal(event)
-	if not event.join then return; end
-	for _, stanza in ipairs(take(jid_bare(event.join.attr.to), event.join.attr.from)) do refuse(stanza); end
+	if not event.join or event.is_repeated then return; end
+	refuse_unless_joining(jid_bare(event.join.attr.to), event.join.attr.from);
+end
+
+-- handle_withdrawal(event): a user has taken the join back
+function early_stanzas.handle_withdrawal(event)
+	refuse_unless_joining(event.room_jid, event.user);
+end
+
+-- close(): refuses all waiting stanzas
+function early_stanzas.close()
+	local keys = {};
+	for key in held:each() do keys[#keys + 1] = key; end
+	for _, key in ipairs(keys) do
+		local stanza = held:remove(key);
+		places:give(stanza.attr.from);
+		refuse(stanza);
+	end
 end
 
 -- save() -> the waiting stanzas, for the saved_state.early_stanzas of the next instance

@@ -121,12 +121,11 @@ local function refuse_join(room, occupant_jid, record, stanza)
 	local err = stanza:get_child("error") or st.stanza("error", { type = "cancel" }):tag("undefined-condition", { xmlns = xmlns_stanzas }):up();
 	err = unavailable.refusal(room.fmuc.authority.peer, room.fmuc.info, err);
 	if unavailable.is_absence(err) then room_info.forget(room.jid); end
-	for _, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err)); end
+	for user, join in pairs(record.joins) do refusal.pass_on(join, st.clone(err), record.repeated and record.repeated[user] ~= nil); end
 	first_sync.pass_on(room, record);
 	resync.continue(room);
 	joins.send_joins(room);
 	mirrored.forget_if_unused(room.jid);
-	joins.repeat_joins(record);
 end
 
 -- This server could not deliver a presence, or does not know whether it did. If the room has local users, a join waits for the end of the outage.
@@ -141,6 +140,7 @@ local function handle_undeliverable(room, occupant_jid, event)
 	if not record or stanza.attr.id ~= record.id or state.authority:is_out() then return; end
 	refuse_join(room, occupant_jid, record, whose_error.explained(event));
 	if not event.origin.dummy then changes.part(room.jid, nick); end -- else mod_s2s never sent it
+	joins.repeat_joins(record);
 end
 
 -- The master refuses a new presence of a local user. The user gets the error, as in the master's room
@@ -168,6 +168,7 @@ local function handle_error(room, occupant_jid, stanza)
 		resync.refused(room, stanza);
 	elseif record and (not id or id == record.id) then
 		refuse_join(room, occupant_jid, record, stanza);
+		joins.repeat_joins(record);
 	elseif record then -- the error of an earlier join
 		return;
 	elseif not occupant_jid and state.authority.state == "joining" and condition == "item-not-found" then

@@ -68,7 +68,10 @@ local function take_back(stanza)
 	if not joins then return; end
 	table.remove(joins, i);
 	places:give(stanza.attr.from);
-	return take_back(stanza) or true; -- the user may have sent several
+	if not take_back(stanza) then -- the user may have sent several
+		module:fire_event("fmuc-join-withdrawn", { room_jid = jid_bare(stanza.attr.to); user = stanza.attr.from });
+	end
+	return true;
 end
 
 -- A waiting user sends a new presence

@@ -64,9 +64,10 @@ end
 
 -- add_session(record, user, join): another session of the user joins, or the same session again
 function joins.add_session(record, user, join)
-	if record.sent and record.joins[user] and not record.entered then
-		record.repeated = record.repeated or {};
-		record.repeated[user] = st.clone(join);
+	local repeated = record.repeated or {};
+	if record.joins[user] and (record.sent or repeated[user]) and not record.entered then
+		if repeated[user] then refusal.join(repeated[user], "earlier-presences"); end
+		repeated[user], record.repeated = st.clone(join), repeated;
 		return;
 	end
 	joins.remove_session(record, user);

@@ -50,6 +50,7 @@ local users = lib "mirror/users";
 local function close()
 	held_joins.close();
 	users.close();
+	early_stanzas.close();
 end
 
 -- Handlers that only a narrow link needs
@@ -174,6 +175,7 @@ local handlers = {
 	["fmuc-room-info"] = { { 0, held_joins.handle_info } };
 	["fmuc-room-described"] = { { 0, joins.learn } };
 	["fmuc-room-changed"] = { { 0, avatar.handle_change } };
+	["fmuc-join-withdrawn"] = { { 0, early_stanzas.handle_withdrawal } };
 	["fmuc-join-refused"] = {
 		{ 0, metrics.count_refusal };
 		{ -1, early_stanzas.handle_refusal };

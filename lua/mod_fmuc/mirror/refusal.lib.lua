@@ -10,9 +10,10 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local refusal = {};
 
--- pass_on(join, error_element): answers a failed join, from the occupant JID and with the user's id (XEP-0045 section 7.2)
-function refusal.pass_on(join, error_element)
-	module:fire_event("fmuc-join-refused", { error = error_element; join = join });
+-- pass_on(join, error_element, [is_repeated]): answers a failed join, from the occupant JID and with the user's id (XEP-0045 section 7.2).
+-- is_repeated: another join of the session follows
+function refusal.pass_on(join, error_element, is_repeated)
+	module:fire_event("fmuc-join-refused", { error = error_element; join = join; is_repeated = is_repeated });
 	module:send(st.presence({ type = "error"; id = join.attr.id; from = join.attr.to; to = join.attr.from })
 		:tag("x", { xmlns = xmlns_muc }):up():add_child(error_element));
 end

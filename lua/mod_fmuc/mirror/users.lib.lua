@@ -133,6 +133,7 @@ local function cancel_join(occupant_jid, user)
 	if next(record.joins) == nil then
 		withdraw(occupant_jid, record);
 	end
+	module:fire_event("fmuc-join-withdrawn", { room_jid = record.room_jid; user = user });
 	return true;
 end
 

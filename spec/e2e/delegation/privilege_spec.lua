@@ -11,7 +11,8 @@ local function start(s, version, delegations)
 	local node = delegation.server(s, version, delegations, {
 		modules = { "privilege", "private" }; plugins = plugins; component = [[modules_enabled = { "privilege" }]];
 		host = [[privileged_entities = {
-			["ent.capulet.lit"] = { iq = { ["jabber:iq:private"] = "both", ["urn:x:delegated"] = "both", ["urn:x:other"] = "both" } },
+			["ent.capulet.lit"] = { iq = { ["jabber:iq:private"] = "both", ["urn:x:delegated"] = "both", ["urn:x:other"] = "both",
+				["http://jabber.org/protocol/disco#items"] = "both" } },
 			["other.capulet.lit"] = { iq = { ["jabber:iq:private"] = "both" } },
 		}]];
 		hosts = [[Component "other.capulet.lit" component_secret = "hush" modules_enabled = { "privilege" }]];
@@ -77,6 +78,16 @@ describe("delegation and privilege on Prosody "..version, function ()
 		-- the user's own requests are delegated as before, also with the same id
 		delegation.request(juliet, "jabber:iq:private", { id = "innerget" });
 		delegation.forwarded(entity);
+	end));
+
+	it("give service discovery that the entity sends for a user to the server, though the rest of it is delegated (D17, D26)", bed.scenario(function (s)
+		local capulet = start(s, version, [[ ["urn:xmpp:delegation:2:bare:disco#items:*"] = { jid = "ent.capulet.lit" } ]]);
+		local entity = delegation.entity(capulet);
+		capulet:client("juliet@capulet.lit/balcony"):sync();
+		privileged(entity, "items", "get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "juliet@capulet.lit");
+		entity:expect { "iq", id = "items", where = function (stanza) return stanza.attr.type ~= "set"; end };
+		entity:sync();
+		entity:expect_none({ "iq", type = "set" }, 0);
 	end));
 
 	it("give such a request to the entity of another namespace, and the answer back (D17)", bed.scenario(function (s)

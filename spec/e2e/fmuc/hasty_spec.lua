@@ -122,5 +122,62 @@ describe("fmuc and hasty users, Prosody " .. version, function ()
 		say(f.curtis, master_room, "end");
 		f.kev:expect { "message", body = "end" };
 	end));
+
+	it("keeps what was said for the join that counts (M8 M20 M27)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, believing);
+		fake_master.admit(f, f.kev, "Kev");
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		local id = fake_master.ask(f, bob, "Bob").attr.id;
+		say(bob, mirror, "hello", "m1");
+		bob:send(join(mirror, "Robert")); -- refused here
+		bob:expect { "presence", type = "error", from = mirror .. "/Robert" };
+		f.fake:send(fake_master.presence("Bob", id));
+		f.fake:expect { "message", body = "hello" };
+		-- refused there, and then admitted
+		federation.configure(f, [[room:set_password("right");]]);
+		local eve = f.remote:client("eve@remote.example.com/Psi");
+		eve:send(tostring(with_password(mirror_room, "Eve", "wrong", "one")) .. tostring(with_password(mirror_room, "Eve", "wrong", "two"))
+			.. tostring(with_password(mirror_room, "Eve", "right", "three"))
+			.. ("<message type='groupchat' id='m1' to='%s'><body>hi</body></message>"):format(mirror_room));
+		for _, refused in ipairs { "one", "two" } do eve:expect { "presence", type = "error", id = refused }; end
+		f.curtis:expect { "message", body = "hi" };
+		eve:expect_none({ "message", type = "error" }, 0);
+	end));
+
+	it("returns what was said with a join that is taken back, and does not send it with the next (M12 M20)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, believing);
+		fake_master.admit(f, f.kev, "Kev");
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		fake_master.ask(f, bob, "Bob");
+		say(bob, mirror, "hello", "m1");
+		bob:send(unavailable(mirror .. "/Bob"));
+		assert.equal("not-acceptable", error_condition(bob:expect { "message", type = "error", id = "m1" }));
+		fake_master.admit(f, bob, "Bob");
+		bob:sync();
+		f.fake:sync();
+		f.fake:expect_none({ "message" }, 0);
+	end));
+
+	it("sends a second join after the leave for one that may not have arrived (M8 F1)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, believing);
+		local sent = fake_master.ask(f, f.kev, "Kev");
+		f.kev:send(with_password(mirror, "Kev", "", "two"));
+		f.kev:sync();
+		-- mod_smacks answers for a stanza that a broken stream left unacknowledged
+		f.remote:eval(([[
+			local st = require "util.stanza";
+			local failed = st.presence({ type = "error"; id = %q; from = %q; to = %q }):tag("error", { type = "cancel" })
+				:tag("recipient-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }):reset();
+			local module = prosody.hosts["mirror.remote.example.com"].modules.fmuc.module;
+			module:fire_event("presence/bare", { origin = { type = "s2sout"; send = function () end }; stanza = failed });
+		]]):format(sent.attr.id, room .. "/Kev", mirror));
+		f.fake:expect { "presence", type = "unavailable", to = room .. "/Kev" };
+		local again = f.fake:expect { "presence", type = false, to = room .. "/Kev" };
+		f.fake:send(fake_master.presence("Kev", again.attr.id));
+		f.fake:send(fake_master.subject());
+		f.kev:expect { "presence", type = false, from = mirror .. "/Kev", has = muc_user .. "/status" };
+		f.fake:sync();
+		f.fake:expect_none({ "presence", type = "unavailable" }, 0);
+	end));
 end);
 end

@@ -75,9 +75,10 @@ describe("fmuc and odd stanzas, Prosody " .. version, function ()
 
 	it("shows what authors date in the name of a server, as often as they say it (F14)", bed.scenario(function (s)
 		local f = federation.meet(s, versions);
-		for client, domain in pairs { [f.curtis] = "talk.example.com", [f.kev] = "mirror.remote.example.com" } do
+		for i = 1, 4 do
+			local client, domain = i % 2 == 0 and f.curtis or f.kev, i <= 2 and "talk.example.com" or "mirror.remote.example.com";
 			for _ = 1, 3 do
-				client:send(st.message({ type = "groupchat"; to = client == f.curtis and master_room or mirror_room; id = "same" })
+				client:send(st.message({ type = "groupchat"; to = client == f.curtis and master_room or mirror_room; id = "same" .. i })
 					:text_tag("body", domain):tag("delay", { xmlns = "urn:xmpp:delay"; from = domain; stamp = "2020-01-01T00:00:00Z" }):up());
 				for _, other in ipairs { f.curtis, f.kev, f.bob } do other:expect { "message", body = domain }; end
 			end
@@ -102,6 +103,29 @@ describe("fmuc and odd stanzas, Prosody " .. version, function ()
 			if stanza.name == "presence" then count = count + 1; end
 		end
 		assert.equal(3, count);
+	end));
+
+	it("tells mirrors no real JIDs of a room object that mod_muc has put aside (M5 G28)", bed.scenario(function (s)
+		local f = federation.meet(s, versions, { master = federation.master_config .. "\tmuc_room_cache_size = 1\n" });
+		local alice = f.talk:client("alice@example.com/Gajim");
+		alice:send(federation.join(master_room, "Alice"));
+		f.kev:expect { "presence", from = mirror_room .. "/Alice" };
+		for _ = 1, 2 do -- the second is put off
+			federation.configure(f, [[
+				room:set_whois("anyone");
+				room:broadcast_message(require "util.stanza".message({ type = "groupchat"; from = room.jid })
+					:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):tag("status", { code = "172" }):reset());
+			]]);
+		end
+		federation.open_room(f, "other@talk.example.com");
+		alice:send(st.presence({ type = "unavailable"; to = master_room .. "/Alice" }));
+		f.kev:expect { "presence", type = "unavailable", from = mirror_room .. "/Alice" };
+		f.kev:sync();
+		f.kev:drain();
+		s:wait(11);
+		say(f.curtis, master_room, "after that");
+		f.kev:expect { "message", body = "after that" };
+		f.kev:expect_none({ "presence", from = mirror_room .. "/Alice" }, 0);
 	end));
 
 	it("keeps no long attributes of presences, on either side, and shows the rest (F8 G29)", bed.scenario(function (s)

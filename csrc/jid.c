@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * XEP-0106 version 1.1. Ten characters are escaped as a backslash and two lower-case hexadecimal digits. A backslash is escaped only
- * where it looks like the start of one of these sequences (section "Business Rules", rule 7). So ordinary names are not changed.
+ * where it looks like the start of such a sequence (section "Business Rules", rule 7). So ordinary names are not changed.
  */
 #include "jid.h"
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Requests of local users to the room by message: for voice, which the master's moderators grant (G15), and invitations. Users of this mirror are
--- invited into the mirrored room, other users into the master's. If a room is not open to everybody, only its master knows who may invite, and
--- the password, so the master invites. Generation 1 has no form for these requests, so they cross only to a master that takes them.
+-- invited into the mirrored room, other users into the master's. If a room is not open to everybody, only its master knows the password, and
+-- who may invite. So the master invites. Generation 1 has no form for these requests, so they cross only to a master that takes them.
 
 local dataforms = require "util.dataforms";
 local explained = require "prosody_relay.origin".explained;

@@ -10,7 +10,9 @@ local st = require "util.stanza";
 local say, error_condition = federation.say, federation.error_condition;
 local master_room, mirror_room = federation.master_room, federation.mirror_room;
 
-local long = ("x"):rep(100000);
+local long = ("x"):rep(20000);
+-- A newer libexpat waits for as much data again before it reads a start tag that comes in pieces (CVE-2023-52425)
+local padding = (" "):rep(100000);
 
 for version in bed.versions() do
 describe("fmuc and odd stanzas, Prosody " .. version, function ()
@@ -130,11 +132,8 @@ describe("fmuc and odd stanzas, Prosody " .. version, function ()
 
 	it("keeps no long attributes of presences, on either side, and shows the rest (F8 G29)", bed.scenario(function (s)
 		local f = federation.meet(s, versions);
-		local function presence(to, show)
-			return st.presence({ to = to; note = long; ["urn:x\1note"] = long }):text_tag("show", show);
-		end
-		f.kev:send(presence(mirror_room .. "/Kev", "dnd"));
-		f.curtis:send(presence(master_room .. "/Curtis", "away"));
+		f.kev:send(st.presence({ to = mirror_room .. "/Kev"; note = long; ["urn:x\1note"] = long }):text_tag("show", "dnd"));
+		f.kev:send(padding);
 		for _ = 1, 2 do -- once across and back
 			f.kev:sync();
 			f.curtis:sync();

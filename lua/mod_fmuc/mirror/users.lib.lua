@@ -64,8 +64,9 @@ end
 
 -- refuse_join(occupant_jid, record, err): ends that join with the <error/> err
 function users.refuse_join(occupant_jid, record, err)
-	for _, join in ipairs(joins.all_of(record)) do refusal.pass_on(join, st.clone(err)); end
-	withdraw(occupant_jid, record);
+	local unanswered = joins.all_of(record);
+	withdraw(occupant_jid, record); -- first: so the session waits no more, and what it said is refused, too
+	for _, join in ipairs(unanswered) do refusal.pass_on(join, st.clone(err)); end
 end
 
 local function on_join_timeout(occupant_jid, record)

@@ -144,6 +144,19 @@ describe("fmuc and hasty users, Prosody " .. version, function ()
 		eve:expect_none({ "message", type = "error" }, 0);
 	end));
 
+	it("returns what was said with a join that the master does not answer, at once (M20 G13)", bed.scenario(function (s)
+		local f = fake_master.new(s, versions, believing);
+		fake_master.admit(f, f.kev, "Kev");
+		local bob = f.remote:client("bob@remote.example.com/Gajim");
+		fake_master.ask(f, bob, "Bob");
+		say(bob, mirror, "hello", "m1");
+		bob:sync();
+		federation.expire(f.remote, "mirror.remote.example.com", "joins");
+		bob:expect({ "presence", type = "error", from = mirror .. "/Bob" }, 10);
+		bob:sync();
+		assert.equal("not-acceptable", error_condition(bob:expect({ "message", type = "error", id = "m1" }, 0)));
+	end));
+
 	it("returns what was said with a join that is taken back, and does not send it with the next (M12 M20)", bed.scenario(function (s)
 		local f = fake_master.new(s, versions, believing);
 		fake_master.admit(f, f.kev, "Kev");

@@ -26,7 +26,7 @@ local function fake_module()
 	return fake;
 end
 
--- What was loaded has its own reference to the clock, as an upvalue
+-- Loaded code has its own reference to the clock, as an upvalue
 local function set_clock(functions, name, clock)
 	for _, f in ipairs(functions) do
 		for i = 1, 20 do

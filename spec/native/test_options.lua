@@ -56,7 +56,7 @@ function TestOptions.test_integer()
 	refuses("a number, got inf (number)", "integer", math.huge);
 end
 
--- What is refused is what raises for some subject: all short patterns of the characters that mean something, with subjects that get far.
+-- A pattern is refused if it raises for some subject. Tries all short patterns of the characters that mean something, on subjects that get far.
 function TestOptions.test_pattern()
 	local items = { "a", "%", "[", "]", "^", "-", "(", ")", "b", "f", "1", "." };
 	local subjects = {};

@@ -189,8 +189,8 @@ local function find(element, matches)
 	return false;
 end
 
--- lasting_part(presence) -> the presence without the parts of an event (G28): the presence itself, or a copy. Who an occupant is, and in
--- which role, stays true. The actor, the reason and the status codes belong to the moment: newcomers do not get them.
+-- lasting_part(presence) -> the presence without the parts of an event (G28): the presence itself, or a copy. The occupant and its
+-- role stay true. The actor, the reason and the status codes belong to the moment: newcomers do not get them.
 function hygiene.lasting_part(presence)
 	local x = presence:get_child("x", xmlns_muc_user);
 	if not x then return presence; end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a mirror of little bandwidth gets (G25): stanzas as its level demands (link/bandwidth), and no presence that it has already.
+-- Gives a mirror of little bandwidth (G25) stanzas as its level demands (link/bandwidth), and no presence that it has already.
 --
 -- link:own("bandwidth"):
 --   level   that the mirror asked for; nil: everything

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What others can make a server of mod_fmuc keep (README, "What others can make your server keep"): each row of the table fills one bound by
--- stanzas. What stays in memory is within the bound, and somebody else is still served (F8, F18, G29).
+-- The bounds of mod_fmuc (README, "Trust: bounds"): each row of the table fills one bound by stanzas. The memory in use stays within the bound,
+-- and somebody else is still served (F8, F18, G29).
 
 local bed = require "bed";
 local fake_master = require "fake_master";

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- mod_fmuc: nobody waits for a module that is unloaded or a server that stops. Who asked for something gets the answer that there is.
+-- mod_fmuc: nobody waits for a module that is unloaded or a server that stops. Users who asked for something get the answer that there is.
 
 local bed = require "bed";
 local fake = require "fake_master";

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What mod_fmuc has stored may be damaged, or somebody else's: it keeps no server from starting or stopping, and is kept aside. Nor does an
--- error while the server stops.
+-- The files of mod_fmuc may be damaged, or somebody else's. They keep no server from starting or stopping, and are kept aside. Nor does an error
+-- while the server stops.
 
 local bed = require "bed";
 local federation = require "federation";

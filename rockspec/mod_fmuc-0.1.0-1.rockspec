@@ -18,6 +18,7 @@ build = {
 			["mod_fmuc.dialect.generation1"] = "lua/mod_fmuc/dialect/generation1.lib.lua",
 			["mod_fmuc.dialect.generation2"] = "lua/mod_fmuc/dialect/generation2.lib.lua",
 			["mod_fmuc.errors"] = "lua/mod_fmuc/errors.lib.lua",
+			["mod_fmuc.link.again"] = "lua/mod_fmuc/link/again.lib.lua",
 			["mod_fmuc.link.bandwidth"] = "lua/mod_fmuc/link/bandwidth.lib.lua",
 			["mod_fmuc.link.commands"] = "lua/mod_fmuc/link/commands.lib.lua",
 			["mod_fmuc.link.equivalent"] = "lua/mod_fmuc/link/equivalent.lib.lua",

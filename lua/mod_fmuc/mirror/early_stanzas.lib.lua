@@ -12,6 +12,7 @@ local st = require "util.stanza";
 -- Limits: stanzas of all users, stanzas of one user, and bytes of heap of one stanza (normal ones are shorter)
 local max_held, max_held_of_user, max_bytes = 200, 5, 32768;
 local errors = lib "errors";
+local again = lib "link/again";
 -- Seconds, more than a join may take
 local deadline = lib "settings".join_timeout + 5;
 
@@ -77,9 +78,8 @@ end
 
 -- handle_session(event): a session has entered, and has received the history and the subject
 function early_stanzas.handle_session(event)
-	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 	for _, stanza in ipairs(take(event.room.jid, event.jid)) do
-		module:fire_event(stanza.name == "message" and "message/bare" or "iq-set/bare/urn:xmpp:mam:2:query", { origin = origin; stanza = stanza });
+		again.pass(stanza.name == "message" and "message/bare" or "iq-set/bare/urn:xmpp:mam:2:query", stanza);
 	end
 end
 

@@ -11,6 +11,7 @@ local shares = require "prosody_relay.shares";
 local st = require "util.stanza";
 
 local errors = lib "errors";
+local again = lib "link/again";
 local generation1 = lib "dialect/generation1";
 local limits = lib "link/limits";
 local once = lib "link/log".once;
@@ -22,6 +23,9 @@ local xmlns_muc = "http://jabber.org/protocol/muc";
 
 -- Limits of waiting joins: of all users, of one user, and for one room. Further joins get an error. limits.trimmed limits the size of each.
 local max_held, max_held_of_user, max_held_for_room = 2000, 100, 200;
+
+-- For a text of the master in the log, in bytes
+local max_logged = 200;
 
 local mirrored = lib "mirror/room";
 local room_info = lib "mirror/room_info";
@@ -38,14 +42,16 @@ local function release(room_jid, info)
 	if not joins then return; end
 	held[room_jid] = nil;
 	local err = unavailable.error_for(relay_jid.unmirror(room_jid), info);
-	if err then once("join\0" .. relay_jid.unmirror(room_jid), "info", "%s cannot be joined: %s", room_jid, err.tags[1].name); end
-	local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
+	if err then
+		local text = err:get_child_text("text", "urn:ietf:params:xml:ns:xmpp-stanzas") or err.tags[1].name;
+		once("join\0" .. relay_jid.unmirror(room_jid), "info", "%s cannot be joined: %s", room_jid, text:sub(1, max_logged));
+	end
 	for _, join in ipairs(joins) do
 		places:give(join.attr.from);
 		if err then
 			refusal.pass_on(join, st.clone(err));
 		else
-			module:fire_event("presence/full", { origin = origin; stanza = join; fmuc_info = info });
+			again.pass("presence/full", join, info);
 		end
 	end
 end

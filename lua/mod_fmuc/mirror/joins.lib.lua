@@ -29,6 +29,7 @@ local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local limits = lib "link/limits";
+local again = lib "link/again";
 local generation1 = lib "dialect/generation1";
 local hygiene = lib "link/hygiene";
 local changes = lib "mirror/changes";
@@ -50,9 +51,6 @@ local fence_prefix = "fmuc-fence-";
 local max_held = 50;
 
 local joins = {};
-
--- of stanzas that come once more
-local origin = { type = "component"; host = module.host; send = function (reply) return module:send(reply); end };
 
 -- Joins that the master has not answered, with their deadlines. Key: occupant JID
 local timers;
@@ -95,7 +93,7 @@ end
 
 -- repeat_joins(record): the first joins have their answer, and the second ones come now
 function joins.repeat_joins(record)
-	for _, join in pairs(record.repeated or {}) do module:fire_event("presence/full", { origin = origin; stanza = join }); end
+	for _, join in pairs(record.repeated or {}) do again.pass("presence/full", join); end
 end
 
 -- wait(room, occupant_jid, record): waits for the master's answer, until the deadline
@@ -266,10 +264,10 @@ local function let_session_in(room, occupant_jid, record, user)
 	for _, held in ipairs(record.held or {}) do
 		if held.name == "presence" then deliver(room, held, user); end
 	end
-	room:handle_normal_presence(setmetatable({ fmuc_record = record }, { __index = origin }), stanza);
+	room:handle_normal_presence(setmetatable({ fmuc_record = record }, { __index = again.origin }), stanza);
 	if room:get_occupant_jid(user) ~= occupant_jid then return; end
 	if not record.joins[user] then -- left while a handler waited
-		return room:handle_normal_presence(origin, st.presence({ type = "unavailable"; from = user; to = occupant_jid }));
+		return room:handle_normal_presence(again.origin, st.presence({ type = "unavailable"; from = user; to = occupant_jid }));
 	end
 	changes.joined(room, occupant_jid, join);
 	for _, held in ipairs(record.held or {}) do

@@ -154,6 +154,23 @@ describe(("fmuc moderation, %s mirror and %s master"):format(versions.mirror, ve
 		ann:expect_none({ "message" }, 0);
 	end));
 
+	it("refuses invitations into a room that is not open, where the master does not take them (M20)", bed.scenario(function (s)
+		for _, feature in ipairs { "muc_membersonly", "muc_passwordprotected" } do
+			local f = fake.new(s, versions, federation.mirror_config);
+			fake.admit(f, f.kev, "Kev", nil, { "http://isode.com/protocol/fmuc", feature });
+			local ann = f.remote:client("ann@remote.example.com/Psi");
+			ann:send "<presence/>";
+			f.kev:send(st.message({ to = fake.mirror; id = "invite" }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+				:tag("invite", { to = "ann@remote.example.com" }):reset());
+			local refusal = f.kev:expect { "message", type = "error", id = "invite", from = fake.mirror };
+			assert.equal("not-allowed", error_condition(refusal));
+			ann:sync();
+			ann:expect_none({ "message" }, 0);
+			f.talk:stop();
+			f.remote:stop();
+		end
+	end));
+
 	it("invites into the mirrored room who may use it, others into the master's (M20)", bed.scenario(function (s)
 		local f = meet(s, versions);
 		local dora, carol = f.talk:client("dora@example.com/x"), f.remote:client("carol@remote.example.com/x");

@@ -190,7 +190,7 @@ describe("counts of what crossed before there was a link", function ()
 			traffic.count_received { origin = { type = "s2sin" }; stanza = st.presence({ from = from; to = ("r%d@rooms.example"):format(i) }) };
 		end
 		local function received_with_link(i)
-			local link = links.open(("r%d@rooms.example"):format(i), ("r%d\\40rooms.example@bad.example"):format(i), "down");
+			local link = links.open(("r%d@rooms.example"):format(i), ("r%d\\40rooms.example@bad.example"):format(i), "down", "generation1");
 			receive(i);
 			return traffic.of(link).received;
 		end
@@ -314,7 +314,7 @@ describe("joins of rooms of other servers as nodes", function ()
 end);
 
 it("whole rooms that mirrors ask for are counted for 2000 mirrors, and no domain pushes out those of another (G29 G3)", function ()
-	local dumps = fmuc_lib.new {} "master/dumps";
+	local dumps = fmuc_lib.new {} "link/dumps";
 	dumps.count("r@good.example", 17 * MB);
 	for i = 1, 3000 do
 		assert.is_true(dumps.may_have("r" .. i .. "@bad.example"));
@@ -341,7 +341,7 @@ end);
 
 it("presences that a mirror of low bandwidth has are one of each occupant, but no long one, which is sent again (G29 G25)", function ()
 	local lib = fmuc_lib.new(fmuc_lib.module(), { settings = { max_occupants = 10 } });
-	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down");
+	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down", "generation1");
 	bandwidth.set_level(link, "no-status");
 	-- how many of three presences cross
 	local function crossing(occupant_jid, attr)
@@ -369,7 +369,7 @@ it("presences that mirrors of low bandwidth have: 256 MB of all mirrors, a domai
 		return bandwidth.down(link, st.presence({ from = "r@m/" .. i }):add_child(item:reset())) ~= nil;
 	end
 	local function mirror(domain)
-		local link = all_links.open("r@m", "r\\40m@" .. domain, "down");
+		local link = all_links.open("r@m", "r\\40m@" .. domain, "down", "generation1");
 		bandwidth.set_level(link, "no-status");
 		return link;
 	end
@@ -391,7 +391,7 @@ end);
 
 it("presences that a mirror has at one bandwidth level are sent again at another (G25)", function ()
 	local lib = fmuc_lib.new(fmuc_lib.module(), { settings = { max_occupants = 10 } });
-	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down");
+	local bandwidth, link = lib "master/bandwidth", lib "link/link".open("r@m", "r\\40m@mirror", "down", "generation1");
 	local function is_sent(role)
 		return bandwidth.down(link, st.presence({ from = "r@m/Kev" }):tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
 			:tag("item", { role = role }):reset()) ~= nil;

@@ -27,7 +27,7 @@ describe("messages of the master", function ()
 				each = function () return pairs {}; end; set_whois = function (_, whois) told[#told + 1] = "whois " .. whois; end;
 				is_local = function (_, occupant_jid) return occupant_jid == mirror .. "/Kev"; end; add_occupant_id = function () end } });
 		messages, outbox = lib "mirror/messages", lib "mirror/outbox";
-		link = lib "link/link".open(mirror, master, "up");
+		link = lib "link/link".open(mirror, master, "up", "generation1");
 		room = { jid = mirror; _data = {}; fmuc = { authority = link; copies = {}; waiting = {}; recipients = fanout.new(); ways = {};
 			info = { features = { [xmlns_sid] = true; ["http://jabber.org/protocol/muc#stable_id"] = true } } } };
 		function room.broadcast_message(_, stanza)

@@ -22,7 +22,7 @@ end
 
 -- new_room(lib, [room_jid]) -> a mirrored room, nobody is in it, and its link
 local function new_room(lib, room_jid)
-	local authority = lib "link/link".open(room_jid or mirror, master, "up");
+	local authority = lib "link/link".open(room_jid or mirror, master, "up", "generation1");
 	return { jid = room_jid or mirror; fmuc = { authority = authority; copies = {}; waiting = {}; recipients = fanout.new() } }, authority;
 end
 

@@ -20,7 +20,7 @@ describe("the outbox", function ()
 		local lib = fmuc_lib.new(module, { settings = settings; ["room/archive"] = {}; ["mirror/administration"] = { methods = {} };
 			["mirror/policy"] = { is_nomirror = function () return nomirror; end } });
 		outbox = lib "mirror/outbox";
-		link = lib "link/link".open(mirror, master, "up");
+		link = lib "link/link".open(mirror, master, "up", "generation1");
 		package.loaded["util.time"] = monotonic;
 		-- sends count at the link of the room
 		lib "mirror/room".send = function (_, stanza) link:send(stanza); end;

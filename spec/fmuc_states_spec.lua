@@ -5,8 +5,8 @@ local fmuc_lib = require "fmuc_lib";
 
 local states = fmuc_lib.new {} "link/states";
 
--- direction -> state -> event -> next state: what the module relies on
-local expected = {
+-- dialect -> direction -> state -> event -> next state: what the module relies on
+local expected = { generation1 = {
 	up = {
 		joining = { synced = "live"; closed = "closed" };
 		live = { broken = "lost"; closed = "closed" };
@@ -21,24 +21,39 @@ local expected = {
 		lost = { dump = "dumping"; complete = "live"; closed = "closed" };
 		closed = {};
 	};
-};
+}; generation2 = {
+	up = {
+		joining = { synced = "live"; broken = "lost"; closed = "closed" };
+		live = { broken = "lost"; join = "joining"; closed = "closed" };
+		lost = { join = "joining"; closed = "closed" };
+		closed = {};
+	};
+	down = {
+		live = { broken = "lost"; closed = "closed" };
+		lost = { synced = "live"; closed = "closed" };
+		closed = {};
+	};
+} };
 
-local events = { "synced", "broken", "complete", "incomplete", "emptied", "dumped", "returned", "dump", "closed", "nonsense" };
+local events = { "synced", "broken", "complete", "incomplete", "emptied", "dumped", "returned", "dump", "join", "closed", "nonsense" };
 
 describe("states of a link", function ()
-	for direction, of_direction in pairs(expected) do
-		for state, row in pairs(of_direction) do
-			for _, event in ipairs(events) do
-				it(("%s, %s: %s leads to %s"):format(direction, state, event, row[event] or "nothing"), function ()
-					assert.equal(row[event], states.next(direction, state, event));
-				end);
-			end
+	local function expect_rows(dialect, direction, state, row)
+		for _, event in ipairs(events) do
+			it(("%s, %s, %s: %s leads to %s"):format(dialect, direction, state, event, row[event] or "nothing"), function ()
+				assert.equal(row[event], states.next(dialect, direction, state, event));
+			end);
+		end
+	end
+	for dialect, of_dialect in pairs(expected) do
+		for direction, of_direction in pairs(of_dialect) do
+			for state, row in pairs(of_direction) do expect_rows(dialect, direction, state, row); end
 		end
 	end
 
 	it("begin where nothing has been sent yet", function ()
-		assert.equal("joining", states.first("up"));
-		assert.equal("dumping", states.first("down"));
+		assert.equal("joining", states.first("generation1", "up"));
+		assert.equal("dumping", states.first("generation1", "down"));
 	end);
 end);
 
@@ -62,20 +77,20 @@ describe("a link", function ()
 	end
 
 	it("is one for two rooms, until it is closed", function ()
-		local one = link.open("a@here", "b@there", "up");
-		assert.equal(one, link.open("a@here", "b@there", "up"));
+		local one = link.open("a@here", "b@there", "up", "generation1");
+		assert.equal(one, link.open("a@here", "b@there", "up", "generation1"));
 		assert.equal(one, link.get("a@here", "b@there"));
-		assert.not_equal(one, link.open("a@here", "c@there", "down"));
+		assert.not_equal(one, link.open("a@here", "c@there", "down", "generation1"));
 		one:close();
 		assert.is_nil(link.get("a@here", "b@there"));
-		assert.not_equal(one, link.open("a@here", "b@there", "up"));
+		assert.not_equal(one, link.open("a@here", "b@there", "up", "generation1"));
 		local new = link.get("a@here", "b@there");
 		one:close(); -- a second time, when there is another one
 		assert.equal(new, link.get("a@here", "b@there"));
 	end);
 
 	it("stays as it is at an event that means nothing, and tells of others when it has changed", function ()
-		local one = link.open("a@here", "b@there", "up");
+		local one = link.open("a@here", "b@there", "up", "generation1");
 		assert.is_false(one:fire("dumped"));
 		assert.equal("joining", one.state);
 		assert.is_true(one:fire("synced"));
@@ -86,7 +101,7 @@ describe("a link", function ()
 	end);
 
 	it("has one open question, and can ask it again", function ()
-		local one = link.open("a@here", "b@there", "up");
+		local one = link.open("a@here", "b@there", "up", "generation1");
 		one:ask("probe", question("1"));
 		one:ask("join", question("2"), { nick = "Kev" });
 		assert.equal("2", one.asked.id);
@@ -104,7 +119,7 @@ describe("a link", function ()
 	end);
 
 	it("outlives a reload with what others keep of it", function ()
-		local one = link.open("a@here", "b@there", "down");
+		local one = link.open("a@here", "b@there", "down", "generation1");
 		one:fire("dumped");
 		one:count_sent();
 		one:count_received(2);
@@ -119,7 +134,7 @@ describe("a link", function ()
 	end);
 
 	it("begins anew when its last user has gone in an outage, and forgets what was kept of it", function ()
-		local one = link.open("a@here", "b@there", "up");
+		local one = link.open("a@here", "b@there", "up", "generation1");
 		one:fire("synced");
 		one:begin_again();
 		assert.equal("live", one.state); -- not out

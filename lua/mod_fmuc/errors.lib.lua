@@ -19,6 +19,11 @@ return require "prosody_relay.errors".new(module, {
 	["administered-elsewhere"] = { "cancel", "not-allowed", "This room is administered at %s" };
 	["no-item"] = { "cancel", "item-not-found" };
 
+	["no-room-address"] = { "modify", "jid-malformed", "%s is not the address of a room, like room@rooms.example.org" };
+	["own-service"] = { "modify", "not-acceptable", "%s is a room of this service. A room federates with rooms of other services" };
+	["no-such-mode"] = { "modify", "not-acceptable", "fmuc#mode is primary-primary or primary-replica, not %s" };
+	["too-many-peers"] = { "modify", "not-acceptable", "fmuc#inbound_peers has more than %d addresses" };
+
 	-- about the way to a room
 	["server-silent"] = { "wait", "remote-server-timeout", "The room's server does not answer" };
 	["server-of-room-silent"] = { "wait", "remote-server-timeout", "The server of %s does not answer" };
@@ -41,6 +46,7 @@ return require "prosody_relay.errors".new(module, {
 	["nick-stays-at-master"] = { "cancel", "not-acceptable", "Nicknames cannot be changed through a mirror" };
 	["nick-registered"] = { "cancel", "not-acceptable", "You must join with your registered nickname, %s" };
 	["in-room-through-mirror"] = { "cancel", "conflict", "You are in this room through a mirror" };
+	["in-room-through-node"] = { "cancel", "conflict", "You are in this room already, because %s is the same room" };
 	["subject-changed-since"] = { "cancel", "conflict", "The subject has been changed since" };
 
 	-- about stanzas that do not cross

@@ -13,7 +13,7 @@ local nameprep = require "util.encodings".stringprep.nameprep;
 local to_unicode = require "util.encodings".idna.to_unicode;
 
 local settings = {
-	format = 4; -- prosody_relay.loading
+	format = 5; -- prosody_relay.loading
 	grace_period = options.number(module, "fmuc_grace_period", 60, 1);
 	join_timeout = options.number(module, "fmuc_join_timeout", 30, 1);
 	max_occupants = options.integer(module, "fmuc_max_occupants", 2000, 1);

@@ -119,6 +119,40 @@ local ways = {
 	};
 	["presence without the mark of a join"] = { [xmlns_muc] = { x = goes } };
 
+	-- between nodes: what a room adds stays on its side. context.by: the room here
+	["presence to a node"] = {
+		[xmlns_fmuc] = between_services;
+		[xmlns_muc] = { x = goes };
+		[xmlns_muc_user] = { x = goes };
+		[xmlns_occupant_id] = { ["occupant-id"] = goes };
+	};
+	["presence of a node"] = {
+		[xmlns_delay] = own_dates;
+		[xmlns_fmuc] = between_services;
+		[xmlns_muc] = { x = goes };
+		[xmlns_muc_user] = { x = goes };
+		[xmlns_occupant_id] = { ["occupant-id"] = goes };
+	};
+	["message to a node"] = { [xmlns_occupant_id] = { ["occupant-id"] = goes } };
+	["message of a node"] = {
+		[xmlns_delay] = own_dates;
+		[xmlns_fmuc] = between_services;
+		[xmlns_muc_user] = { x = goes };
+		[xmlns_occupant_id] = { ["occupant-id"] = goes };
+		[xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } };
+	};
+
+	-- the room here dates it again
+	["old message of a node"] = {
+		[xmlns_delay] = { delay = goes; x = goes };
+		["jabber:x:delay"] = { x = goes };
+		[xmlns_fmuc] = between_services;
+		[xmlns_muc_user] = { x = goes };
+		[xmlns_occupant_id] = { ["occupant-id"] = goes };
+		[xmlns_sid] = { ["stanza-id"] = { stays = is_by_others } };
+		["http://jabber.org/protocol/address"] = { addresses = goes }; -- of non-anonymous rooms of Openfire: real JIDs (O4)
+	};
+
 	-- at a mirror
 	["presence to the master"] = {
 		[xmlns_fmuc] = between_services;

@@ -5,6 +5,7 @@
 --
 -- Fields, which only this file writes:
 --   room_jid, peer   JIDs of the room here and of the other room
+--   dialect          "generation1" or "generation2"
 --   direction, state see link/states
 --   sent, received   how many stanzas have crossed for the whole link, since it began or since the last resync
 --   heard            when the last stanza of the other side came; monotonic time, like all times here
@@ -28,13 +29,13 @@ local link_mt = { __index = methods };
 -- [room JID][JID of the other room] = link
 local links = {};
 
--- open(room_jid, peer, direction) -> the link, or a new one when there is none
-function link.open(room_jid, peer, direction)
+-- open(room_jid, peer, direction, dialect) -> the link, or a new one when there is none
+function link.open(room_jid, peer, direction, dialect)
 	local of_room = links[room_jid] or {};
 	links[room_jid] = of_room;
 	if not of_room[peer] then
-		of_room[peer] = setmetatable({ room_jid = room_jid; peer = peer; direction = direction; state = states.first(direction);
-			sent = 0; received = 0; heard = now(); data = {} }, link_mt);
+		of_room[peer] = setmetatable({ room_jid = room_jid; peer = peer; direction = direction; dialect = dialect;
+			state = states.first(dialect, direction); sent = 0; received = 0; heard = now(); data = {} }, link_mt);
 	end
 	return of_room[peer];
 end
@@ -49,11 +50,13 @@ function link.has_any(room_jid)
 	return links[room_jid] ~= nil;
 end
 
--- each() -> iterator of the links that exist now. Links may be opened and closed meanwhile.
-function link.each()
+-- each([dialect]) -> iterator of the links that exist now, of that dialect or of any. Links may be opened and closed meanwhile.
+function link.each(dialect)
 	local list, i = {}, 0;
 	for _, of_room in pairs(links) do
-		for _, one in pairs(of_room) do list[#list + 1] = one; end
+		for _, one in pairs(of_room) do
+			if not dialect or one.dialect == dialect then list[#list + 1] = one; end
+		end
 	end
 	return function ()
 		i = i + 1;
@@ -83,7 +86,7 @@ end
 -- fire(event) -> whether that event of link/states means something now. Then the link changes its state, and other files act on Prosody's
 -- event "fmuc-link/…" with { link, room_jid }.
 function methods:fire(event)
-	local next_state = states.next(self.direction, self.state, event);
+	local next_state = states.next(self.dialect, self.direction, self.state, event);
 	if not next_state then return false; end
 	self.state = next_state;
 	module:fire_event("fmuc-link/" .. event, { link = self; room_jid = self.room_jid });
@@ -102,7 +105,7 @@ end
 
 -- begin_again(): resets the link to a new one, after its last user has left during an outage
 function methods:begin_again()
-	if not states.next(self.direction, self.state, "emptied") then return; end
+	if not states.next(self.dialect, self.direction, self.state, "emptied") then return; end
 	self.sent, self.received, self.heard, self.data = 0, 0, now(), { traffic = self.data.traffic };
 	self.asked, self.must_join, self.alone, self.counts = nil, nil, nil, nil;
 	self:fire("emptied");
@@ -188,7 +191,8 @@ function methods:answered()
 	return asked;
 end
 
-local saved_fields = { "room_jid", "peer", "direction", "state", "sent", "received", "heard", "must_join", "alone", "counts", "asked", "data" };
+local saved_fields = { "room_jid", "peer", "dialect", "direction", "state", "sent", "received", "heard", "must_join", "alone", "counts", "asked",
+	"data" };
 
 -- save() -> all links, for the next instance of the module
 function link.save()

@@ -1,17 +1,26 @@
 -- SPDX-License-Identifier: MIT
 -- The states of a link, and the events that change them. Plain data: other files do the work of a change (link/link).
 --
--- Up, in the mirror that joined the room at the other side:
+-- Generation 1, up, in the mirror that joined the room at the other side:
 --   joining     the first users wait for what the other side sends to a new mirror
 --   live
 --   lost        the other side cannot be reached, or something is missing. Nothing goes out, and incoming stanzas are held.
 --   syncing     one user joins again, and the other side repeats what is there
 --   rejoining   the room is up to date, and the mirror brings its users back one after the other
 --
--- Down, in the room that was joined:
+-- Generation 1, down, in the room that was joined:
 --   dumping     the mirror is being sent occupants, history and subject
 --   live
 --   lost        the mirror cannot be reached, and has the grace period to come back
+--
+-- Generation 2, up, in the node that joins the other node:
+--   joining     the other node was asked, and has not answered to the end
+--   live
+--   lost        the other node cannot be reached, or has refused. This node asks again after a while.
+--
+-- Generation 2, down, in the node that was joined:
+--   live
+--   lost        the other node cannot be reached
 --
 -- A closed link stays closed.
 
@@ -33,18 +42,31 @@ local down = {
 	closed = {};
 };
 
-local tables = { up = up; down = down };
-local first = { up = "joining"; down = "dumping" };
+local node_up = {
+	joining = { synced = "live"; broken = "lost" };
+	live = { broken = "lost"; join = "joining" };
+	lost = { join = "joining" };
+	closed = {};
+};
 
--- first(direction) -> the state of a new link. direction: "up" or "down"
-function states.first(direction)
-	return first[direction];
+local node_down = {
+	live = { broken = "lost" };
+	lost = { synced = "live" };
+	closed = {};
+};
+
+local tables = { generation1 = { up = up; down = down }; generation2 = { up = node_up; down = node_down } };
+local first = { generation1 = { up = "joining"; down = "dumping" }; generation2 = { up = "joining"; down = "live" } };
+
+-- first(dialect, direction) -> the state of a new link. direction: "up" or "down"
+function states.first(dialect, direction)
+	return first[dialect][direction];
 end
 
--- next(direction, state, event) -> the state after that event; nil when the event means nothing in that state
-function states.next(direction, state, event)
+-- next(dialect, direction, state, event) -> the state after that event; nil when the event means nothing in that state
+function states.next(dialect, direction, state, event)
 	if event == "closed" then return state ~= "closed" and "closed" or nil; end
-	return tables[direction][state][event];
+	return tables[dialect][direction][state][event];
 end
 
 return states;

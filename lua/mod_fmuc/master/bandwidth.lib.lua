@@ -45,7 +45,7 @@ local function is_news(link, stanza)
 end
 
 limits.count_with(function (add)
-	for link in all_links.each() do
+	for link in all_links.each("generation1") do
 		for _, presence in pairs(link:own("bandwidth").shown or {}) do add(link.peer, heap_size(presence)); end
 	end
 end);

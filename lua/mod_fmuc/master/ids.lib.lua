@@ -10,11 +10,9 @@
 -- prefix crosses the link once.
 
 local generation1 = lib "dialect/generation1";
-local delivery = lib "room/delivery";
 local archive = lib "room/archive";
 local jid_prep = require "util.jid".prep;
 local new_id = require "util.id".short;
-local st = require "util.stanza";
 
 local xmlns_sid = "urn:xmpp:sid:0";
 
@@ -50,30 +48,6 @@ function ids.read(room, stanza, link)
 	if not number or number <= own.last or not is_possible(room) then return nil; end
 	own.last = number;
 	return id;
-end
-
--- handle_broadcast(event): gives a message such an id before the room shows it
-function ids.handle_broadcast(event)
-	local room, stanza = event.room, event.stanza;
-	local id = room.fmuc and delivery.way_of(room, stanza).stanza_id;
-	if not id or not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then return; end
-	archive.keep(room, stanza, id);
-	stanza:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = id }));
-end
-
--- The room, as handlers see it that are to keep one message out of the archive. The room itself does not change, as it may handle other
--- messages meanwhile.
-local function without_archive(room)
-	local data = setmetatable({ archiving = false }, { __index = room._data; __newindex = room._data });
-	return setmetatable({ _data = data }, { __index = room; __newindex = room; __tostring = function () return tostring(room); end });
-end
-
--- handle_history(event): keeps mod_muc_mam from giving the message another id
-function ids.handle_history(event)
-	local room, stanza = event.room, event.stanza;
-	if event.is_archived or not room.fmuc or not delivery.way_of(room, stanza).stanza_id then return; end
-	module:fire_event("muc-add-history", { room = without_archive(room); stanza = stanza; is_archived = true });
-	return true;
 end
 
 return ids;

@@ -19,14 +19,14 @@ local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
 local once = lib "link/log".once;
 local answers = lib "master/answers";
-local dumps = lib "master/dumps";
+local dumps = lib "link/dumps";
 local kicked = lib "master/kicked";
 local links = lib "master/links";
 local liveness = lib "master/liveness";
 local resync = lib "master/resync";
 local stanza_ids = lib "master/ids";
-local trust = lib "master/trust";
-local turns = lib "master/turns";
+local trust = lib "link/trust";
+local turns = lib "room/turns";
 local muc = module:depends "muc";
 
 local joins = {};

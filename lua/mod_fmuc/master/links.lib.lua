@@ -19,6 +19,7 @@ local journal = lib "master/journal";
 local kicked = lib "master/kicked";
 local room_data = lib "master/room_data";
 local delivery = lib "room/delivery";
+local linked = lib "room/linked";
 local hygiene = lib "link/hygiene";
 local all_links = lib "link/link";
 local muc = module:depends "muc";
@@ -27,11 +28,7 @@ local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
 
 local links = {};
 
-local methods = {};
-
-local function stock(room)
-	return getmetatable(room).__index;
-end
+local methods, stock = linked.methods, linked.stock;
 
 local function send_to_link(room, link_jid, stanza, is_awaited)
 	local link = room.fmuc.links[link_jid];
@@ -69,16 +66,7 @@ local function send_to_users(room, link_jid, stanza, condition)
 	end
 end
 
-local function attach(room)
-	local state = { links = {}; link_of = {}; publicising = setmetatable({}, { __mode = "k" });
-		send_to_link = send_to_link; send_to_users = send_to_users };
-	function state.group_of(jid)
-		local link = state.link_of[jid];
-		return link and link.peer;
-	end
-	delivery.attach(room, state, methods);
-	return state;
-end
+linked.deliver_to_mirrors(send_to_link, send_to_users);
 
 -- get(room, mirror_room_jid) -> link or nil; room may be nil
 function links.get(room, link_jid)
@@ -87,10 +75,10 @@ end
 
 -- add_user(room, mirror_room_jid, nick, real_jid) -> link; the mirror's first user opens it
 function links.add_user(room, link_jid, nick, real_jid)
-	local state = room.fmuc or attach(room);
+	local state = linked.attach(room);
 	local link = state.links[link_jid];
 	if not link then
-		link = all_links.open(room.jid, link_jid, "down");
+		link = all_links.open(room.jid, link_jid, "down", "generation1");
 		link.nicks, link.joins = {}, link.joins or {}; -- joins may go on, though the room is another object
 		bandwidth.set_level(link, room._data.fmuc_bandwidth and room._data.fmuc_bandwidth[link_jid]);
 		state.links[link_jid] = link;
@@ -121,7 +109,7 @@ end
 
 -- forget(room_jid): the room ends; a later room of that name begins from zero
 function links.forget(room_jid)
-	for link in all_links.each() do
+	for link in all_links.each("generation1") do
 		if link.room_jid == room_jid then link:close(); end
 	end
 	journal.forget(room_jid);
@@ -143,7 +131,7 @@ local function end_link(room, link)
 	links.discard(link);
 	if next(state.links) then return; end
 	room._data.fmuc_links = nil;
-	delivery.detach(room, methods);
+	linked.detach_if_unused(room);
 end
 
 -- current(room) -> the object that is that room now, or nil. While a join waits in a handler of another module, the room may be destroyed. Or
@@ -246,9 +234,7 @@ local function route_presence(room, link, stanza)
 	send_to_link(room, link.peer, presence, join ~= nil);
 end
 
-function methods.route_stanza(room, stanza)
-	local link = room.fmuc.link_of[stanza.attr.to];
-	if not link then return stock(room).route_stanza(room, stanza); end
+linked.on_stanza("generation1", function (room, link, stanza)
 	local join = links.join_of(link, stanza.attr.to);
 	if join and join.is_over then
 		return;
@@ -260,7 +246,7 @@ function methods.route_stanza(room, stanza)
 	elseif join.dumping then -- history and subject
 		send_to_link(room, link.peer, stanza);
 	end
-end
+end);
 
 -- handle_stray(event): handles a stanza on its way out. A module may send to an occupant's real JID past the room. In 13.0 mod_muc sends
 -- the room's picture that way, at each join. For a mirrored user that would bypass the mirror, and the client does not know this room.
@@ -270,6 +256,7 @@ function links.handle_stray(event)
 	local room = muc.get_room_from_jid(stanza.attr.from);
 	local link = room and room.fmuc and room.fmuc.link_of[stanza.attr.to];
 	if not link then return; end
+	if link.dialect ~= "generation1" then return true; end -- a node has its own picture of the room
 	local join = links.join_of(link, stanza.attr.to);
 	if join and join.dumping then links.send(room, link, stanza); end -- for other joins the mirror has it
 	return true;
@@ -333,7 +320,7 @@ function methods.publicise_occupant_status(room, occupant, x, nick, actor, reaso
 	local state, thread = room.fmuc, coroutine.running();
 	local own = {}; -- several, if the user came through several mirrors
 	for jid, presence in occupant:each_session() do
-		local link = state.link_of[jid];
+		local link = linked.link_of(room, jid, "generation1");
 		-- If a session leaves and its user has others in the nick, its link sees the nick as others do
 		if link and (occupant.role == nil or presence.attr.type == nil) then own[link] = true; end
 	end
@@ -368,11 +355,6 @@ function links.end_all(room)
 		for nick in pairs(link.nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "Mirroring of this room has ended"); end
 	end
 	room._data.fmuc_kicked = nil;
-end
-
--- release(room): gives the room its own methods back; a later revive() finds the links again
-function links.release(room)
-	delivery.detach(room, methods);
 end
 
 return links;

@@ -177,7 +177,7 @@ end
 function liveness.start()
 	module:add_timer(1, function ()
 		local time = now();
-		for link in all_links.each() do
+		for link in all_links.each("generation1") do
 			local ok, err = pcall(check, link, time);
 			if not ok then module:log("error", "Watching %s: %s", link.peer, err); end
 		end
@@ -185,7 +185,7 @@ function liveness.start()
 	end);
 	-- A connection with the mirror's server broke
 	compat.on_stream_lost(module, function (host)
-		for link in all_links.each() do
+		for link in all_links.each("generation1") do
 			local own = link:own("liveness");
 			if jid_host(link.peer) == host then own.suspected = own.suspected or now(); end
 		end

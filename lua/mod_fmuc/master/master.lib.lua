@@ -7,13 +7,15 @@ local compat = require "prosody_relay.compat";
 
 local all_links = lib "link/link";
 local generation1 = lib "dialect/generation1";
+local generation2 = lib "dialect/generation2";
 local drop_repeated = lib "link/repeats".drop_repeated;
 local metrics = lib "link/metrics";
 local requests = lib "link/requests";
 local traffic = lib "link/traffic";
+local given_ids = lib "room/given_ids";
 local history = lib "room/history";
+local linked = lib "room/linked";
 local restrict_pm = lib "room/restrict_pm";
-local ids = lib "master/ids";
 local journal = lib "master/journal";
 local joins = lib "master/joins";
 local links = lib "master/links";
@@ -21,12 +23,21 @@ local liveness = lib "master/liveness";
 local mirrors = lib "master/mirrors";
 local private = lib "master/private";
 local resync = lib "master/resync";
+local config = lib "node/config";
+local announce = lib "node/announce";
+local arrivals = lib "node/arrivals";
+local authority = lib "node/authority";
+local collisions = lib "node/collisions";
+local handshake = lib "node/handshake";
+local nodes = lib "node/nodes";
+local node_links = lib "node/links";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 
 local function describe(event)
 	event.reply:tag("feature", { var = generation1.xmlns }):up();
 	event.reply:tag("feature", { var = generation1.xmlns_private }):up();
+	if event.room and config.is_federated(event.room) then event.reply:tag("feature", { var = generation2.xmlns_node }):up(); end
 end
 
 -- Every event that this role handles, with the priority of each handler. mod_muc routes stanzas at -2, so a mirror's stanza is translated
@@ -34,23 +45,27 @@ end
 local handlers = {
 	["presence/full"] = {
 		{ 100, traffic.count_received }; -- counts every stanza
+		{ 11, nodes.handle };
 		{ 10, uninvited.handle };
 		{ 1, mirrors.handle_presence };
 	};
 	["presence/bare"] = {
 		{ 100, traffic.count_received };
+		{ 11, nodes.handle };
 		{ 10, uninvited.handle };
 		{ 1, mirrors.clean };
 	};
 	["message/bare"] = {
 		{ 100, traffic.count_received };
 		{ 50, drop_repeated }; -- after its bytes are counted: they have crossed
+		{ 11, nodes.handle };
 		{ 10, uninvited.handle };
 		{ 1, mirrors.handle_message };
 	};
 	["message/full"] = {
 		{ 100, traffic.count_received };
 		{ 50, drop_repeated };
+		{ 11, nodes.handle };
 		{ 10, uninvited.handle };
 		{ 1, private.handle };
 	};
@@ -67,6 +82,7 @@ local handlers = {
 		{ 1, private.handle };
 	};
 	["iq-get/bare/urn:xmpp:ping:ping"] = { { 1, liveness.handle_ping } }; -- before mod_ping's 0
+	["iq-set/bare/http://jabber.org/protocol/muc#owner:query"] = { { 1, config.check_form } }; -- before mod_muc's -2
 	["route/remote"] = { -- before mod_s2s sends it at -1
 		{ 20, links.handle_stray };
 		{ 5, traffic.count_sent };
@@ -81,15 +97,37 @@ local handlers = {
 		{ -1000, joins.check_nick }; -- after all other handlers that may change the nick
 		{ -1001, joins.check_join }; -- last: handlers of other modules may have waited
 	};
-	["muc-occupant-left"] = { { 0, mirrors.handle_left } };
-	["muc-broadcast-message"] = { { 0.5, ids.handle_broadcast } }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0
-	["muc-add-history"] = { { 1, ids.handle_history } }; -- before mod_muc_mam's 0
+	["muc-occupant-joined"] = { { 0, collisions.handle_joined } };
+	["muc-occupant-left"] = {
+		{ 0, mirrors.handle_left };
+		{ -0.5, collisions.handle_left };
+		{ -0.6, arrivals.handle_left }; -- before mod_muc's -1, which destroys a room without occupants
+	};
+	["muc-broadcast-presence"] = {
+		{ -10, authority.handle_presence };
+		{ -11, announce.handle_presence }; -- after handlers of other modules that change it
+		{ -12, handshake.handle_presence };
+	};
+	["muc-config-form"] = { { 5, config.add_to_form } };
+	["muc-config-submitted"] = { { 0, config.handle_form } };
+	["muc-broadcast-message"] = {
+		{ 0.5, given_ids.handle_broadcast }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0
+		{ -10, announce.handle_message };
+	};
+	["muc-add-history"] = { { 1, given_ids.handle_history } }; -- before mod_muc_mam's 0
 	["muc-get-history"] = { { 10, resync.tell_history } }; -- before mod_muc_mam's 1
-	["muc-room-restored"] = { { 0, function (event) links.revive(event.room); end } };
-	["muc-room-destroyed"] = { { 0, function (event) links.forget(event.room.jid); end } };
+	["muc-room-restored"] = { { 0, function (event)
+		links.revive(event.room);
+		node_links.revive(event.room);
+	end } };
+	["muc-room-destroyed"] = {
+		{ 1, handshake.handle_destroyed };
+		{ 0, function (event) links.forget(event.room.jid); end };
+	};
 
 	-- of this module
 	["fmuc-join-refused"] = { { 0, metrics.count_refusal } };
+	["fmuc-node-configured"] = { { 0, handshake.handle_configured } };
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
 
@@ -102,7 +140,10 @@ local function start()
 	local saved = module.saved_state or {};
 	all_links.restore(saved.links);
 	journal.restore(saved.journals);
-	for room in muc.live_rooms() do links.revive(room); end
+	for room in muc.live_rooms() do
+		links.revive(room);
+		node_links.revive(room);
+	end
 end
 
 -- Defined before anything can fail, because Prosody also calls it when the module fails to load
@@ -115,7 +156,7 @@ function module.unload()
 	for room in muc.live_rooms() do
 		local state = room.fmuc;
 		if state and module.reloading then
-			links.release(room);
+			linked.detach(room);
 		elseif state then
 			links.end_all(room);
 		end
@@ -125,6 +166,10 @@ end
 start();
 journal.start();
 liveness.start();
+module:add_timer(1, function ()
+	handshake.check_all();
+	return 1;
+end);
 module:add_feature(generation1.xmlns);
 
 function module.save()

@@ -14,7 +14,7 @@ local stanza_ids = lib "master/ids";
 local limits = lib "link/limits";
 local hygiene = lib "link/hygiene";
 local links = lib "master/links";
-local turns = lib "master/turns";
+local turns = lib "room/turns";
 local liveness = lib "master/liveness";
 local muc = module:depends "muc";
 
@@ -77,8 +77,9 @@ local function handle_direct(event)
 	local origin, stanza = event.origin, event.stanza;
 	if stanza.attr.type ~= nil or not stanza:get_child("x", xmlns_muc) then return; end
 	local room = muc.get_room_from_jid(jid_bare(stanza.attr.to));
-	if not room or not room.fmuc or not room.fmuc.link_of[stanza.attr.from] then return; end
-	origin.send(errors.reply(stanza, "in-room-through-mirror"));
+	local link = room and room.fmuc and room.fmuc.link_of[stanza.attr.from];
+	if not link then return; end
+	origin.send(errors.reply(stanza, link.dialect == "generation1" and "in-room-through-mirror" or "in-room-through-node", link.peer));
 	return true;
 end
 

@@ -24,7 +24,7 @@ end
 -- local here
 function role.links()
 	local list = {};
-	for link in all_links.each() do
+	for link in all_links.each("generation1") do
 		local room = muc.get_room_from_jid(link.room_jid);
 		if links.get(room, link.peer) == link then
 			local here, there = count(room, link);
@@ -38,7 +38,7 @@ end
 -- states() -> array of the states of all links
 function role.states()
 	local list = {};
-	for link in all_links.each() do list[#list + 1] = state_of(link); end
+	for link in all_links.each("generation1") do list[#list + 1] = state_of(link); end
 	return list;
 end
 

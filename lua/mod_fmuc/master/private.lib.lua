@@ -16,6 +16,7 @@ local errors = lib "errors";
 local generation1 = lib "dialect/generation1";
 local occupant_requests = lib "link/occupant_requests";
 local hygiene = lib "link/hygiene";
+local linked = lib "room/linked";
 local muc = module:depends "muc";
 
 local xmlns_disco_info = "http://jabber.org/protocol/disco#info";
@@ -65,7 +66,7 @@ end
 
 -- The link of the occupant's first session, or nil; mod_muc would ask that session
 local function link_of(room, occupant)
-	return occupant and room.fmuc and room.fmuc.link_of[occupant.jid];
+	return occupant and linked.link_of(room, occupant.jid, "generation1");
 end
 
 -- deliver(room, stanza, real_jid, reply_to, origin): sends the stanza from the occupant with session real_jid to the occupant in `to`

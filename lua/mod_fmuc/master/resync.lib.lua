@@ -5,6 +5,7 @@
 local datetime = require "util.datetime";
 local st = require "util.stanza";
 
+local linked = lib "room/linked";
 local equivalent = lib "link/equivalent";
 local hygiene = lib "link/hygiene";
 
@@ -82,7 +83,7 @@ end
 -- tell_history(event): gives a mirror that resyncs all messages that it missed
 function resync.tell_history(event)
 	local room = event.room;
-	local link = room.fmuc and room.fmuc.link_of[event.to];
+	local link = linked.link_of(room, event.to, "generation1");
 	local join = link and links.join_of(link, event.to);
 	if not join or not join.resyncing or event.before_journal then return; end
 	local since = wanted_since(event.stanza);

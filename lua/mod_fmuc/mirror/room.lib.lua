@@ -56,7 +56,7 @@ function mirrored.open(room_jid, master)
 	local room = muc.get_room_from_jid(room_jid) or administration.create(room_jid, { hidden = true });
 	if not room then return nil; end
 	if not room.fmuc then
-		local authority = links.open(room_jid, master, "up");
+		local authority = links.open(room_jid, master, "up", "generation1");
 		states[room_jid] = { authority = authority; links = { [master] = authority }; copies = {}; hidden = {}; waiting = {} };
 		attach(room, states[room_jid]);
 		archive.begin(room);
@@ -382,7 +382,7 @@ end);
 -- restore(saved): what save() of an earlier instance returned, or nil. Called when the links are restored
 function mirrored.restore(saved)
 	for room_jid, state in pairs(saved or {}) do
-		local authority = links.open(room_jid, state.master, "up");
+		local authority = links.open(room_jid, state.master, "up", "generation1");
 		state.authority, state.links, state.master = authority, { [state.master] = authority }, nil;
 		states[room_jid] = state;
 	end

@@ -5,7 +5,7 @@
 local turns = {};
 
 -- Waiting presences of one session
-local max_waiting = 10;
+local usual_max = 10;
 
 -- [room JID and real JID] = list of functions that wait for their turn
 local waiting = {};
@@ -20,10 +20,11 @@ local function run_all(queue, f)
 	return failure;
 end
 
--- take(room_jid, real_jid, f, [is_part]) -> whether f() is called: now, or after the earlier presences of that session. False: too many
--- wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f reaches the caller
+-- take(room_jid, real_jid, f, [is_part, [max_waiting]]) -> whether f() is called: now, or after the earlier presences of that session. False:
+-- too many wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f reaches the caller
 -- whose take() runs it.
-function turns.take(room_jid, real_jid, f, is_part)
+function turns.take(room_jid, real_jid, f, is_part, max_waiting)
+	max_waiting = max_waiting or usual_max;
 	local key = room_jid .. "\0" .. real_jid;
 	local queue = waiting[key];
 	if queue then

@@ -1,0 +1,150 @@
+-- SPDX-License-Identifier: MIT
+-- What this node tells other nodes: its users and the users of other nodes behind it, what they say, and who leaves (N12 to N15, N18). Each
+-- stanza goes once over each link, but not over the link that it came from.
+
+local jid_bare = require "util.jid".bare;
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local generation2 = lib "dialect/generation2";
+local hygiene = lib "link/hygiene";
+local delivery = lib "room/delivery";
+local links = lib "node/links";
+
+
+local announce = {};
+
+-- who(room, person) -> the person as another node is told: the real JID in the item follows the anonymity of this room (N6)
+local function who(room, person, more)
+	local description = more or {};
+	description.nick, description.real_jid, description.since = person.nick, person.real_jid, person.since;
+	description.is_registered = person.is_registered;
+	description.affiliation = person.affiliation;
+	if not description.type then description.role = person.role; end
+	description.shown_jid = room:get_whois() == "anyone" and person.real_jid or nil;
+	return description;
+end
+
+announce.who = who;
+
+local function payload(presence)
+	return presence and hygiene.copy("presence to a node", presence);
+end
+
+local function note(link, person)
+	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = person.presence; role = person.role;
+		affiliation = person.affiliation };
+end
+
+-- introduce(room, link, person): tells the other node of somebody whom it does not know
+function announce.introduce(room, link, person)
+	note(link, person);
+	link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
+end
+
+-- Only nodes of this module show a change: others log a warning, or harm their room (O7, section 3)
+local function show_change(room, link, person)
+	local told = links.told(link)[person.nick];
+	if told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
+	note(link, person);
+	if links.mark(link) then
+		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
+	end
+end
+
+-- Tells the other node that somebody has left. how: nil, or { codes, reason, actor, new_nick, presence (the last one) }
+local function dismiss(room, link, nick, how)
+	local told = links.told(link)[nick];
+	how = how or {};
+	links.told(link)[nick] = nil;
+	local person = { nick = nick; real_jid = told.real_jid; affiliation = told.affiliation };
+	link:send(generation2.presence(room.jid, link.peer, who(room, person, { type = "unavailable"; codes = how.codes; reason = how.reason;
+		actor = how.actor; new_nick = how.new_nick }), payload(how.presence)));
+end
+
+-- A foreign node would show two users with one nick. So it is not told of ours while it has one (O8).
+local function is_withheld(link, nick)
+	return not links.mark(link) and links.brought(link)[nick] ~= nil;
+end
+
+local function update_link(room, link, nick, how)
+	local told, person = links.told(link)[nick], links.person(room, nick, link);
+	if person and is_withheld(link, nick) then person = nil; end
+	if told and (not person or jid_bare(person.real_jid) ~= jid_bare(told.real_jid)) then
+		dismiss(room, link, nick, how);
+		told = nil;
+	end
+	if not person then return; end
+	if told then
+		show_change(room, link, person);
+	else
+		announce.introduce(room, link, person);
+	end
+end
+
+-- update(room, nick, [how]): something about that nick may have changed. how: see dismiss()
+function announce.update(room, nick, how)
+	for link in links.each(room) do
+		if link.state == "live" then update_link(room, link, nick, how); end
+	end
+end
+
+-- everybody(room, link): tells the other node of all whom it does not know yet
+function announce.everybody(room, link)
+	for nick in pairs(links.nicks(room)) do update_link(room, link, nick); end
+end
+
+-- nobody(room, link): tells the other node that all have left
+function announce.nobody(room, link)
+	for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
+end
+
+-- A stanza of this room that asks the user's own node to kick the user (N17). how: see dismiss()
+function announce.kick(room, link, entry, how)
+	link:send(generation2.presence(room.jid, link.peer, who(room, entry, { type = "unavailable"; codes = { "307" }; reason = how.reason;
+		actor = how.actor })));
+end
+
+local function codes_of(x)
+	local codes = {};
+	for status in x:childtags("status") do codes[#codes + 1] = status.attr.code; end
+	return codes;
+end
+
+-- handle_presence(event): the room is about to show its users that something about an occupant has changed ("muc-broadcast-presence")
+function announce.handle_presence(event)
+	local room, occupant = event.room, event.occupant;
+	if not room.fmuc or not next(room.fmuc.nodes) then return; end
+	local actor = event.actor and room:get_occupant_jid(event.actor);
+	announce.update(room, jid_resource(occupant.nick), { codes = codes_of(event.x); reason = event.reason;
+		actor = actor and jid_resource(actor); new_nick = event.nick; presence = event.stanza.attr.type and event.stanza });
+end
+
+-- relay(room, nick, message, [except_link]): sends a message of that user over all links whose nodes know the user
+function announce.relay(room, nick, message, except_link)
+	local cleaned;
+	for link in links.each(room) do
+		local told = links.told(link)[nick];
+		if told and link ~= except_link and link.state == "live" then
+			cleaned = cleaned or hygiene.copy("message to a node", message);
+			link:send(generation2.message(cleaned, room.jid, link.peer, nick, told.real_jid));
+		end
+	end
+end
+
+-- handle_message(event): the room is about to show a message to its users ("muc-broadcast-message")
+function announce.handle_message(event)
+	local room, stanza = event.room, event.stanza;
+	local nick = jid_resource(stanza.attr.from);
+	if not nick or not room.fmuc or not next(room.fmuc.nodes) then return; end
+	announce.relay(room, nick, stanza, delivery.way_of(room, stanza).from_node);
+end
+
+-- subject(room, link, mark): the last stanza of what a joining node gets (N9)
+function announce.subject(room, link, mark)
+	local from = room._data.subject and jid_resource(room._data.subject_from);
+	local message = st.message({ type = "groupchat" }):text_tag("subject", room._data.subject or "", nil);
+	link:send(generation2.message(message, room.jid, link.peer, from, nil, mark));
+end
+
+return announce;

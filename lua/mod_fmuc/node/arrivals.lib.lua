@@ -1,0 +1,336 @@
+-- SPDX-License-Identifier: MIT
+-- What another node says about its users, and what they say (N12 to N15, N17): how that enters this room. A user of another node is an occupant
+-- like any other, under the real JID that the node names. This room's own rules decide whether it shows the user (node/authority).
+
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local jid_prep = require "util.jid".prep;
+local jid_resource = require "util.jid".resource;
+local st = require "util.stanza";
+
+local archive = lib "room/archive";
+local announce = lib "node/announce";
+local authority = lib "node/authority";
+local collisions = lib "node/collisions";
+local history = lib "node/history";
+local hygiene = lib "link/hygiene";
+local limits = lib "link/limits";
+local links = lib "node/links";
+local delivery = lib "room/delivery";
+local once = lib "link/log".once;
+local trust = lib "link/trust";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
+local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
+
+local arrivals = {};
+
+local function occupant_jid(room, nick)
+	return room.jid .. "/" .. nick;
+end
+
+-- Lets mod_muc handle a presence of that session -> the error with which the room refuses it, or nil
+local function pass(room, presence)
+	local refusal;
+	room:handle_normal_presence({ type = "component"; host = module.host; send = function (reply) refusal = reply; end }, presence);
+	return refusal;
+end
+
+local function presence_of(room, entry)
+	local presence = entry.presence and st.clone(entry.presence) or st.presence();
+	presence.attr = { from = entry.real_jid; to = occupant_jid(room, entry.nick) };
+	return presence;
+end
+
+-- The user of this node, or of another one, who has that nick here -> person; or nil
+local function holder(room, nick)
+	local occupant = room:get_occupant_by_nick(occupant_jid(room, nick));
+	if not occupant then return nil; end
+	return links.entry_of(room, occupant) or { real_jid = occupant.jid; since = collisions.since(room, nick);
+		is_registered = collisions.is_registered(room, nick, occupant.jid); is_own = true };
+end
+
+local function kick_loser(room, nick)
+	room:set_role(true, occupant_jid(room, nick), nil, "Another user of this federated room has this nickname");
+end
+
+-- Whether the nick is free for that user, or becomes free (G6). Where the other node does not know this rule, users who are here stay.
+local function gets_nick(room, link, entry)
+	local other = holder(room, entry.nick);
+	if not other or jid_bare(other.real_jid) == jid_bare(entry.real_jid) then return true; end
+	if not links.mark(link) or not collisions.wins(entry, other) then return false; end
+	if other.is_own then kick_loser(room, entry.nick); else arrivals.hide(room, other, "taken"); end
+	return true;
+end
+
+-- hide(room, entry, why): the room does not show that user of another node any more
+function arrivals.hide(room, entry, why)
+	entry.hidden = why;
+	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, entry.nick) }));
+	links.unbind(room, entry.real_jid);
+end
+
+-- Shows a user who is not shown yet, if this room's rules allow it
+local function show(room, link, entry)
+	entry.hidden = nil;
+	if room:get_occupant_jid(entry.real_jid) then
+		entry.hidden = "elsewhere"; -- the same client, by another way
+	elseif not gets_nick(room, link, entry) then
+		entry.hidden = "taken";
+	else
+		links.bind(room, link, entry.real_jid);
+		pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
+		if room:get_occupant_jid(entry.real_jid) ~= occupant_jid(room, entry.nick) then
+			entry.hidden = "refused";
+			links.unbind(room, entry.real_jid);
+		end
+	end
+	if entry.hidden then announce.update(room, entry.nick); end -- for nodes behind this one
+end
+
+local function find_by_real_jid(link, real_jid)
+	for _, entry in pairs(links.brought(link)) do
+		if entry.real_jid == real_jid then return entry; end
+	end
+end
+
+-- handle_left(event): an occupant has left. Somebody else may get the nick, or the same client may be here by another way.
+function arrivals.handle_left(event)
+	local room, nick = event.room, jid_resource(event.nick);
+	for link in links.each(room) do
+		local entry = links.brought(link)[nick];
+		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end
+		for jid in event.occupant:each_session() do
+			local other = find_by_real_jid(link, jid);
+			if other and other.hidden == "elsewhere" and not room:get_occupant_jid(jid) then show(room, link, other); end
+		end
+	end
+end
+
+-- may_bring(link, real_jid) -> whether the other node may speak for that user (G19, O13)
+function arrivals.may_bring(link, real_jid)
+	local host = jid_host(link.peer);
+	if real_jid and jid_resource(real_jid) and trust.may_speak_for(host, real_jid) then return true; end
+	once("node trust\0" .. host, "info", "%s does not show %s, whom %s brings: it may not speak for that domain (fmuc_trust)", link.room_jid,
+		real_jid or "a user without a real JID", link.peer);
+	return false;
+end
+
+local function has_place(link, nick)
+	local brought = links.brought(link);
+	if brought[nick] or limits.has_place(link:own("arrivals"), brought) then return true; end
+	once("full node\0" .. link.peer, "warn", "%s brings more than %d users into %s; the others are not shown (fmuc_max_occupants)",
+		link.peer, limits.max_occupants, link.room_jid);
+	return false;
+end
+
+-- What stays of the presence, within bounds
+local function kept_presence(stanza)
+	local presence = limits.trimmed(hygiene.copy("presence of a node", stanza));
+	if not presence or not limits.has_memory_for(stanza.attr.from, limits.presence_size(presence)) then return st.presence(); end
+	presence.attr.id = nil;
+	return presence;
+end
+
+local function fill(entry, stanza, said)
+	entry.presence = kept_presence(stanza);
+	entry.role, entry.affiliation = authority.role(said.role), authority.affiliation(said.affiliation);
+	entry.is_stale = nil;
+end
+
+-- The user of the other node with that real JID has changed the nick (303, or without it)
+local function change_nick(room, link, entry, nick)
+	local brought = links.brought(link);
+	local former = entry.nick;
+	brought[former], brought[nick] = nil, entry;
+	entry.nick = nick;
+	if entry.hidden then
+		announce.update(room, former);
+		return show(room, link, entry);
+	end
+	if gets_nick(room, link, entry) then
+		pass(room, presence_of(room, entry));
+	end
+	if room:get_occupant_jid(entry.real_jid) == occupant_jid(room, nick) then return; end
+	entry.hidden = "taken";
+	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, former) }));
+	links.unbind(room, entry.real_jid);
+end
+
+local function update(room, entry)
+	pass(room, presence_of(room, entry));
+end
+
+-- After a restart of the other node the user may have another resource (O17)
+local function replace_session(room, link, entry, real_jid)
+	local former = entry.real_jid;
+	entry.real_jid = real_jid;
+	if entry.hidden then return; end
+	links.bind(room, link, real_jid);
+	pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
+	pass(room, st.presence({ type = "unavailable"; from = former; to = occupant_jid(room, entry.nick) }));
+	links.unbind(room, former);
+end
+
+-- available(room, link, nick, stanza, said): the other node says that this user is there
+function arrivals.available(room, link, nick, stanza, said)
+	local real_jid = jid_prep(said.real_jid);
+	local told = links.told(link)[nick];
+	if told and told.real_jid == real_jid then return; end -- a user whom this node has brought there (N7)
+	if not arrivals.may_bring(link, real_jid) or not has_place(link, nick) then return; end
+	local brought = links.brought(link);
+	local entry = brought[nick];
+	if entry and jid_bare(entry.real_jid) ~= jid_bare(real_jid) then
+		arrivals.unavailable(room, link, nick, st.presence({ type = "unavailable" }), { codes = {} }); -- nobody told us that he left
+		entry = nil;
+	end
+	local renamed = not entry and find_by_real_jid(link, real_jid);
+	if renamed then
+		fill(renamed, stanza, said);
+		return change_nick(room, link, renamed, nick);
+	elseif not entry then
+		entry = { nick = nick; real_jid = real_jid; since = said.since; is_registered = said.is_registered };
+		fill(entry, stanza, said);
+		brought[nick] = entry;
+		return show(room, link, entry);
+	end
+	local was_hidden = entry.hidden;
+	fill(entry, stanza, said);
+	if entry.real_jid ~= real_jid then replace_session(room, link, entry, real_jid); end
+	if not was_hidden then
+		update(room, entry);
+	elseif was_hidden ~= "kicked" or said.is_join then
+		show(room, link, entry);
+	else
+		announce.update(room, nick);
+	end
+end
+
+-- Shows that a user of another node was kicked or banned there
+local function show_removal(room, entry, said)
+	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+	local x = st.stanza("x", { xmlns = xmlns_muc_user });
+	for code in pairs(said.codes) do x:tag("status", { code = code }):up(); end
+	local former_role = occupant.role;
+	occupant.role = nil;
+	room:save_occupant(occupant);
+	room:publicise_occupant_status(occupant, x, nil, nil, said.reason, former_role);
+	module:fire_event("muc-occupant-left", { room = room; nick = occupant.nick; occupant = occupant });
+end
+
+local removal_codes = { ["301"] = true; ["307"] = true; ["321"] = true; ["322"] = true; ["332"] = true; ["333"] = true };
+
+local function is_removal(said)
+	for code in pairs(said.codes) do
+		if removal_codes[code] then return true; end
+	end
+	return false;
+end
+
+local function only_session(room, entry)
+	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+	for jid in occupant:each_session() do
+		if jid ~= entry.real_jid then return false; end
+	end
+	return true;
+end
+
+-- unavailable(room, link, nick, stanza, said): the other node says that this user has left
+function arrivals.unavailable(room, link, nick, stanza, said)
+	local brought = links.brought(link);
+	local entry = brought[nick];
+	if not entry then return; end
+	if said.codes["303"] and said.new_nick then return; end -- the next presence has the new nick
+	brought[nick] = nil;
+	if entry.hidden then
+		announce.update(room, nick, { codes = { next(said.codes) }; reason = said.reason });
+	elseif is_removal(said) and only_session(room, entry) then
+		show_removal(room, entry, said);
+	else
+		local leave = hygiene.copy("presence of a node", stanza);
+		leave.attr = { type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, nick) };
+		pass(room, limits.trimmed(leave) or limits.bare_presence(leave));
+	end
+	links.unbind(room, entry.real_jid);
+end
+
+-- remove(room, link, victim_jid, said): the other node says that somebody was removed there: a user whom it brought, or one of this node
+function arrivals.remove(room, link, victim_jid, said)
+	local entry = find_by_real_jid(link, victim_jid);
+	if entry then return arrivals.unavailable(room, link, entry.nick, st.presence(), said); end
+	for nick, told in pairs(links.told(link)) do
+		if told.real_jid == victim_jid then return arrivals.kicked(room, link, nick, said); end
+	end
+end
+
+-- kicked(room, link, nick, said): another node has kicked a user whom this node told it of. The user's own node kicks the user out of all
+-- nodes (N17); a node in between passes the kick on. A ban there is no matter of this node.
+function arrivals.kicked(room, link, nick, said)
+	if not links.told(link)[nick] or not said.codes["307"] then return; end
+	local person = links.person(room, nick, link);
+	for other in links.each(room) do
+		local entry = other ~= link and links.brought(other)[nick];
+		if entry and entry == person then return announce.kick(room, other, entry, { reason = said.reason; actor = said.actor }); end
+	end
+	room:set_role(true, occupant_jid(room, nick), nil, said.reason);
+end
+
+-- adjust(room, link, victim_jid, said): the role or affiliation of a user of the other node has changed, as Openfire says it (section 3)
+function arrivals.adjust(room, link, real_jid, said)
+	local entry = find_by_real_jid(link, real_jid);
+	if not entry then return; end
+	entry.role, entry.affiliation = authority.role(said.role), authority.affiliation(said.affiliation);
+	if not entry.hidden then update(room, entry); end
+end
+
+local function is_subject(stanza)
+	return stanza:get_child("subject") and not stanza:get_child("body") and not stanza:get_child("thread");
+end
+
+-- subject(room, link, nick, stanza): the subject that the other node has. It decides that as it likes: the room has one subject (N9).
+function arrivals.subject(room, link, nick, stanza)
+	local text = stanza:get_child_text("subject");
+	if text == "" then text = nil; end
+	local from = occupant_jid(room, nick or "");
+	if not nick then from = room.jid; end
+	if room._data.subject == text and (room._data.subject_from or room.jid) == from then return; end
+	room._data.subject, room._data.subject_from, room._data.subject_time = text, from, os.time();
+	local message = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
+	message.attr.from, message.attr.to, message.attr.xmlns = from, nil, nil;
+	delivery.on_its_way(room, message).from_node = link;
+	room:broadcast_message(message);
+	room:save();
+end
+
+-- id_of(room, link, stanza) -> the stanza-id that the other node has given the message, if this room can use it (G9); or nil
+function arrivals.id_of(room, link, stanza)
+	local id = history.stanza_id(stanza, link.peer);
+	if not id or archive.is_on(room) and not archive.may_choose_ids() or archive.has(room, id) then return nil; end
+	return id;
+end
+
+-- message(room, link, nick, stanza, said): a user of the other node says something to all
+function arrivals.message(room, link, nick, stanza, said)
+	local entry = links.brought(link)[nick];
+	local real_jid = jid_prep(said.real_jid);
+	if not entry and history.stamp_of(stanza) and not links.told(link)[nick] and links.mark(link) then
+		return history.receive(room, link, nick, stanza, said); -- of a node behind the other one
+	elseif not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then
+		return; -- O13
+	end
+	history.note(room, link.peer);
+	if is_subject(stanza) then return arrivals.subject(room, link, nick, stanza); end
+	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
+	stanza.attr.to = room.jid;
+	local is_refused = entry.hidden ~= nil;
+	if not is_refused then
+		delivery.on_its_way(room, stanza).stanza_id = arrivals.id_of(room, link, stanza);
+		stanza.attr.from = entry.real_jid;
+		delivery.on_its_way(room, stanza).from_node = link;
+		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
+	end
+	-- nodes behind this one have their own rules
+	if is_refused and entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then announce.relay(room, nick, stanza, link); end
+end
+
+return arrivals;

@@ -1,0 +1,91 @@
+-- SPDX-License-Identifier: MIT
+-- What rooms of other servers send to the rooms of this service as nodes (generation 2): which part of this role handles it.
+
+local jid_bare = require "util.jid".bare;
+local jid_resource = require "util.jid".resource;
+local jid_prep = require "util.jid".prep;
+
+local arrivals = lib "node/arrivals";
+local config = lib "node/config";
+local generation2 = lib "dialect/generation2";
+local history = lib "node/history";
+local handshake = lib "node/handshake";
+local links = lib "node/links";
+local linked = lib "room/linked";
+local turns = lib "room/turns";
+local muc = module:depends "muc";
+
+-- Stanzas of one node that wait, because a handler of another module waits
+local max_waiting = 1000;
+
+local nodes = {};
+
+-- What the room itself says: it names another user in the item, as some nodes do (section 3 of the requirements)
+local function handle_word_of_room(room, link, stanza, said)
+	local subject_of = jid_prep(said.item_jid);
+	if not subject_of then return; end
+	if stanza.attr.type == "unavailable" then return arrivals.remove(room, link, subject_of, said); end
+	arrivals.adjust(room, link, subject_of, said);
+end
+
+local function handle_presence(room, link, stanza, said)
+	if said.is_reject then return handshake.refused(room, link, said.text); end
+	if said.is_left then return handshake.left(room, link); end
+	local nick = jid_resource(stanza.attr.from);
+	if not nick then return handle_word_of_room(room, link, stanza, said); end
+	if stanza.attr.type == nil then
+		arrivals.available(room, link, nick, stanza, said);
+	elseif stanza.attr.type == "unavailable" then
+		local victim, author = jid_prep(said.item_jid), jid_prep(said.real_jid);
+		if victim and author and jid_resource(victim) and jid_bare(victim) ~= jid_bare(author) and jid_bare(victim) ~= link.peer then
+			arrivals.remove(room, link, victim, said); -- by this user
+		elseif links.brought(link)[nick] then
+			arrivals.unavailable(room, link, nick, stanza, said);
+		else
+			arrivals.kicked(room, link, nick, said);
+		end
+		handshake.end_if_unused(room);
+	end
+end
+
+local function handle_message(room, link, stanza, said)
+	local nick = jid_resource(stanza.attr.from);
+	if link.state == "joining" then
+		if stanza:get_child("subject") and not stanza:get_child("body") then
+			arrivals.subject(room, link, nick, stanza);
+			return handshake.synced(room, link, said);
+		end
+		if nick then history.receive(room, link, nick, stanza, said); end
+		return;
+	end
+	if stanza.attr.type == "groupchat" and nick then arrivals.message(room, link, nick, stanza, said); end
+end
+
+local function handle_from_node(event, room_jid, peer)
+	local stanza = event.stanza;
+	local room = muc.get_room_from_jid(room_jid);
+	local link = links.get(room, peer);
+	local said = link and generation2.read(stanza);
+	if not said then return; end
+	link:hear();
+	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
+end
+
+-- handle(event): handles a presence or message to a room, if a node sends it
+function nodes.handle(event)
+	local stanza = event.stanza;
+	local peer, room_jid = jid_bare(stanza.attr.from), jid_bare(stanza.attr.to);
+	local room = muc.get_room_from_jid(room_jid);
+	if links.get(room, peer) then
+		turns.take(room_jid, peer, function () handle_from_node(event, room_jid, peer); end, false, max_waiting);
+		return true;
+	end
+	local said = room and not room._data.destroyed and generation2.read(stanza);
+	if not said or not said.is_join or not jid_resource(stanza.attr.from) or not config.accepts(room, peer) then return; end
+	turns.take(room_jid, peer, function () handshake.accept(event, said); end, false, max_waiting);
+	return true;
+end
+
+linked.on_stanza("generation2", function () end); -- a node has its own picture of the room
+
+return nodes;

@@ -1,0 +1,125 @@
+-- SPDX-License-Identifier: MIT
+-- What the specs of federated rooms (mod_fmuc, generation 2) share: servers whose rooms are nodes, and short ways to say what users do.
+
+local bed = require "bed";
+local federation = require "federation";
+
+local nodes = { say = federation.say; muc_user = federation.muc_user; fmuc = federation.fmuc };
+
+-- pairings() -> list of { e = version, w = version }: each version in each role
+function nodes.pairings()
+	local list = {};
+	for version in bed.versions() do
+		for other in bed.versions() do list[#list + 1] = { e = version; w = other }; end
+	end
+	return list;
+end
+
+-- crossings() -> as pairings(), only the mixed ones where there are two versions
+function nodes.crossings()
+	local list = {};
+	for _, versions in ipairs(nodes.pairings()) do
+		if versions.e ~= versions.w then list[#list + 1] = versions; end
+	end
+	return #list > 0 and list or nodes.pairings();
+end
+
+-- server(s, name, version, [more], [options]) -> node with users of NAME.example and rooms of rooms.NAME.example
+--   more: text for the section of the component; options: of s:node
+function nodes.server(s, name, version, more, options)
+	options = options or {};
+	options.version = version;
+	options.config = ([[
+VirtualHost "%s.example"
+Component "rooms.%s.example" "muc"
+	modules_enabled = { "fmuc"%s }
+	muc_room_default_persistent = true
+%s]]):format(name, name, options.more_modules or "", more or "");
+	options.more_modules = nil;
+	return s:node(options);
+end
+
+-- make_room(node, room_jid, [settings], [code]): makes a persistent room. settings: { outbound_peer, mode, inbound_peers }; code runs with `room`
+function nodes.make_room(node, room_jid, settings, code)
+	settings = settings or {};
+	local peers = {};
+	for i, peer in ipairs(settings.inbound_peers or {}) do peers[i] = ("%q"):format(peer); end
+	node:eval(([[
+		local host = prosody.hosts[%q].modules;
+		local room = assert(host.muc.create_room(%q, { persistent = true }));
+		host.fmuc.lib "node/config".set(room, { outbound_peer = %q; mode = %q; inbound_peers = { %s } });
+		%s
+		room:save(true);
+		return true;
+	]]):format(room_jid:match("@(.*)$"), room_jid, settings.outbound_peer or "", settings.mode or "primary-primary", table.concat(peers, ", "),
+		"room:set_changesubject(true); " .. (code or "")));
+end
+
+-- enter(node, room_jid, name, [resource]) -> client NAME@HOST, which has joined the room as Name
+function nodes.enter(node, room_jid, name, resource)
+	local host = room_jid:match("@rooms%.(.*)$");
+	local client = node:client(name .. "@" .. host .. "/" .. (resource or "pc"));
+	local nick = name:sub(1, 1):upper() .. name:sub(2);
+	client:send(federation.join(room_jid, nick));
+	client:expect { "presence", type = false; from = room_jid .. "/" .. nick; has = nodes.muc_user .. "/status@code" };
+	client:expect { "message", has = "subject" };
+	return client;
+end
+
+-- occupants(node, room_jid) -> sorted list of "nick role" of the room
+function nodes.occupants(node, room_jid)
+	return node:eval(([[
+		local room = prosody.hosts[%q].modules.muc.get_room_from_jid(%q);
+		local list = {};
+		for jid in room:each_occupant() do list[#list + 1] = jid:match("/(.*)"); end
+		table.sort(list);
+		return list;
+	]]):format(room_jid:match("@(.*)$"), room_jid));
+end
+
+-- expect_occupants(node, room_jid, ...): waits until these nicks, and no others, are in the room
+function nodes.expect_occupants(node, room_jid, ...)
+	local expected = { ... };
+	table.sort(expected);
+	local wanted = table.concat(expected, " ");
+	local found;
+	require "bed.loop".wait_until(function ()
+		found = table.concat(nodes.occupants(node, room_jid), " ");
+		return found == wanted;
+	end, nil, function () return ("%s to have [%s]; it has [%s]"):format(room_jid, wanted, found); end);
+end
+
+-- pair(s, versions, [w_more]) -> f: e and w with room elsinore@rooms.e.example, which joins rabbithole@rooms.w.example, and the link between them
+function nodes.pair(s, versions)
+	local f = { elsinore = "elsinore@rooms.e.example"; rabbithole = "rabbithole@rooms.w.example" };
+	f.e, f.w = nodes.server(s, "e", versions.e), nodes.server(s, "w", versions.w);
+	f.link = s:link(f.e, f.w);
+	nodes.make_room(f.w, f.rabbithole, { inbound_peers = { f.elsinore } });
+	nodes.make_room(f.e, f.elsinore, { outbound_peer = f.rabbithole });
+	return f;
+end
+
+-- meet(s, versions) -> as pair(), with hamlet in elsinore and alice in rabbithole, who see each other; what they got until then is forgotten
+function nodes.meet(s, versions)
+	local f = nodes.pair(s, versions);
+	f.alice = nodes.enter(f.w, f.rabbithole, "alice");
+	f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+	f.alice:expect { "presence", from = f.rabbithole .. "/Hamlet" };
+	f.hamlet:expect { "presence", from = f.elsinore .. "/Alice" };
+	f.link:settle();
+	nodes.forget(f);
+	return f;
+end
+
+-- forget(f): what the clients got and what crossed the link until now
+function nodes.forget(f)
+	for _, client in pairs(f) do
+		if type(client) == "table" and client.drain then
+			client:sync();
+			client:drain();
+		end
+	end
+	f.link:forget();
+end
+
+return nodes;

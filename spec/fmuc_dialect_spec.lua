@@ -138,7 +138,9 @@ describe("generation 2", function ()
 
 	it("knows what nodes say (N5 F13)", function ()
 		assert.is_nil(said(function () end));
-		assert.same({ real_jid = "a@b/c"; is_join = true; is_left = false; is_reject = false; is_from_room = false; is_registered = false; codes = {} }, said(function (stanza)
+		local expected = { real_jid = "a@b/c"; is_join = true; is_left = false; is_reject = false; is_from_room = false; is_registered = false };
+		expected.codes = {};
+		assert.same(expected, said(function (stanza)
 			stanza:tag("x", { xmlns = xmlns_muc }):up():tag("fmuc", { xmlns = xmlns; from = "a@b/c" }):up();
 		end));
 		assert.is_true(said(function (stanza) stanza:tag("fmuc", { xmlns = xmlns }):tag("left"):up():up(); end).is_left);

@@ -122,6 +122,7 @@ local handlers = {
 	end } };
 	["muc-room-destroyed"] = {
 		{ 1, handshake.handle_destroyed };
+		{ 0.5, collisions.handle_destroyed };
 		{ 0, function (event) links.forget(event.room.jid); end };
 	};
 
@@ -140,6 +141,7 @@ local function start()
 	local saved = module.saved_state or {};
 	all_links.restore(saved.links);
 	journal.restore(saved.journals);
+	collisions.restore(saved.joined);
 	for room in muc.live_rooms() do
 		links.revive(room);
 		node_links.revive(room);
@@ -173,7 +175,7 @@ end);
 module:add_feature(generation1.xmlns);
 
 function module.save()
-	return { links = all_links.save(); journals = journal.save(); requests = requests.save() };
+	return { links = all_links.save(); journals = journal.save(); joined = collisions.save(); requests = requests.save() };
 end
 
 compat.on_stopping(module, requests.close, -1); -- before the streams to other servers close

@@ -65,8 +65,9 @@ end
 
 -- hide(room, entry, why): the room does not show that user of another node any more
 function arrivals.hide(room, entry, why)
-	entry.hidden = why;
+	entry.hidden = "leaving"; -- handle_left() does not bring the user back
 	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, entry.nick) }));
+	entry.hidden = why;
 	links.unbind(room, entry.real_jid);
 end
 
@@ -152,8 +153,9 @@ local function change_nick(room, link, entry, nick)
 		pass(room, presence_of(room, entry));
 	end
 	if room:get_occupant_jid(entry.real_jid) == occupant_jid(room, nick) then return; end
-	entry.hidden = "taken";
+	entry.hidden = "leaving";
 	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, former) }));
+	entry.hidden = "taken";
 	links.unbind(room, entry.real_jid);
 end
 

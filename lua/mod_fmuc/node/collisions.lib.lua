@@ -10,22 +10,41 @@ local jid_resource = require "util.jid".resource;
 
 local collisions = {};
 
--- [room object][nick] = when a user of this node joined with that nick, as text
-local joined = setmetatable({}, { __mode = "k" });
+-- [room JID][nick] = when a user of this node joined with that nick, as text
+local joined = {};
+
+-- since(room, nick) -> when that user of this node joined, as text; the first question also notes it
+function collisions.since(room, nick)
+	local of_room = joined[room.jid] or {};
+	joined[room.jid] = of_room;
+	of_room[nick] = of_room[nick] or datetime.datetime(os.time());
+	return of_room[nick];
+end
 
 -- handle_joined(event), handle_left(event): somebody has joined or left the room
 function collisions.handle_joined(event)
-	joined[event.room] = joined[event.room] or {};
-	joined[event.room][jid_resource(event.nick)] = datetime.datetime(os.time());
+	collisions.since(event.room, jid_resource(event.nick));
 end
 
 function collisions.handle_left(event)
-	if joined[event.room] then joined[event.room][jid_resource(event.nick)] = nil; end
+	local of_room = joined[event.room.jid];
+	if not of_room then return; end
+	of_room[jid_resource(event.nick)] = nil;
+	if not next(of_room) then joined[event.room.jid] = nil; end
 end
 
--- since(room, nick) -> when that user of this node joined, as text; nil: not known
-function collisions.since(room, nick)
-	return joined[room] and joined[room][nick];
+-- handle_destroyed(event): the room ends
+function collisions.handle_destroyed(event)
+	joined[event.room.jid] = nil;
+end
+
+-- save() -> data for restore() of the next instance of the module
+function collisions.save()
+	return joined;
+end
+
+function collisions.restore(saved)
+	joined = saved or joined;
 end
 
 -- is_registered(room, nick, real_jid) -> whether that user has registered the nick in this room

@@ -8,11 +8,11 @@
 --              role, affiliation   at the user's own node: shown here, never enforced (N18)
 --              since, is_registered   see node/collisions
 --              hidden     why this room does not show the user: "refused" (a rule of this room), "kicked" (here), "taken" (another user has the
---                         nick), "elsewhere" (the user is here by another way, or is a user of this server); nil: the room shows the user
+--                         nick), "leaving" (is just being hidden), "elsewhere" (the same client is here by another way); nil: the room shows
+--                         the user
 --              is_stale   the other node is saying again who is there, and has not named this user yet
 --   told     [nick] = { real_jid, presence, role, affiliation }: whom the other node was told of
 --   mark     of a node of this module (dialect/generation2): its last mark; nil: another kind of node, or not known yet
---   id       of this link, which the joining node has chosen
 --
 -- A session in the room that came over a link has room.fmuc.link_of[real JID] = link.
 

@@ -33,6 +33,28 @@ describe("test bed on Prosody " .. version, function ()
 		end, 2, "no session is left");
 	end));
 
+	it("leads to other programs, and believes by dialback whom a scenario names", bed.scenario(function (s)
+		local without_tls = [[modules_disabled = { "tls" }]];
+		local capulet = s:node { version = version; config = [[VirtualHost "capulet.lit"]]; global = without_tls; start = false };
+		local guest = { address = s:next_address(); hosts = function () return ipairs { "montague.lit" }; end };
+		s:register(guest);
+		assert.equal(capulet.address, guest.resolve("capulet.lit"));
+		assert.equal(guest.address, capulet.resolve("montague.lit"));
+		assert.is_nil(guest.resolve("verona.lit"));
+
+		-- a node takes over the guest's name
+		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]]; global = without_tls; dialback = { capulet } };
+		capulet.dialback = { guest };
+		capulet:start();
+		local link = s:link(capulet, montague);
+		assert.not_equal(montague.address, capulet.resolve("montague.lit"));
+		local romeo = montague:client("romeo@montague.lit/orchard");
+		capulet:client("juliet@capulet.lit/balcony"):send [[<message to='romeo@montague.lit/orchard' id='1'><body>hail</body></message>]];
+		romeo:expect { "message", id = "1" };
+		link:expect(capulet, { "message", id = "1" });
+		assert.is_false(link:is_managed(capulet));
+	end));
+
 	it("federates over a link that records, delays, holds and cuts", bed.scenario(function (s)
 		local capulet = s:node { version = version; config = [[VirtualHost "capulet.lit"]] };
 		local montague = s:node { version = version; config = [[VirtualHost "montague.lit"]] };

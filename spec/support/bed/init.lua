@@ -68,9 +68,17 @@ local function resolve(self, asking, name)
 	return owner.address;
 end
 
+-- register(server): the name servers of the nodes lead to this server. It has an address, and hosts() as a node has. It may be any program.
+-- Afterwards server.resolve(name) -> the address by which this server should reach a host of the scenario, or nil
+function scenario:register(server)
+	for _, name in server:hosts() do self.owner[name] = server; end
+	function server.resolve(name) return resolve(self, server, name); end
+end
+
 -- node{ version, config, [global], [modules], [installed], [log_level], [start = false] } -> a started node.
 --   config: the VirtualHost and Component sections; global: text before them, may override the bed's settings;
 --   modules: names added to modules_enabled; plugins: folders added to plugin_paths;
+--   dialback: servers (see register) that it believes without TLS and certificate; their streams have no stream management
 --   installed: tree of `prosodyctl install`, used instead of the checkout.
 function scenario:node(options)
 	local start = options.start ~= false;
@@ -79,10 +87,8 @@ function scenario:node(options)
 	options.dir = ("%s/node%d"):format(self.dir, #self.nodes + 1);
 	assert(os.execute("mkdir -p '" .. options.dir .. "/data'"));
 	local node = new_node(options);
-	function node.serve_dns(address, port)
-		return dns.serve(address, port, function (name) return resolve(self, node, name); end);
-	end
-	for _, name in node:hosts() do self.owner[name] = node; end
+	self:register(node);
+	function node.serve_dns(address, port) return dns.serve(address, port, node.resolve); end
 	table.insert(self.nodes, node);
 	if start then node:start(); end
 	return node;

@@ -38,10 +38,10 @@ component_ports = { 5347 }; component_interfaces = { "$ADDRESS" }
 http_ports = { }; https_ports = { }
 authentication = "internal_plain"; storage = "internal"
 c2s_require_encryption = false; allow_unencrypted_plain_auth = true
-s2s_secure_auth = true
+$SECURITY
 ssl = { key = "$KEY"; certificate = "$DIR/node.crt"; cafile = "$AUTHORITY"; capath = false }
 unbound = { resolvconf = false; hoststxt = false; forward = { "$ADDRESS@$DNS" }; options = { ["do-not-query-localhost:"] = "no" } }
-bed_address = "$ADDRESS"; bed_port = $PROBE
+bed_address = "$ADDRESS"; bed_port = $PROBE; bed_dialback = { $DIALBACK }
 plugin_paths = { $PLUGINS }
 $INSTALLED
 modules_enabled = { "roster", "saslauth", "tls", "dialback", "smacks", "disco", "ping", "bed", $MODULES }
@@ -56,6 +56,18 @@ local function quoted_list(items)
 	return table.concat(quoted, ", ");
 end
 
+-- Prosody either demands TLS and certificates of all other servers, or of none
+local with_certificates, without_certificates = "s2s_secure_auth = true", "s2s_secure_auth = false; s2s_require_encryption = false";
+
+-- Hosts of the servers that this node believes by dialback
+local function unproven_hosts(self)
+	local names = {};
+	for _, server in ipairs(self.dialback or {}) do
+		for _, name in server:hosts() do names[#names + 1] = name; end
+	end
+	return names;
+end
+
 local function write_config(self)
 	local plugins = table.move(self.plugins or {}, 1, #(self.plugins or {}), 2, { root .. "/spec/support/bed/plugins" });
 	if not self.installed then table.insert(plugins, 1, root .. "/lua"); end
@@ -64,6 +76,7 @@ local function write_config(self)
 	local values = {
 		KEY = self.key; AUTHORITY = self.authority.certificate;
 		DIR = self.dir; ADDRESS = self.address; LEVEL = self.log_level or "debug"; DNS = tostring(dns_port); PROBE = tostring(probe_port);
+		SECURITY = self.dialback and without_certificates or with_certificates; DIALBACK = quoted_list(unproven_hosts(self));
 		PLUGINS = quoted_list(plugins); MODULES = quoted_list(self.modules or {});
 		INSTALLED = self.installed and ("installer_plugin_path = %q"):format(self.installed) or "";
 		GLOBAL = self.global or ""; CONFIG = self.config;

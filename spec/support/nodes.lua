@@ -89,10 +89,10 @@ function nodes.expect_occupants(node, room_jid, ...)
 	end, nil, function () return ("%s to have [%s]; it has [%s]"):format(room_jid, wanted, found); end);
 end
 
--- pair(s, versions, [w_more]) -> f: e and w with room elsinore@rooms.e.example, which joins rabbithole@rooms.w.example, and the link between them
-function nodes.pair(s, versions)
+-- pair(s, versions, [more]) -> f: e and w with room elsinore@rooms.e.example, which joins rabbithole@rooms.w.example, and the link between them
+function nodes.pair(s, versions, more)
 	local f = { elsinore = "elsinore@rooms.e.example"; rabbithole = "rabbithole@rooms.w.example" };
-	f.e, f.w = nodes.server(s, "e", versions.e), nodes.server(s, "w", versions.w);
+	f.e, f.w = nodes.server(s, "e", versions.e, more), nodes.server(s, "w", versions.w, more);
 	f.link = s:link(f.e, f.w);
 	nodes.make_room(f.w, f.rabbithole, { inbound_peers = { f.elsinore } });
 	nodes.make_room(f.e, f.elsinore, { outbound_peer = f.rabbithole });

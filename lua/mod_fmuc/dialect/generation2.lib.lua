@@ -22,7 +22,7 @@ local function add_fmuc(stanza, user, more, mark)
 	local attr = more or {};
 	attr.xmlns, attr.from = xmlns, user;
 	if mark then
-		attr.link, attr.mode = mark.id, mark.mode;
+		attr.link, attr.mode, attr.known = mark.id, mark.mode, mark.is_known and "true" or nil;
 		attr.received = mark.received and ("%d"):format(mark.received) or nil;
 	end
 	stanza:tag("fmuc", attr);
@@ -48,8 +48,8 @@ end
 -- join(room_jid, peer, who, [history], [mark]) -> the presence that asks the room `peer` to federate, and brings the first user (N3, N4)
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
---   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind this
---             node), received (how many messages have come over the link), mode
+--   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
+--             this node), received (how many messages have come over the link), is_known (the joined node remembers the link), mode
 function generation2.join(room_jid, peer, who, history, mark)
 	local presence = st.presence({ from = room_jid .. "/" .. who.nick; to = peer .. "/" .. who.nick });
 	add_fmuc(presence, who.real_jid, extra_of(who), mark):tag("x", { xmlns = xmlns_muc });
@@ -93,6 +93,11 @@ function generation2.left(room_jid, peer)
 	return of_room(room_jid, peer, "left");
 end
 
+-- complete(room_jid, peer, id) -> the presence with which a joining node says that it has named all its users (ours)
+function generation2.complete(room_jid, peer, id)
+	return st.presence({ from = room_jid; to = peer }):tag("fmuc", { xmlns = xmlns; link = id; complete = "true" }):up();
+end
+
 local function count_of(text)
 	local count = math.tointeger(tonumber(text));
 	return count and count >= 0 and count or nil;
@@ -100,7 +105,8 @@ end
 
 local function read_mark(fmuc)
 	if not fmuc.attr.link then return nil; end
-	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; received = count_of(fmuc.attr.received); rooms = {} };
+	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; is_known = fmuc.attr.known == "true";
+		received = count_of(fmuc.attr.received); rooms = {} };
 	for room in fmuc:childtags("room") do table.insert(mark.rooms, room:get_text()); end
 	return mark;
 end
@@ -118,6 +124,7 @@ end
 --   real_jid        that <fmuc/> names, or nil
 --   is_join         a presence that asks to federate, or brings a user
 --   is_from_room    the node's room itself says it: it has left (is_left), or refuses (is_reject, with text)
+--   is_complete     a joining node has named all its users (ours)
 --   role, affiliation, item_jid, new_nick, reason, actor, codes (set of status codes): from the item
 --   since, is_registered   when the user joined, whether the user has registered the nick at the own node (ours)
 --   mark            see join()
@@ -127,7 +134,8 @@ function generation2.read(stanza)
 	local said = { real_jid = fmuc.attr.from; codes = {}; mark = read_mark(fmuc);
 		since = fmuc.attr.since; is_registered = fmuc.attr.registered == "true";
 		is_join = stanza.name == "presence" and stanza.attr.type == nil and stanza:get_child("x", xmlns_muc) ~= nil;
-		is_left = fmuc:get_child("left") ~= nil; is_reject = fmuc:get_child("reject") ~= nil; text = fmuc:get_child_text("reject") };
+		is_left = fmuc:get_child("left") ~= nil; is_reject = fmuc:get_child("reject") ~= nil;
+		is_complete = fmuc.attr.complete == "true"; text = fmuc:get_child_text("reject") };
 	said.is_from_room = said.is_left or said.is_reject;
 	local x = stanza:get_child("x", xmlns_muc_user);
 	read_item(said, x);

@@ -29,6 +29,7 @@ local arrivals = lib "node/arrivals";
 local authority = lib "node/authority";
 local collisions = lib "node/collisions";
 local handshake = lib "node/handshake";
+local outage = lib "node/outage";
 local nodes = lib "node/nodes";
 local node_links = lib "node/links";
 local muc = module:depends "muc";
@@ -81,7 +82,10 @@ local handlers = {
 		{ 10, requests.handle_answer }; -- before mod_muc routes it to the occupant
 		{ 1, private.handle };
 	};
-	["iq-get/bare/urn:xmpp:ping:ping"] = { { 1, liveness.handle_ping } }; -- before mod_ping's 0
+	["iq-get/bare/urn:xmpp:ping:ping"] = { -- before mod_ping's 0
+		{ 2, outage.handle_ping };
+		{ 1, liveness.handle_ping };
+	};
 	["iq-set/bare/http://jabber.org/protocol/muc#owner:query"] = { { 1, config.check_form } }; -- before mod_muc's -2
 	["route/remote"] = { -- before mod_s2s sends it at -1
 		{ 20, links.handle_stray };
@@ -128,6 +132,8 @@ local handlers = {
 
 	-- of this module
 	["fmuc-join-refused"] = { { 0, metrics.count_refusal } };
+	["fmuc-node-due"] = { { 0, handshake.ask_again } };
+	["fmuc-node-reached"] = { { 0, handshake.handle_reached } };
 	["fmuc-node-configured"] = { { 0, handshake.handle_configured } };
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
@@ -168,10 +174,7 @@ end
 start();
 journal.start();
 liveness.start();
-module:add_timer(1, function ()
-	handshake.check_all();
-	return 1;
-end);
+outage.start();
 module:add_feature(generation1.xmlns);
 
 function module.save()

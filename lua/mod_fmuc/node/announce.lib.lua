@@ -2,6 +2,7 @@
 -- What this node tells other nodes: its users and the users of other nodes behind it, what they say, and who leaves (N12 to N15, N18). Each
 -- stanza goes once over each link, but not over the link that it came from.
 
+local datetime = require "util.datetime";
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
@@ -10,6 +11,7 @@ local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
 local delivery = lib "room/delivery";
 local links = lib "node/links";
+local outbox = lib "node/outbox";
 
 
 local announce = {};
@@ -31,14 +33,15 @@ local function payload(presence)
 	return presence and hygiene.copy("presence to a node", presence);
 end
 
-local function note(link, person)
+-- note(link, person): the other node is told of that user
+function announce.note(link, person)
 	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = person.presence; role = person.role;
 		affiliation = person.affiliation };
 end
 
 -- introduce(room, link, person): tells the other node of somebody whom it does not know
 function announce.introduce(room, link, person)
-	note(link, person);
+	announce.note(link, person);
 	link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
 end
 
@@ -46,7 +49,7 @@ end
 local function show_change(room, link, person)
 	local told = links.told(link)[person.nick];
 	if told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
-	note(link, person);
+	announce.note(link, person);
 	if links.mark(link) then
 		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
 	end
@@ -99,6 +102,17 @@ function announce.nobody(room, link)
 	for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
 end
 
+-- take_back(room, link): tells a foreign node that nobody of this one is there (N20). It may have forgotten some, and keeps those whom it has kicked
+-- itself. Both leave only after they have come again (O16, O17).
+function announce.take_back(room, link)
+	for nick, told in pairs(links.told(link)) do
+		link:send(generation2.presence(room.jid, link.peer, { nick = nick; real_jid = told.real_jid; role = told.role;
+			affiliation = told.affiliation }));
+		link:send(generation2.presence(room.jid, link.peer, { nick = nick; real_jid = told.real_jid; affiliation = told.affiliation;
+			type = "unavailable" }));
+	end
+end
+
 -- A stanza of this room that asks the user's own node to kick the user (N17). how: see dismiss()
 function announce.kick(room, link, entry, how)
 	link:send(generation2.presence(room.jid, link.peer, who(room, entry, { type = "unavailable"; codes = { "307" }; reason = how.reason;
@@ -120,15 +134,32 @@ function announce.handle_presence(event)
 		actor = actor and jid_resource(actor); new_nick = event.nick; presence = event.stanza.attr.type and event.stanza });
 end
 
--- relay(room, nick, message, [except_link]): sends a message of that user over all links whose nodes know the user
-function announce.relay(room, nick, message, except_link)
-	local cleaned;
+-- Whom the other node knows, or will know, under that nick
+local function author(room, link, nick)
+	return links.told(link)[nick] or link.state ~= "live" and links.person(room, nick, link);
+end
+
+-- relay(room, nick, message, [except_link], [real_jid]): sends a message of that user over all links whose nodes know the user; with real_jid over
+-- all links. A node of this module that cannot be reached gets it later.
+function announce.relay(room, nick, message, except_link, real_jid)
+	local counts, cleaned, text = outbox.counts(message), nil, nil;
 	for link in links.each(room) do
-		local told = links.told(link)[nick];
-		if told and link ~= except_link and link.state == "live" then
+		local user = link ~= except_link and (real_jid and { real_jid = real_jid } or author(room, link, nick));
+		if user then
 			cleaned = cleaned or hygiene.copy("message to a node", message);
-			link:send(generation2.message(cleaned, room.jid, link.peer, nick, told.real_jid));
+			if counts and links.mark(link) then
+				text = text or outbox.text(cleaned);
+				outbox.add(link, text, nick, user.real_jid);
+			end
+			if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, nick, user.real_jid)); end
 		end
+	end
+end
+
+-- repeat_missing(room, link, received): sends what the other node has not got (node/outbox)
+function announce.repeat_missing(room, link, received)
+	for message, nick, real_jid in outbox.missing(link, received, room.jid) do
+		link:send(generation2.message(message, room.jid, link.peer, nick, real_jid));
 	end
 end
 
@@ -144,6 +175,9 @@ end
 function announce.subject(room, link, mark)
 	local from = room._data.subject and jid_resource(room._data.subject_from);
 	local message = st.message({ type = "groupchat" }):text_tag("subject", room._data.subject or "", nil);
+	if room._data.subject_time then
+		message:tag("delay", { xmlns = "urn:xmpp:delay"; from = room.jid; stamp = datetime.datetime(room._data.subject_time) }):up();
+	end
 	link:send(generation2.message(message, room.jid, link.peer, from, nil, mark));
 end
 

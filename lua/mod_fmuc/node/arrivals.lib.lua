@@ -16,6 +16,7 @@ local history = lib "node/history";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
 local links = lib "node/links";
+local outbox = lib "node/outbox";
 local delivery = lib "room/delivery";
 local once = lib "link/log".once;
 local trust = lib "link/trust";
@@ -256,6 +257,15 @@ function arrivals.unavailable(room, link, nick, stanza, said)
 	links.unbind(room, entry.real_jid);
 end
 
+-- forget_all(room, link): the users of the other node are not here any more
+function arrivals.forget_all(room, link)
+	local nicks = {};
+	for nick in pairs(links.brought(link)) do nicks[#nicks + 1] = nick; end
+	for _, nick in ipairs(nicks) do
+		arrivals.unavailable(room, link, nick, st.presence({ type = "unavailable" }), { codes = { ["333"] = true } });
+	end
+end
+
 -- remove(room, link, victim_jid, said): the other node says that somebody was removed there: a user whom it brought, or one of this node
 function arrivals.remove(room, link, victim_jid, said)
 	local entry = find_by_real_jid(link, victim_jid);
@@ -311,15 +321,31 @@ function arrivals.id_of(room, link, stanza)
 	return id;
 end
 
+-- Whether a rule of this room keeps that user from being heard
+local function is_silenced(room, link, nick)
+	local entry = links.brought(link)[nick];
+	if not entry then return false; end
+	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+	return not occupant or occupant.role == "visitor";
+end
+
+-- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
+function arrivals.old(room, link, nick, stanza, said, is_repeated)
+	if links.told(link)[nick] and is_repeated then return; end -- a user of this node did not say that there
+	if is_silenced(room, link, nick) or said.real_jid and room:get_affiliation(said.real_jid) == "outcast" then
+		return announce.relay(room, nick, stanza, link, said.real_jid);
+	end
+	local message = history.receive(room, link, nick, stanza, is_repeated);
+	if message then announce.relay(room, nick, message, link, said.real_jid); end
+end
+
 -- message(room, link, nick, stanza, said): a user of the other node says something to all
 function arrivals.message(room, link, nick, stanza, said)
 	local entry = links.brought(link)[nick];
 	local real_jid = jid_prep(said.real_jid);
-	if not entry and history.stamp_of(stanza) and not links.told(link)[nick] and links.mark(link) then
-		return history.receive(room, link, nick, stanza, said); -- of a node behind the other one
-	elseif not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then
-		return; -- O13
-	end
+	if outbox.counts(stanza) then outbox.count_received(link); end
+	if links.mark(link) and history.stamp_of(stanza, link.peer) then return arrivals.old(room, link, nick, stanza, said, true); end
+	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
 	history.note(room, link.peer);
 	if is_subject(stanza) then return arrivals.subject(room, link, nick, stanza); end
 	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });

@@ -1,13 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- How a link between two nodes begins and ends (N3 to N9, N16). The first user of this room makes it ask the other node (the uplink). A node that
--- asks this room is sent occupants, history and subject. The last user who leaves ends the link.
+-- How a link between two nodes begins, begins again after an outage, and ends (N3 to N9, N16, N20). The first user of this room makes it ask
+-- the other node. A node that asks this room is sent occupants, history and subject. The last user who leaves ends the link.
+--
+-- Nodes of this module say in the join which messages they have got. So they exchange differences: each side says who is there, and repeats what the
+-- other one has not got. The users see no more than what has changed. Another kind of node is left and joined again.
+--
+-- link:own("handshake"):
+--   id         of the link, which the joining node has chosen
+--   is_again   this join follows an outage; repeated: how many messages have come again so far
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 local new_id = require "util.id".short;
-local now = require "util.time".monotonic;
 local st = require "util.stanza";
 
 local announce = lib "node/announce";
@@ -18,106 +24,99 @@ local generation2 = lib "dialect/generation2";
 local history = lib "node/history";
 local links = lib "node/links";
 local once = lib "link/log".once;
-local paced = lib "link/log".paced;
-local settings = lib "settings";
+local outage = lib "node/outage";
+local outbox = lib "node/outbox";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
 
-local join_timeout = settings.join_timeout;
--- Seconds until a room asks again that was refused, or got no answer; it doubles each time
-local first_pause, longest_pause = 5, 300;
-
--- link:own("handshake"):
---   joiner     nick of the user with whom this node asked
---   at         when it asked; retry_at: when it asks again; pause: seconds between the two
---   problem    why the link is not up, for an admin
-
 local handshake = {};
 
--- problem(link) -> why the link is not up, or nil
-function handshake.problem(link)
-	return link:own("handshake").problem;
+-- Calls f(JID) for each room that is known to be behind the links of this room, except that link
+local function each_room(room, except_link, f)
+	f(room.jid);
+	for link in links.each(room) do
+		if link ~= except_link then
+			f(link.peer);
+			for _, room_jid in ipairs(links.mark(link) and links.mark(link).rooms or {}) do f(jid_prep(room_jid) or room_jid); end
+		end
+	end
 end
 
 -- What this node says of itself
-local function mark(room, link)
-	local rooms = { room.jid };
-	for other in links.each(room) do
-		local theirs = other ~= link and links.mark(other);
-		if other ~= link then table.insert(rooms, other.peer); end
-		for _, room_jid in ipairs(theirs and theirs.rooms or {}) do
-			if room_jid ~= other.peer then table.insert(rooms, room_jid); end
-		end
-	end
-	return { id = link:own("handshake").id; rooms = rooms };
+local function mark(room, link, is_known)
+	local rooms, known = {}, {};
+	each_room(room, link, function (room_jid)
+		if not known[room_jid] then rooms[#rooms + 1] = room_jid; end
+		known[room_jid] = true;
+	end);
+	return { id = link:own("handshake").id; rooms = rooms; received = outbox.received(link); is_known = is_known };
+end
+
+-- A room that both sides know: there is a way between them already (G18); or nil
+local function find_loop(room, link, rooms)
+	local known, loop = {}, nil;
+	for _, room_jid in ipairs(rooms) do known[jid_prep(room_jid) or room_jid] = true; end
+	each_room(room, link, function (room_jid) loop = loop or known[room_jid] and room_jid; end);
+	return loop;
 end
 
 -- Some user of this room whom the other node should know
 local function some_person(room, link)
+	local any;
 	for nick in pairs(links.nicks(room)) do
 		local person = links.person(room, nick, link);
-		if person then return person; end
+		if person and person.is_own then return person; end
+		any = any or person;
 	end
+	return any;
 end
 
 local function ask(room, link, person)
 	local own = link:own("handshake");
-	own.at, own.joiner, own.id = now(), person.nick, own.id or new_id();
-	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = person.presence; role = person.role;
-		affiliation = person.affiliation };
+	own.id = own.id or new_id();
+	links.forget_told(link);
+	announce.note(link, person);
+	link:restart_count(0, 0);
+	outage.asked(link);
 	link:send(generation2.join(room.jid, link.peer, announce.who(room, person), history.limiter(room, link.peer), mark(room, link)));
 end
 
 -- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet
 function handshake.connect(room)
 	local peer = config.outbound(room);
-	if not peer or room._data.destroyed or links.get(room, peer) then return; end
-	if not room:has_occupant() then return; end
+	if not peer or room._data.destroyed or links.get(room, peer) or not room:has_occupant() then return; end
 	local link = links.open(room, peer, "up");
 	ask(room, link, some_person(room, link));
 end
 
-local function wait(link, problem)
-	local own = link:own("handshake");
-	own.pause = math.min((own.pause or first_pause / 2) * 2, longest_pause);
-	own.retry_at, own.problem = now() + own.pause, problem;
-	link:fire("broken");
-	paced("node\0" .. link.peer, "info", "%s is not federated with %s: %s", link.room_jid, link.peer, problem);
-end
-
--- forget_users(room, link): the users of the other node are not here any more
-function handshake.forget_users(room, link)
-	for nick in pairs(links.brought(link)) do
-		arrivals.unavailable(room, link, nick, st.presence({ type = "unavailable" }), { codes = { ["333"] = true } });
+-- ask_again(event): the time has come to ask the other node once more
+function handshake.ask_again(event)
+	local room, link = event.room, event.link;
+	local person = some_person(room, link);
+	if not person then
+		arrivals.forget_all(room, link);
+		return links.close(room, link);
 	end
+	if not link:fire("join") then return; end
+	local own = link:own("handshake");
+	own.is_again, own.repeated = true, 0;
+	if not links.mark(link) then announce.take_back(room, link); end
+	links.mark_stale(link);
+	ask(room, link, person);
 end
 
 -- refused(room, link, text): the other node refuses (N5)
 function handshake.refused(room, link, text)
 	if link.direction ~= "up" then return; end
-	handshake.forget_users(room, link);
-	for nick in pairs(links.told(link)) do links.told(link)[nick] = nil; end
-	wait(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
+	arrivals.forget_all(room, link);
+	links.forget_told(link);
+	outage.begin(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
 end
 
 local function reject(room_jid, peer, why)
 	once("node\0" .. jid_host(peer), "info", "Refused %s, which wanted to join %s as a federated room: %s", peer, room_jid, why);
 	module:fire_event("fmuc-join-refused", { error = st.stanza("error"):tag("not-allowed"):up() });
 	module:send(generation2.reject(room_jid, peer, why));
-end
-
--- Whether both sides know a room: then there is a way between them already (G18)
-local function find_loop(room, link_id, rooms)
-	local known = { [room.jid] = true };
-	for link in links.each(room) do
-		if link.peer ~= link_id then
-			known[link.peer] = true;
-			for _, room_jid in ipairs(links.mark(link) and links.mark(link).rooms or {}) do known[room_jid] = true; end
-		end
-	end
-	for _, room_jid in ipairs(rooms) do
-		if known[jid_prep(room_jid)] then return room_jid; end
-	end
 end
 
 -- The answer also has the joining user, if the room shows the user (N7)
@@ -127,91 +126,152 @@ local function confirm(room, link, nick)
 	link:send(generation2.presence(room.jid, link.peer, announce.who(room, entry)));
 end
 
-local function dump(room, link, join)
-	announce.everybody(room, link);
-	confirm(room, link, jid_resource(join.attr.from));
-	history.send(room, link, join);
-	announce.subject(room, link, links.mark(link) and mark(room, link));
-end
-
--- Brings the joining user in, and answers (N6)
-local function let_in(room, link, stanza, said)
-	local nick = jid_resource(stanza.attr.from);
-	local sent_before = dumps.sent(link);
-	arrivals.available(room, link, nick, stanza, said);
-	dump(room, link, stanza);
-	dumps.count(link.peer, dumps.sent(link) - sent_before);
-end
-
 -- An objection to a join -> text for the other node; or nil
 local function objection(room, peer, said)
-	if not dumps.may_have(peer) then
-		return "Too many joins, try again later";
-	end
+	if not dumps.may_have(peer) then return "Too many joins, try again later"; end
+	local loop = said.mark and find_loop(room, links.get(room, peer), said.mark.rooms);
+	if loop then return "There is already a way to " .. loop; end
 	local real_jid = jid_prep(said.real_jid);
 	if not real_jid or not trust.may_speak_for(jid_host(peer), real_jid) then
 		return ("%s may not speak for %s"):format(peer, said.real_jid or "a user without a JID");
 	end
-	local loop = said.mark and find_loop(room, peer, said.mark.rooms);
-	return loop and "There is already a way to " .. loop;
 end
 
--- accept(event, said): a room wants to federate with this one, and has no link with it yet
-function handshake.accept(event, said)
-	local stanza = event.stanza;
+-- Sends occupants, history and subject; or, to a node that knows the history, what it has not got
+local function answer(room, link, join, said, is_known)
+	local sent_before = dumps.sent(link);
+	arrivals.available(room, link, jid_resource(join.attr.from), join, said);
+	announce.everybody(room, link);
+	confirm(room, link, jid_resource(join.attr.from));
+	if is_known then
+		announce.repeat_missing(room, link, said.mark.received or 0);
+	else
+		history.send(room, link, join);
+	end
+	announce.subject(room, link, said.mark and mark(room, link, is_known));
+	dumps.count(link.peer, dumps.sent(link) - sent_before);
+end
+
+-- accept(stanza, said): a room wants to federate with this one, or joins again after an outage
+function handshake.accept(stanza, said)
 	local peer, room_jid = jid_bare(stanza.attr.from), jid_bare(stanza.attr.to);
 	local room = muc.get_room_from_jid(room_jid);
-	if not room or links.get(room, peer) then return; end -- while this waited for its turn
+	if not room then return; end -- while this waited for its turn
 	local why = objection(room, peer, said);
 	if why then return reject(room_jid, peer, why); end
-	local link = links.open(room, peer, "down");
+	local link = links.get(room, peer) or links.open(room, peer, "down");
+	local own = link:own("handshake");
+	local is_known = own.id ~= nil and said.mark ~= nil and own.id == said.mark.id;
+	if not is_known then outbox.begin(link); end
+	own.id = said.mark and said.mark.id;
 	links.learn_mark(link, said.mark);
-	link:own("handshake").id = said.mark and said.mark.id;
-	let_in(room, link, stanza, said);
+	links.mark_stale(link);
+	links.forget_told(link);
+	link:restart_count(0, 1);
+	link:fire("synced");
+	answer(room, link, stanza, said, is_known);
+	if not said.mark then links.forget_stale_marks(link); end
+	outage.over(link);
 end
 
--- synced(room, link, said): the other node has sent what a joining node gets
+-- greet_again(room, link, join): a foreign node may have been restarted. It waits for an answer then, without history (O19).
+function handshake.greet_again(room, link)
+	links.forget_told(link);
+	announce.everybody(room, link);
+	announce.subject(room, link);
+end
+
+local function part_stale(room, link)
+	for nick, entry in pairs(links.brought(link)) do
+		if entry.is_stale then arrivals.unavailable(room, link, nick, st.presence({ type = "unavailable" }), { codes = {} }); end
+	end
+end
+
+-- old_message(room, link, nick, stanza, said): the other node says what was said before
+function handshake.old_message(room, link, nick, stanza, said)
+	local own = link:own("handshake");
+	if own.is_again and outbox.counts(stanza) then own.repeated = own.repeated + 1; end
+	arrivals.old(room, link, nick, stanza, said, own.is_again);
+end
+
+-- After an outage: counts what has come again, and repeats what the other node has not got
+local function catch_up(room, link, their_mark)
+	if their_mark.is_known then
+		outbox.count_repeated(link, link:own("handshake").repeated);
+	else
+		outbox.restart(link, outage.lost_at(link) or os.time());
+	end
+	announce.repeat_missing(room, link, their_mark.received or 0);
+	module:fire_event("fmuc-resync");
+end
+
+-- synced(room, link, said): the other node has sent all that a joining node gets
 function handshake.synced(room, link, said)
 	local own = link:own("handshake");
-	links.learn_mark(link, said.mark and said.mark.id == own.id and said.mark or nil);
-	local loop = said.mark and find_loop(room, link.peer, said.mark.rooms);
+	local their_mark = said.mark and said.mark.id == own.id and said.mark or nil;
+	links.learn_mark(link, their_mark);
+	local loop = their_mark and find_loop(room, link, their_mark.rooms);
 	if loop then
-		handshake.leave(room, link);
-		return wait(links.open(room, link.peer, "up"), "there is already a way to " .. loop);
+		announce.nobody(room, link);
+		arrivals.forget_all(room, link);
+		return outage.begin(link, "there is already a way to " .. loop);
 	end
-	own.pause, own.problem = nil, nil;
 	if not link:fire("synced") then return; end
+	part_stale(room, link);
 	announce.everybody(room, link);
+	if own.is_again and their_mark then
+		catch_up(room, link, their_mark);
+	else
+		outbox.begin(link);
+	end
+	own.is_again = nil;
+	if their_mark then link:send(generation2.complete(room.jid, link.peer, own.id)); end
+	outage.over(link);
+end
+
+-- completed(room, link): the joining node has said who is there
+function handshake.completed(room, link)
+	if link.direction ~= "down" then return; end
+	part_stale(room, link);
+	handshake.end_if_unused(room);
 end
 
 -- leave(room, link): this node leaves the other one
 function handshake.leave(room, link)
 	announce.nobody(room, link);
-	handshake.forget_users(room, link);
+	arrivals.forget_all(room, link);
 	links.close(room, link);
 end
 
--- end_if_unused(room): after somebody has left: a link ends with the last user whom one side brought (N16)
+-- dismiss(room, link): ends the link with a node that has joined this one (N16)
+function handshake.dismiss(room, link)
+	announce.nobody(room, link);
+	arrivals.forget_all(room, link);
+	module:send(generation2.left(room.jid, link.peer));
+	links.close(room, link);
+end
+
+-- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16)
 function handshake.end_if_unused(room)
 	for link in links.each(room) do
 		if link.direction == "up" and not next(links.told(link)) and link.state ~= "lost" then
 			handshake.leave(room, link);
-		elseif link.direction == "down" and not next(links.brought(link)) then
+		elseif link.direction == "down" and not next(links.brought(link)) and link.state ~= "lost" then
 			module:send(generation2.left(room.jid, link.peer));
 			links.close(room, link);
 		end
 	end
 end
 
--- handle_left(room, link): the other node confirms that this one has left, or ends the link (N16, O10)
+-- left(room, link): the other node confirms that this one has left, or ends the link (N16, O10)
 function handshake.left(room, link)
 	if link.direction ~= "up" then return; end
-	handshake.forget_users(room, link);
+	arrivals.forget_all(room, link);
 	links.close(room, link);
 	handshake.connect(room); -- if somebody is here whom it does not know
 end
 
--- handle_presence(event): something about an occupant has changed: the room may have its first user, or its last user may have gone
+-- handle_presence(event): something about an occupant has changed: the room may have its first user, or its last one may have gone
 function handshake.handle_presence(event)
 	local room = event.room;
 	if event.nick then return; end -- has left under one nick, and comes back under another
@@ -222,15 +282,11 @@ end
 -- handle_configured(event): an owner has changed with whom the room federates
 function handshake.handle_configured(event)
 	local room = event.room;
-	local peer = config.outbound(room);
 	for link in links.each(room) do
-		if link.direction == "up" and (link.peer ~= peer or event.is_outbound_changed) then
+		if link.direction == "up" and event.is_outbound_changed then
 			handshake.leave(room, link);
 		elseif link.direction == "down" and not config.accepts(room, link.peer) then
-			announce.nobody(room, link);
-			handshake.forget_users(room, link);
-			module:send(generation2.left(room.jid, link.peer));
-			links.close(room, link);
+			handshake.dismiss(room, link);
 		end
 	end
 	handshake.connect(room);
@@ -249,29 +305,11 @@ function handshake.handle_destroyed(event)
 	end
 end
 
-local function check(link, time)
-	local own = link:own("handshake");
-	local room = muc.get_room_from_jid(link.room_jid);
-	if links.get(room, link.peer) ~= link then return link:close(); end
-	if link.state == "joining" and time - own.at >= join_timeout then
-		handshake.forget_users(room, link);
-		announce.nobody(room, link);
-		wait(link, "it does not answer");
-	elseif link.state == "lost" and link.direction == "up" and own.retry_at and time >= own.retry_at then
-		local person = some_person(room, link);
-		if not person then return links.close(room, link); end
-		link:fire("join");
-		ask(room, link, person);
-	end
-end
-
--- check_all(): what is due; called each second
-function handshake.check_all()
-	local time = now();
-	for link in links.all() do
-		local ok, err = pcall(check, link, time);
-		if not ok then module:log("error", "Link with %s: %s", link.peer, err); end
-	end
+-- handle_reached(event): a foreign node that had joined can be reached again; it goes on as if nothing had happened (O18)
+function handshake.handle_reached(event)
+	local room, link = event.room, event.link;
+	announce.everybody(room, link);
+	outage.over(link);
 end
 
 return handshake;

@@ -10,8 +10,6 @@ local archive = lib "room/archive";
 local delivery = lib "room/delivery";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
-local limits = lib "link/limits";
-local links = lib "node/links";
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -63,10 +61,10 @@ local function parse_stamp(text)
 	return text and datetime.parse(text);
 end
 
--- stamp_of(stanza) -> when a message of the past was said, as os.time(); nil for any other
-function history.stamp_of(stanza)
+-- stamp_of(stanza, [by]) -> when a message of the past was said, as os.time(); nil for any other. by: only that JID may say so
+function history.stamp_of(stanza, by)
 	for _, child in ipairs(stanza.tags) do
-		if child.attr.xmlns == xmlns_delay and (child.name == "delay" or child.name == "x") then
+		if child.attr.xmlns == xmlns_delay and (child.name == "delay" or child.name == "x") and (not by or child.attr.from == by) then
 			local stamp = parse_stamp(child.attr.stamp);
 			if stamp then return math.floor(stamp); end
 		end
@@ -123,27 +121,21 @@ local function dated(room, stanza, from, id, stamp)
 	return copy:tag("delay", { xmlns = xmlns_delay; from = room.jid; stamp = datetime.datetime(stamp) }):up();
 end
 
--- pass_on(room, from_link, stanza, nick, said): old messages also go to nodes behind this one (N10)
-local function pass_on(room, from_link, stanza, nick, said)
-	for link in links.each(room) do
-		if link ~= from_link and link.state == "live" then
-			link:send(generation2.message(stanza, room.jid, link.peer, nick, said.real_jid));
-		end
-	end
-end
-
--- receive(room, link, nick, stanza, said): an old message of the other node
-function history.receive(room, link, nick, stanza, said)
+-- receive(room, link, nick, stanza, [is_repeated]) -> an old message of the other node, as this room has shown it; nil when the room knows it, or
+-- does not show it. is_repeated: a message that this room has missed, not the history of the other node
+function history.receive(room, link, nick, stanza, is_repeated)
 	local from, stamp = room.jid .. "/" .. nick, history.stamp_of(stanza);
 	local id = history.stanza_id(stanza, link.peer);
-	if stanza.attr.type ~= "groupchat" or not stamp or is_known(room, stanza, from, id) then return; end
-	if not module:fire_event("muc-message-is-historic", { room = room; stanza = stanza }) then return; end
-	if said.real_jid and room:get_affiliation(said.real_jid) == "outcast" or not limits.has_memory_for(link.peer, 0) then return; end
+	if stanza.attr.type ~= "groupchat" or not stamp or is_known(room, stanza, from, id) then return nil; end
+	local is_historic = module:fire_event("muc-message-is-historic", { room = room; stanza = stanza });
+	if not is_historic and not is_repeated then return nil; end
 	local message = dated(room, stanza, from, id, stamp);
-	insert(room, message, stamp);
-	if id and archive.is_on(room) then archive.keep(room, message, id, stamp); end
+	if is_historic then
+		insert(room, message, stamp);
+		if id and archive.is_on(room) and archive.may_choose_ids() then archive.keep(room, message, id, stamp); end
+	end
 	delivery.broadcast(room, message);
-	pass_on(room, link, hygiene.copy("message to a node", message), nick, said);
+	return message;
 end
 
 return history;

@@ -59,6 +59,20 @@ function links.told(link)
 	return own(link).told;
 end
 
+-- forget_told(link): the other node does not know anybody of this one
+function links.forget_told(link)
+	own(link).told = {};
+end
+
+-- mark_stale(link): the other node is going to say who is there; forget_stale_marks(link): it will not say it to the end
+function links.mark_stale(link)
+	for _, entry in pairs(own(link).brought) do entry.is_stale = true; end
+end
+
+function links.forget_stale_marks(link)
+	for _, entry in pairs(own(link).brought) do entry.is_stale = nil; end
+end
+
 -- mark(link) -> what the other node, of this module, said of itself; or nil
 function links.mark(link)
 	return own(link).mark;
@@ -144,7 +158,7 @@ local function hidden_person(room, nick, link)
 end
 
 -- person(room, nick, link) -> whom the other node of that link should know under that nick: { nick, real_jid, presence, role, affiliation,
--- since, is_registered }; or nil
+-- since, is_registered, is_own (a user of this node) }; or nil
 function links.person(room, nick, link)
 	local occupant = room:get_occupant_by_nick(room.jid .. "/" .. nick);
 	local real_jid = occupant and session_for(room, occupant, link, own(link).told[nick]);
@@ -152,7 +166,7 @@ function links.person(room, nick, link)
 	local origin = linked.link_of(room, real_jid, "generation2");
 	local entry = origin and own(origin).brought[nick];
 	if entry then return entry; end
-	return { nick = nick; real_jid = real_jid; presence = occupant:get_presence(real_jid); role = occupant.role;
+	return { is_own = true; nick = nick; real_jid = real_jid; presence = occupant:get_presence(real_jid); role = occupant.role;
 		affiliation = room:get_affiliation(jid_bare(real_jid)) or "none"; since = collisions.since(room, nick);
 		is_registered = collisions.is_registered(room, nick, real_jid) };
 end

@@ -8,10 +8,10 @@ local jid_prep = require "util.jid".prep;
 local arrivals = lib "node/arrivals";
 local config = lib "node/config";
 local generation2 = lib "dialect/generation2";
-local history = lib "node/history";
 local handshake = lib "node/handshake";
 local links = lib "node/links";
 local linked = lib "room/linked";
+local outage = lib "node/outage";
 local turns = lib "room/turns";
 local muc = module:depends "muc";
 
@@ -31,8 +31,10 @@ end
 local function handle_presence(room, link, stanza, said)
 	if said.is_reject then return handshake.refused(room, link, said.text); end
 	if said.is_left then return handshake.left(room, link); end
+	if said.is_complete then return handshake.completed(room, link); end
 	local nick = jid_resource(stanza.attr.from);
 	if not nick then return handle_word_of_room(room, link, stanza, said); end
+	if said.is_join and said.mark and link.direction == "down" then return handshake.accept(stanza, said); end
 	if stanza.attr.type == nil then
 		arrivals.available(room, link, nick, stanza, said);
 	elseif stanza.attr.type == "unavailable" then
@@ -55,7 +57,7 @@ local function handle_message(room, link, stanza, said)
 			arrivals.subject(room, link, nick, stanza);
 			return handshake.synced(room, link, said);
 		end
-		if nick then history.receive(room, link, nick, stanza, said); end
+		if nick then handshake.old_message(room, link, nick, stanza, said); end
 		return;
 	end
 	if stanza.attr.type == "groupchat" and nick then arrivals.message(room, link, nick, stanza, said); end
@@ -65,9 +67,12 @@ local function handle_from_node(event, room_jid, peer)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(room_jid);
 	local link = links.get(room, peer);
-	local said = link and generation2.read(stanza);
+	if not link then return; end
+	if stanza.attr.type == "error" then return outage.failed(link, event); end
+	local said = generation2.read(stanza);
 	if not said then return; end
 	link:hear();
+	link:count_received();
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end
 
@@ -82,7 +87,7 @@ function nodes.handle(event)
 	end
 	local said = room and not room._data.destroyed and generation2.read(stanza);
 	if not said or not said.is_join or not jid_resource(stanza.attr.from) or not config.accepts(room, peer) then return; end
-	turns.take(room_jid, peer, function () handshake.accept(event, said); end, false, max_waiting);
+	turns.take(room_jid, peer, function () handshake.accept(stanza, said); end, false, max_waiting);
 	return true;
 end
 

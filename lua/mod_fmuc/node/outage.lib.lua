@@ -1,0 +1,182 @@
+-- SPDX-License-Identifier: MIT
+-- Links with other nodes that are cut (G1, G2, G7). The room goes on without the other node. Its users stay in the room for the grace period. What
+-- is said waits for the other node, within bounds (node/outbox). The joining node asks again and again; the joined node waits for that.
+--
+-- Both sides count stanzas since the last join. After a connection broke, or a long silence, a ping compares the counts.
+--
+-- link:own("outage"):
+--   since, lost_at   when the link was lost: monotonic time, os.time()
+--   problem          why, for an admin; nil: nothing is wrong
+--   retry_at, pause  when this node asks again, or tells the other one to ask; seconds until the next time
+--   alone            the grace period is over, and the users of the other node are gone
+--   suspected        since when a ping is due
+
+local compat = require "prosody_relay.compat";
+local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
+local now = require "util.time".monotonic;
+local origin = require "prosody_relay.origin";
+
+local arrivals = lib "node/arrivals";
+local generation1 = lib "dialect/generation1";
+local links = lib "node/links";
+local paced = lib "link/log".paced;
+local requests = lib "link/requests";
+local settings = lib "settings";
+local muc = module:depends "muc";
+
+local grace_period, answer_timeout = settings.grace_period, settings.join_timeout;
+
+-- Seconds until the next attempt; doubles each time
+local first_pause, longest_pause = 2, 300;
+-- A node that was away longer has to join anew
+local longest_absence = 24 * 3600;
+-- A node that is silent for that long is asked whether it is there
+local silence = 5 * grace_period;
+-- After a connection broke
+local suspicion = 2;
+
+local outage = {};
+
+local function own(link)
+	return link:own("outage");
+end
+
+-- problem(link) -> why the link is not up, or nil
+function outage.problem(link)
+	return own(link).problem;
+end
+
+-- lost_at(link) -> os.time() when the link was lost; nil when it was not
+function outage.lost_at(link)
+	return own(link).lost_at;
+end
+
+-- begin(link, why): nothing is sent to the other node, until both are up to date again
+function outage.begin(link, why)
+	if not link:fire("broken") then return; end
+	local data = own(link);
+	data.since, data.lost_at, data.pause = data.since or now(), data.lost_at or os.time(), data.pause or first_pause;
+	data.retry_at, data.suspected = now() + data.pause, nil;
+	if data.problem == why then return; end
+	data.problem = why;
+	paced("node\0" .. link.peer, "info", "%s is not federated with %s: %s", link.room_jid, link.peer, why);
+end
+
+-- over(link): both sides are up to date
+function outage.over(link)
+	local data = own(link);
+	if data.problem then paced("node\0" .. link.peer, "info", "%s is federated with %s again", link.room_jid, link.peer); end
+	data.since, data.lost_at, data.problem, data.retry_at, data.pause, data.alone, data.suspected = nil, nil, nil, nil, nil, nil, nil;
+end
+
+-- The conditions with which a server says that there is no such room, or that it is not reached
+local is_absent = {
+	["gone"] = true; ["item-not-found"] = true; ["not-allowed"] = true; ["recipient-unavailable"] = true; ["redirect"] = true;
+	["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["service-unavailable"] = true;
+};
+
+-- failed(link, event): an error has come in the name of the other node
+function outage.failed(link, event)
+	local stanza = event.stanza;
+	local _, condition, text = stanza:get_error();
+	if origin.is_undeliverable(event) then
+		outage.begin(link, "it cannot be reached (" .. (text or condition or "error"):sub(1, 200) .. ")");
+	elseif stanza.name == "presence" and is_absent[condition] then
+		outage.begin(link, "it answers " .. condition);
+	end
+end
+
+local function ping(link)
+	own(link).suspected = nil;
+	local question = generation1.ping(link.room_jid, link.peer, "", links.mark(link) and link.received or nil);
+	link:hear(); -- the next silence begins now
+	requests.send("node-ping", question, { room_jid = link.room_jid; sent = link.sent }, answer_timeout);
+end
+
+local function compare(link, record, answer)
+	local sent, received = generation1.read_pong(answer);
+	if not sent then return outage.begin(link, "it has forgotten this room"); end
+	if sent ~= link.received or received ~= record.sent then outage.begin(link, "stanzas were lost"); end
+end
+
+requests.on("node-ping", function (record, answer, is_undeliverable)
+	local room = muc.get_room_from_jid(record.room_jid);
+	local link = links.get(room, record.peer);
+	if not link or link.state == "joining" then return; end
+	if not answer or is_undeliverable then
+		outage.begin(link, "it does not answer");
+	elseif links.mark(link) then
+		compare(link, record, answer);
+	elseif link.state == "lost" and link.direction == "down" and link:fire("synced") then
+		module:fire_event("fmuc-node-reached", { room = room; link = link }); -- it does not ask again by itself (O18)
+	end
+end);
+
+-- handle_ping(event): handles the ping of another node of this module
+function outage.handle_ping(event)
+	local stanza = event.stanza;
+	local link = links.get(muc.get_room_from_jid(stanza.attr.to), jid_bare(stanza.attr.from));
+	if not link or not links.mark(link) then return; end
+	link:hear();
+	module:send(generation1.pong(stanza, link.sent, link.received));
+	return true;
+end
+
+local function check_lost(room, link, time)
+	local data = own(link);
+	if time - data.since >= grace_period and not data.alone then
+		data.alone = true;
+		arrivals.forget_all(room, link);
+	end
+	if not data.retry_at or time < data.retry_at then return; end
+	data.pause = math.min(data.pause * 2, longest_pause);
+	data.retry_at = time + data.pause;
+	if link.direction == "up" then
+		module:fire_event("fmuc-node-due", { room = room; link = link });
+	elseif time - data.since >= longest_absence then
+		links.close(room, link);
+	elseif links.mark(link) then
+		module:send(generation1.unknown(room.jid, link.peer)); -- so that it joins again
+	else
+		ping(link);
+	end
+end
+
+local function check(link, time)
+	local data = own(link);
+	local room = muc.get_room_from_jid(link.room_jid);
+	if links.get(room, link.peer) ~= link then return link:close(); end
+	if link.state == "lost" then
+		check_lost(room, link, time);
+	elseif link.state == "joining" then
+		if time - data.asked_at >= answer_timeout then outage.begin(link, "it does not answer"); end
+	elseif data.suspected and time - data.suspected >= suspicion or time - link.heard >= silence then
+		ping(link);
+	end
+end
+
+-- asked(link): this node has asked the other one to let it join
+function outage.asked(link)
+	own(link).asked_at = now();
+end
+
+-- start(): watches the links from now on
+function outage.start()
+	module:add_timer(1, function ()
+		local time = now();
+		for link in links.all() do
+			local ok, err = xpcall(check, debug.traceback, link, time);
+			if not ok then module:log("error", "Watching %s: %s", link.peer, err); end
+		end
+		return 1;
+	end);
+	compat.on_stream_lost(module, function (host)
+		for link in links.all() do
+			local data = own(link);
+			if jid_host(link.peer) == host and link.state == "live" then data.suspected = data.suspected or now(); end
+		end
+	end);
+end
+
+return outage;

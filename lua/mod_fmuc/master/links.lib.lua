@@ -17,7 +17,7 @@ local audience = lib "master/audience";
 local bandwidth = lib "master/bandwidth";
 local journal = lib "master/journal";
 local kicked = lib "master/kicked";
-local room_data = lib "master/room_data";
+local stored_data = lib "room/stored_data";
 local delivery = lib "room/delivery";
 local linked = lib "room/linked";
 local hygiene = lib "link/hygiene";
@@ -336,7 +336,7 @@ end
 -- revive(room): connects a room that comes back from storage with its mirrored users. That happens after a restart, or when mod_muc had put
 -- the room aside
 function links.revive(room)
-	room_data.check(room);
+	stored_data.check(room);
 	local saved = room._data.fmuc_links;
 	room._data.fmuc_links = nil;
 	for link_jid, nicks in pairs(saved or {}) do

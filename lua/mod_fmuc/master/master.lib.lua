@@ -31,7 +31,7 @@ local collisions = lib "node/collisions";
 local handshake = lib "node/handshake";
 local outage = lib "node/outage";
 local nodes = lib "node/nodes";
-local node_links = lib "node/links";
+local restart = lib "node/restart";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 
@@ -122,7 +122,7 @@ local handlers = {
 	["muc-get-history"] = { { 10, resync.tell_history } }; -- before mod_muc_mam's 1
 	["muc-room-restored"] = { { 0, function (event)
 		links.revive(event.room);
-		node_links.revive(event.room);
+		restart.revive(event.room);
 	end } };
 	["muc-room-destroyed"] = {
 		{ 1, handshake.handle_destroyed };
@@ -150,7 +150,7 @@ local function start()
 	collisions.restore(saved.joined);
 	for room in muc.live_rooms() do
 		links.revive(room);
-		node_links.revive(room);
+		restart.revive(room);
 	end
 end
 

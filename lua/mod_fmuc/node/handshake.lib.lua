@@ -60,6 +60,15 @@ local function find_loop(room, link, rooms)
 	return loop;
 end
 
+-- id(link) -> id of the link, or nil; restore_id(link, id): after a restart
+function handshake.id(link)
+	return link:own("handshake").id;
+end
+
+function handshake.restore_id(link, id)
+	link:own("handshake").id = id;
+end
+
 -- Some user of this room whom the other node should know
 local function some_person(room, link)
 	local any;

@@ -52,12 +52,14 @@ function outage.lost_at(link)
 	return own(link).lost_at;
 end
 
--- begin(link, why): nothing is sent to the other node, until both are up to date again
-function outage.begin(link, why)
+-- begin(link, why, [is_there]): nothing is sent to the other node, until both are up to date again. is_there: the other node has said so itself;
+-- the first new attempt follows at once
+function outage.begin(link, why, is_there)
 	if not link:fire("broken") then return; end
 	local data = own(link);
-	data.since, data.lost_at, data.pause = data.since or now(), data.lost_at or os.time(), data.pause or first_pause;
-	data.retry_at, data.suspected = now() + data.pause, nil;
+	local pause = data.pause or is_there and 0 or first_pause;
+	data.since, data.lost_at, data.pause = data.since or now(), data.lost_at or os.time(), math.max(pause, first_pause);
+	data.retry_at, data.suspected = now() + pause, nil;
 	if data.problem == why then return; end
 	data.problem = why;
 	paced("node\0" .. link.peer, "info", "%s is not federated with %s: %s", link.room_jid, link.peer, why);
@@ -83,7 +85,7 @@ function outage.failed(link, event)
 	if origin.is_undeliverable(event) then
 		outage.begin(link, "it cannot be reached (" .. (text or condition or "error"):sub(1, 200) .. ")");
 	elseif stanza.name == "presence" and is_absent[condition] then
-		outage.begin(link, "it answers " .. condition);
+		outage.begin(link, "it answers " .. condition, link.state == "live");
 	end
 end
 
@@ -96,8 +98,8 @@ end
 
 local function compare(link, record, answer)
 	local sent, received = generation1.read_pong(answer);
-	if not sent then return outage.begin(link, "it has forgotten this room"); end
-	if sent ~= link.received or received ~= record.sent then outage.begin(link, "stanzas were lost"); end
+	if not sent then return outage.begin(link, "it has forgotten this room", true); end
+	if sent ~= link.received or received ~= record.sent then outage.begin(link, "stanzas were lost", true); end
 end
 
 requests.on("node-ping", function (record, answer, is_undeliverable)

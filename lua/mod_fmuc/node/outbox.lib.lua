@@ -94,6 +94,17 @@ function outbox.begin(link)
 	data.sent, data.received, data.first, data.last, data.bytes = 0, 0, 1, 0, 0;
 end
 
+-- counts_of(link) -> sent, received; restore(link, sent, received): after a restart, which has lost the messages
+function outbox.counts_of(link)
+	local data = own(link);
+	return data.sent, data.received;
+end
+
+function outbox.restore(link, sent, received)
+	local data = own(link);
+	data.sent, data.received = sent, received;
+end
+
 -- missing(link, received, room_jid) -> iterator of the messages that the other node has not got: delayed message, nick, real JID. received: how
 -- many it has got
 function outbox.missing(link, received, room_jid)

@@ -101,6 +101,38 @@ describe(("a split of federated rooms, %s joined %s"):format(versions.e, version
 		nodes.expect_occupants(f.w, f.rabbithole, "Alice", "Hamlet");
 		nodes.say(f.hamlet, f.elsinore, "back", "m1");
 		f.alice:expect { "message", id = "m1" };
+		f.link:settle();
+		nodes.forget(f);
+		f.w:restart(); -- w keeps hamlet, whom e brings back
+		nodes.expect_occupants(f.e, f.elsinore, "Hamlet");
+		f.alice = nodes.enter(f.w, f.rabbithole, "alice");
+		nodes.expect_occupants(f.w, f.rabbithole, "Alice", "Hamlet");
+		f.hamlet:expect({ "presence", type = false; from = f.elsinore .. "/Alice" }, 20);
+		f.link:settle();
+		nodes.say(f.alice, f.rabbithole, "here", "m2");
+		f.hamlet:expect { "message", id = "m2"; from = f.elsinore .. "/Alice" };
+		nodes.say(f.hamlet, f.elsinore, "there", "m3");
+		f.alice:expect { "message", id = "m3"; from = f.rabbithole .. "/Hamlet" };
+		for _, stanza in ipairs(f.link:sent(f.w)) do assert.is_nil(stanza.attr.to:find("/pc")); end
+	end));
+
+	it("is over after a reload of the module as if nothing had happened (U6)", bed.scenario(function (s)
+		local f = nodes.meet(s, versions);
+		f.w:reload("fmuc", "rooms.w.example");
+		f.e:reload("fmuc", "rooms.e.example");
+		f.link:settle();
+		assert.same({ 0, 0 }, { #f.link:sent(f.e), #f.link:sent(f.w) });
+		nodes.say(f.hamlet, f.elsinore, "there", "m1");
+		f.alice:expect { "message", id = "m1" };
+		nodes.say(f.alice, f.rabbithole, "here", "m2");
+		f.hamlet:expect { "message", id = "m2" };
+		f.w:reload("muc", "rooms.w.example");
+		nodes.say(f.alice, f.rabbithole, "here", "m3");
+		f.hamlet:expect { "message", id = "m3" };
+		nodes.say(f.hamlet, f.elsinore, "there", "m4");
+		f.alice:expect { "message", id = "m4" };
+		f.link:settle();
+		assert.same({ 2, 2 }, { #f.link:sent(f.e), #f.link:sent(f.w) });
 	end));
 end);
 end

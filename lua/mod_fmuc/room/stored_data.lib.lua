@@ -5,7 +5,7 @@
 
 local st = require "util.stanza";
 
-local room_data = {};
+local stored_data = {};
 
 local function is_table_of(value, is_entry)
 	if type(value) ~= "table" then return false; end
@@ -17,6 +17,10 @@ end
 
 local function is_text(value, key)
 	return type(value) == "string" and type(key) == "string";
+end
+
+local function is_count(value)
+	return math.type(value) == "integer" and value >= 0;
 end
 
 -- name of a field = is_valid(value) -> boolean; it may raise an error
@@ -31,11 +35,28 @@ local fields = {
 				and st.deserialize(entry[3]).name == "presence";
 		end);
 	end;
+	fmuc_outbound_peer = function (value) return type(value) == "string"; end;
+	fmuc_mode = function (value) return type(value) == "string"; end;
+	fmuc_inbound_peers = function (value)
+		return is_table_of(value, function (peer, index) return math.type(index) == "integer" and type(peer) == "string"; end);
+	end;
+	fmuc_seen = function (value)
+		return is_table_of(value, function (time, peer) return math.type(time) == "integer" and type(peer) == "string"; end);
+	end;
+	fmuc_nodes = function (value)
+		return is_table_of(value, function (node, peer)
+			return type(peer) == "string" and (node.direction == "up" or node.direction == "down") and is_count(node.sent)
+				and is_count(node.received) and is_table_of(node.told, is_text) and is_table_of(node.brought, function (entry, nick)
+					return type(nick) == "string" and type(entry.real_jid) == "string" and type(entry.role) == "string"
+						and type(entry.affiliation) == "string";
+				end);
+		end);
+	end;
 	fmuc_appended = function (value) return type(value) == "number"; end;
 };
 
 -- check(room): removes data that this module cannot have written, and logs it
-function room_data.check(room)
+function stored_data.check(room)
 	for name, is_valid in pairs(fields) do
 		local value = room._data[name];
 		local checked, valid = pcall(is_valid, value);
@@ -46,4 +67,4 @@ function room_data.check(room)
 	end
 end
 
-return room_data;
+return stored_data;

@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: MIT
+-- What a room keeps of its links with other nodes, for a restart of the server (G4): room._data.fmuc_nodes, which mod_muc stores with the room
+-- when the server stops.
+--
+-- room._data.fmuc_nodes[JID of the other room] = { direction, id, is_node (of this module), sent, received (counts of node/outbox), told = { [nick] =
+-- real JID }, brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
+
+local st = require "util.stanza";
+
+local handshake = lib "node/handshake";
+local linked = lib "room/linked";
+local links = lib "node/links";
+local outage = lib "node/outage";
+local outbox = lib "node/outbox";
+
+local restart = {};
+
+local function brought_by(link)
+	local copy = {};
+	for nick, entry in pairs(links.brought(link)) do
+		copy[nick] = { real_jid = entry.real_jid; role = entry.role; affiliation = entry.affiliation; since = entry.since;
+			is_registered = entry.is_registered; hidden = entry.hidden };
+	end
+	return copy;
+end
+
+local function told_to(link)
+	local copy = {};
+	for nick, told in pairs(links.told(link)) do copy[nick] = told.real_jid; end
+	return copy;
+end
+
+function linked.methods.freeze(room, ...)
+	local nodes = {};
+	for link in links.each(room) do
+		local sent, received = outbox.counts_of(link);
+		nodes[link.peer] = { direction = link.direction; id = handshake.id(link); is_node = links.mark(link) ~= nil; sent = sent;
+			received = received; told = told_to(link); brought = brought_by(link) };
+	end
+	room._data.fmuc_nodes = next(nodes) and nodes or nil;
+	return linked.stock(room).freeze(room, ...);
+end
+
+local function restore_users(room, link, saved)
+	for nick, entry in pairs(saved.brought) do
+		entry.nick, entry.presence = nick, st.presence();
+		links.brought(link)[nick] = entry;
+		if room:get_occupant_jid(entry.real_jid) == room.jid .. "/" .. nick then
+			links.bind(room, link, entry.real_jid);
+		elseif not entry.hidden then
+			entry.hidden = "refused"; -- until the other node names the user again
+		end
+	end
+	for nick, real_jid in pairs(saved.told) do links.told(link)[nick] = { real_jid = real_jid }; end
+end
+
+-- revive(room): connects a room that comes back from storage with its links: those of this process, or those of the process before
+function restart.revive(room)
+	links.revive(room);
+	local nodes = room._data.fmuc_nodes or {};
+	room._data.fmuc_nodes = nil;
+	for peer, saved in pairs(nodes) do
+		if not links.get(room, peer) then
+			local link = links.open(room, peer, saved.direction);
+			if saved.is_node then links.learn_mark(link, { id = saved.id; rooms = {} }); end
+			handshake.restore_id(link, saved.id);
+			outbox.restore(link, saved.sent, saved.received);
+			restore_users(room, link, saved);
+			if link.direction == "up" then link:fire("synced"); end
+			outage.begin(link, "this server was restarted");
+		end
+	end
+	if room.fmuc then
+		for _, occupant in room:each_occupant() do room:save_occupant(occupant); end -- takes the users of other nodes off the recipients
+	end
+end
+
+return restart;

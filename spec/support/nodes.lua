@@ -122,4 +122,66 @@ function nodes.forget(f)
 	f.link:forget();
 end
 
+-- chain(s, versions, count, [more]) -> f: f.servers a, b, … with f.rooms.a = "tree@rooms.a.example", …, each of which joins the next; f.links.a
+-- is the one between a and b; f.users: a client for each, in its room. Each server trusts each other one for all users.
+function nodes.chain(s, versions, count, more)
+	local f = { names = {}; rooms = {}; users = {}; links = {}; servers = {} };
+	local domains = {};
+	for i = 1, count do
+		f.names[i] = string.char(96 + i);
+		domains[i] = ("%q"):format(f.names[i] .. ".example");
+	end
+	for i, name in ipairs(f.names) do
+		f.rooms[name] = ("tree@rooms.%s.example"):format(name);
+		local trust = {};
+		for _, other in ipairs(f.names) do
+			if other ~= name then
+				local list = {};
+				for _, domain in ipairs(domains) do
+					if domain ~= ("%q"):format(name .. ".example") then list[#list + 1] = domain; end
+				end
+				trust[#trust + 1] = ("[\"rooms.%s.example\"] = { %s }"):format(other, table.concat(list, ", "));
+			end
+		end
+		f.servers[name] = nodes.server(s, name, i % 2 == 1 and versions.e or versions.w, "\tfmuc_trust = { " .. table.concat(trust, ", ") .. " }\n"
+			.. (more or ""));
+	end
+	for i, name in ipairs(f.names) do
+		local next_name, former = f.names[i + 1], f.names[i - 1];
+		if next_name then f.links[name] = s:link(f.servers[name], f.servers[next_name]); end
+		nodes.make_room(f.servers[name], f.rooms[name], { outbound_peer = next_name and f.rooms[next_name];
+			inbound_peers = { former and f.rooms[former] } });
+	end
+	for i = #f.names, 1, -1 do
+		local name = f.names[i];
+		f.users[name] = nodes.enter(f.servers[name], f.rooms[name], name .. "user");
+	end
+	return f;
+end
+
+-- nicks_of(f) -> the nicks of these clients
+function nodes.nicks_of(f)
+	local list = {};
+	for i, name in ipairs(f.names) do list[i] = name:upper() .. "user"; end
+	return list;
+end
+
+-- expect_equal(f, ...): waits until all rooms have these nicks, and no others; expect_all(f): those of nicks_of()
+function nodes.expect_equal(f, ...)
+	for _, name in ipairs(f.names) do nodes.expect_occupants(f.servers[name], f.rooms[name], ...); end
+end
+
+function nodes.expect_all(f)
+	nodes.expect_equal(f, table.unpack(nodes.nicks_of(f)));
+end
+
+-- forget_chain(f): what the clients got and what crossed the links until now
+function nodes.forget_chain(f)
+	for _, name in ipairs(f.names) do
+		f.users[name]:sync();
+		f.users[name]:drain();
+		if f.links[name] then f.links[name]:forget(); end
+	end
+end
+
 return nodes;

@@ -78,6 +78,12 @@ function generation2.message(message, room_jid, peer, nick, real_jid, mark)
 	return add_fmuc(copy, real_jid or from, nil, mark);
 end
 
+-- private(message, from, to, real_jid) -> makes the caller's message a private one, from one occupant JID to another (N19)
+function generation2.private(message, from, to, real_jid)
+	message.attr.from, message.attr.to = from, to;
+	return add_fmuc(message, real_jid);
+end
+
 local function of_room(room_jid, peer, name, text)
 	return st.presence({ from = room_jid; to = peer }):tag("fmuc", { xmlns = xmlns }):text_tag(name, text or "", nil):up();
 end

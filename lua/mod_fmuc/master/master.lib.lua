@@ -31,6 +31,7 @@ local collisions = lib "node/collisions";
 local handshake = lib "node/handshake";
 local outage = lib "node/outage";
 local nodes = lib "node/nodes";
+local node_private = lib "node/private";
 local restart = lib "node/restart";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
@@ -80,6 +81,7 @@ local handlers = {
 		{ 100, traffic.count_received };
 		{ 50, requests.drop_without_id };
 		{ 10, requests.handle_answer }; -- before mod_muc routes it to the occupant
+		{ 2, node_private.handle_iq };
 		{ 1, private.handle };
 	};
 	["iq-get/bare/urn:xmpp:ping:ping"] = { -- before mod_ping's 0

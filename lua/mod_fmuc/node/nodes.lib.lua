@@ -4,14 +4,15 @@
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local jid_prep = require "util.jid".prep;
+local whose_error = require "prosody_relay.origin";
 
 local arrivals = lib "node/arrivals";
 local config = lib "node/config";
 local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
 local links = lib "node/links";
-local linked = lib "room/linked";
 local outage = lib "node/outage";
+local private = lib "node/private";
 local turns = lib "room/turns";
 local muc = module:depends "muc";
 
@@ -60,7 +61,19 @@ local function handle_message(room, link, stanza, said)
 		if nick then handshake.old_message(room, link, nick, stanza, said); end
 		return;
 	end
-	if stanza.attr.type == "groupchat" and nick then arrivals.message(room, link, nick, stanza, said); end
+	if not nick then return; end
+	if stanza.attr.type == "groupchat" then
+		arrivals.message(room, link, nick, stanza, said);
+	elseif jid_resource(stanza.attr.to) then
+		private.receive(room, link, nick, stanza, said);
+	end
+end
+
+-- An error in the name of an occupant is about a private message, which is of no matter for the link, unless nothing reaches the other node
+local function handle_error(room, link, event)
+	local is_private = event.stanza.name == "message" and jid_resource(event.stanza.attr.from);
+	if is_private then private.return_error(room, event); end
+	if not is_private or whose_error.is_undeliverable(event) then outage.failed(link, event); end
 end
 
 local function handle_from_node(event, room_jid, peer)
@@ -68,7 +81,7 @@ local function handle_from_node(event, room_jid, peer)
 	local room = muc.get_room_from_jid(room_jid);
 	local link = links.get(room, peer);
 	if not link then return; end
-	if stanza.attr.type == "error" then return outage.failed(link, event); end
+	if stanza.attr.type == "error" then return handle_error(room, link, event); end
 	local said = generation2.read(stanza);
 	if not said then return; end
 	link:hear();
@@ -90,7 +103,5 @@ function nodes.handle(event)
 	turns.take(room_jid, peer, function () handshake.accept(stanza, said); end, false, max_waiting);
 	return true;
 end
-
-linked.on_stanza("generation2", function () end); -- a node has its own picture of the room
 
 return nodes;

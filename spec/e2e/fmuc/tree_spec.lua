@@ -8,58 +8,7 @@ local st = require "util.stanza";
 
 local muc_user, fmuc = nodes.muc_user, nodes.fmuc;
 
--- chain(s, versions, count, [more]) -> f: servers a, b, … with rooms f.rooms.a = "tree@rooms.a.example", …, each of which joins the next; f.users: a
--- client for each, in its room. Each server trusts each other one for all users.
-local function chain(s, versions, count, more)
-	local f = { names = {}; rooms = {}; users = {}; links = {}; servers = {} };
-	local domains = {};
-	for i = 1, count do
-		f.names[i] = string.char(96 + i);
-		domains[i] = ("%q"):format(f.names[i] .. ".example");
-	end
-	for i, name in ipairs(f.names) do
-		f.rooms[name] = ("tree@rooms.%s.example"):format(name);
-		local trust = {};
-		for _, other in ipairs(f.names) do
-			if other ~= name then
-				local list = {};
-				for _, domain in ipairs(domains) do if domain ~= ("%q"):format(name .. ".example") then list[#list + 1] = domain; end end
-				trust[#trust + 1] = ("[\"rooms.%s.example\"] = { %s }"):format(other, table.concat(list, ", "));
-			end
-		end
-		f.servers[name] = nodes.server(s, name, i % 2 == 1 and versions.e or versions.w, "\tfmuc_trust = { " .. table.concat(trust, ", ") .. " }\n"
-			.. (more or ""));
-	end
-	for i, name in ipairs(f.names) do
-		local next_name, former = f.names[i + 1], f.names[i - 1];
-		if next_name then f.links[name] = s:link(f.servers[name], f.servers[next_name]); end
-		nodes.make_room(f.servers[name], f.rooms[name], { outbound_peer = next_name and f.rooms[next_name];
-			inbound_peers = { former and f.rooms[former] } });
-	end
-	for i = #f.names, 1, -1 do
-		local name = f.names[i];
-		f.users[name] = nodes.enter(f.servers[name], f.rooms[name], name .. "user");
-	end
-	return f;
-end
-
-local function nicks_of(f)
-	local list = {};
-	for i, name in ipairs(f.names) do list[i] = name:upper() .. "user"; end
-	return list;
-end
-
-local function expect_equal(f, ...)
-	for _, name in ipairs(f.names) do nodes.expect_occupants(f.servers[name], f.rooms[name], ...); end
-end
-
-local function forget(f)
-	for _, name in ipairs(f.names) do
-		f.users[name]:sync();
-		f.users[name]:drain();
-		if f.links[name] then f.links[name]:forget(); end
-	end
-end
+local chain, expect_equal, forget, nicks_of = nodes.chain, nodes.expect_equal, nodes.forget_chain, nodes.nicks_of;
 
 for _, versions in ipairs(nodes.crossings()) do
 describe(("trees of nodes, %s and %s"):format(versions.e, versions.w), function ()

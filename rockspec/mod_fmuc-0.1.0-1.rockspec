@@ -94,6 +94,7 @@ build = {
 			["mod_fmuc.node.history"] = "lua/mod_fmuc/node/history.lib.lua",
 			["mod_fmuc.node.links"] = "lua/mod_fmuc/node/links.lib.lua",
 			["mod_fmuc.node.nodes"] = "lua/mod_fmuc/node/nodes.lib.lua",
+			["mod_fmuc.node.operation"] = "lua/mod_fmuc/node/operation.lib.lua",
 			["mod_fmuc.node.outage"] = "lua/mod_fmuc/node/outage.lib.lua",
 			["mod_fmuc.node.outbox"] = "lua/mod_fmuc/node/outbox.lib.lua",
 			["mod_fmuc.node.private"] = "lua/mod_fmuc/node/private.lib.lua",

@@ -28,6 +28,7 @@ return require "prosody_relay.errors".new(module, {
 	["server-silent"] = { "wait", "remote-server-timeout", "The room's server does not answer" };
 	["server-of-room-silent"] = { "wait", "remote-server-timeout", "The server of %s does not answer" };
 	["server-unreachable"] = { "wait", "remote-server-timeout", "The room's server cannot be reached" };
+	["replica-cut-off"] = { "wait", "remote-server-timeout", "This room cannot reach %s. Nothing can be said here until it does" };
 	["message-not-returned"] = { "wait", "remote-server-timeout", "The room's server did not return this message" };
 	["message-broke-streams"] = { "wait", "remote-server-timeout", "The connection to the room's server broke each time this message was sent" };
 	["message-not-got"] = { "wait", "resource-constraint", "The room's server did not get this message" };
@@ -47,6 +48,7 @@ return require "prosody_relay.errors".new(module, {
 	["nick-registered"] = { "cancel", "not-acceptable", "You must join with your registered nickname, %s" };
 	["in-room-through-mirror"] = { "cancel", "conflict", "You are in this room through a mirror" };
 	["in-room-through-node"] = { "cancel", "conflict", "You are in this room already, because %s is the same room" };
+	["not-heard-there"] = { "auth", "forbidden", "The rules of %s do not let you speak" };
 	["subject-changed-since"] = { "cancel", "conflict", "The subject has been changed since" };
 
 	-- about stanzas that do not cross

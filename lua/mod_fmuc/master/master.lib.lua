@@ -32,6 +32,7 @@ local handshake = lib "node/handshake";
 local outage = lib "node/outage";
 local nodes = lib "node/nodes";
 local node_private = lib "node/private";
+local replica = lib "node/replica";
 local restart = lib "node/restart";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
@@ -103,6 +104,10 @@ local handlers = {
 		{ -1000, joins.check_nick }; -- after all other handlers that may change the nick
 		{ -1001, joins.check_join }; -- last: handlers of other modules may have waited
 	};
+	["muc-occupant-groupchat"] = {
+		{ 30, replica.handle_subject }; -- between mod_muc's 50, which looks at the role, and 20, which sets the subject
+		{ -1000, replica.handle_groupchat };
+	};
 	["muc-occupant-joined"] = { { 0, collisions.handle_joined } };
 	["muc-occupant-left"] = {
 		{ 0, mirrors.handle_left };
@@ -143,7 +148,10 @@ local handlers = {
 local is_started = false;
 -- Takes part in what happens, with the state of the instance before a reload
 local function start()
-	lib "master/operation"; -- every stanza is counted
+	local mirrors_of_rooms, federated_rooms = lib "master/operation", lib "node/operation";
+	traffic.start { metrics = metrics; find = mirrors_of_rooms.find; down = "sent" }; -- every stanza is counted
+	lib "link/commands" { title = "Links of rooms"; peer = "Mirror or node"; roles = { mirrors_of_rooms, federated_rooms }; metrics = metrics };
+	federated_rooms.start();
 	lib "link/events".hook(handlers);
 	is_started = true;
 	local saved = module.saved_state or {};
@@ -177,6 +185,7 @@ start();
 journal.start();
 liveness.start();
 outage.start();
+replica.start();
 module:add_feature(generation1.xmlns);
 
 function module.save()

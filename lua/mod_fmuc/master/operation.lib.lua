@@ -7,7 +7,7 @@ local all_links = lib "link/link";
 local links, liveness = lib "master/links", lib "master/liveness";
 local muc = module:depends "muc";
 
-local role = { title = "Mirrors of rooms"; peer = "Mirror" };
+local role = { peer = "Mirror"; generation = 1 };
 
 local function state_of(link)
 	return link.state == "lost" and "lost" or "live";
@@ -59,13 +59,12 @@ function role.drop(link)
 	for _, nick in ipairs(nicks) do room:set_role(true, room.jid .. "/" .. nick, nil, "The link to this mirror was closed"); end
 end
 
-local function find(here, there)
+-- find(here, there) -> the link between these rooms, and the number of users to whom the other side distributes a copy; or nil
+function role.find(here, there)
 	local link = all_links.get(here, there);
 	if not link then return nil; end
 	local room = muc.get_room_from_jid(here);
 	return link, room and room.fmuc and room.fmuc.recipients:count_group(there) or 0;
 end
 
-local metrics = lib "link/metrics";
-traffic.start { metrics = metrics; find = find; down = "sent" };
-lib "link/commands" { role = role; metrics = metrics };
+return role;

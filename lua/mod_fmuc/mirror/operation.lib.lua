@@ -7,7 +7,7 @@ local mirrored = lib "mirror/room";
 local outage = lib "mirror/outage";
 local users = lib "mirror/users";
 
-local role = { title = "Mirrored rooms"; peer = "Master" };
+local role = { peer = "Master"; generation = 1 };
 
 -- State names for admins. A link in its first sync has nothing that could be out of step, so admins see it as live
 local names = { joining = "live"; syncing = "joining" };
@@ -65,4 +65,4 @@ end
 
 local metrics = lib "link/metrics";
 traffic.start { metrics = metrics; find = find; down = "received" };
-lib "link/commands" { role = role; metrics = metrics };
+lib "link/commands" { title = "Mirrored rooms"; peer = "Master"; roles = { role }; metrics = metrics };

@@ -12,6 +12,7 @@ local hygiene = lib "link/hygiene";
 local delivery = lib "room/delivery";
 local links = lib "node/links";
 local outbox = lib "node/outbox";
+local replica = lib "node/replica";
 
 
 local announce = {};
@@ -139,12 +140,15 @@ local function author(room, link, nick)
 	return links.told(link)[nick] or link.state ~= "live" and links.person(room, nick, link);
 end
 
--- relay(room, nick, message, [except_link], [real_jid]): sends a message of that user over all links whose nodes know the user; with real_jid over
--- all links. A node of this module that cannot be reached gets it later.
-function announce.relay(room, nick, message, except_link, real_jid)
+-- relay(room, nick, message, [except_link], [real_jid], [primary]): sends a message of that user over all links whose nodes know the user; with
+-- real_jid over all links. A node of this module that cannot be reached gets it later. except_link: over which it has come; primary: link of a
+-- replica, over which it has come back
+function announce.relay(room, nick, message, except_link, real_jid, primary)
 	local counts, cleaned, text = outbox.counts(message), nil, nil;
 	for link in links.each(room) do
 		local user = link ~= except_link and (real_jid and { real_jid = real_jid } or author(room, link, nick));
+		if link == primary then user = nil; end
+		if link == except_link and replica.is_of_primary(link) then user = links.brought(link)[nick]; end -- it waits for that
 		if user then
 			cleaned = cleaned or hygiene.copy("message to a node", message);
 			if counts and links.mark(link) then
@@ -168,7 +172,8 @@ function announce.handle_message(event)
 	local room, stanza = event.room, event.stanza;
 	local nick = jid_resource(stanza.attr.from);
 	if not nick or not room.fmuc or not next(room.fmuc.nodes) then return; end
-	announce.relay(room, nick, stanza, delivery.way_of(room, stanza).from_node);
+	local way = delivery.way_of(room, stanza);
+	announce.relay(room, nick, stanza, way.from_node, nil, way.is_returned);
 end
 
 -- subject(room, link, mark): the last stanza of what a joining node gets (N9)

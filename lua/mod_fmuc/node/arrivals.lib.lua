@@ -16,7 +16,9 @@ local history = lib "node/history";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
 local links = lib "node/links";
+local errors = lib "errors";
 local outbox = lib "node/outbox";
+local replica = lib "node/replica";
 local delivery = lib "room/delivery";
 local once = lib "link/log".once;
 local trust = lib "link/trust";
@@ -321,6 +323,13 @@ function arrivals.id_of(room, link, stanza)
 	return id;
 end
 
+-- id_of(room, link, stanza) -> the stanza-id that the other node has given the message, if this room can use it (G9); or nil
+function arrivals.id_of(room, link, stanza)
+	local id = history.stanza_id(stanza, link.peer);
+	if not id or archive.is_on(room) and not archive.may_choose_ids() or archive.has(room, id) then return nil; end
+	return id;
+end
+
 -- Whether a rule of this room keeps that user from being heard
 local function is_silenced(room, link, nick)
 	local entry = links.brought(link)[nick];
@@ -339,11 +348,31 @@ function arrivals.old(room, link, nick, stanza, said, is_repeated)
 	if message then announce.relay(room, nick, message, link, said.real_jid); end
 end
 
+-- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, has said (node/replica)
+function arrivals.returned(room, link, nick, stanza, entry)
+	if is_subject(stanza) then return arrivals.subject(room, link, nick, stanza); end
+	local id = arrivals.id_of(room, link, stanza);
+	local stamp = history.stamp_of(stanza, link.peer);
+	local message = hygiene.copy(stamp and "old message of a node" or "message of a node", stanza, { by = { [room.jid] = true } });
+	message.attr.from, message.attr.to = occupant_jid(room, nick), nil;
+	local way = delivery.on_its_way(room, message);
+	way.stanza_id, way.except_link, way.from_node, way.is_returned = id, entry.except_link, links.get(room, entry.from_node or ""), link;
+	room:broadcast_message(message);
+end
+
+-- refuse_replica(room, link, nick, id): a replica waits for what its user has said, and does not get it
+function arrivals.refuse_replica(room, link, nick, id)
+	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
+	module:send(errors.reply(question, "not-heard-there", room.jid));
+end
+
 -- message(room, link, nick, stanza, said): a user of the other node says something to all
 function arrivals.message(room, link, nick, stanza, said)
 	local entry = links.brought(link)[nick];
 	local real_jid = jid_prep(said.real_jid);
 	if outbox.counts(stanza) then outbox.count_received(link); end
+	local is_returned, waiting = replica.returned(room, link, nick, stanza);
+	if is_returned then return arrivals.returned(room, link, nick, stanza, waiting or {}); end
 	if links.mark(link) and history.stamp_of(stanza, link.peer) then return arrivals.old(room, link, nick, stanza, said, true); end
 	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
 	history.note(room, link.peer);
@@ -357,6 +386,7 @@ function arrivals.message(room, link, nick, stanza, said)
 		delivery.on_its_way(room, stanza).from_node = link;
 		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
 	end
+	if is_refused and replica.is_of_primary(link) then arrivals.refuse_replica(room, link, nick, stanza.attr.id); end
 	-- nodes behind this one have their own rules
 	if is_refused and entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then announce.relay(room, nick, stanza, link); end
 end

@@ -25,6 +25,7 @@ local history = lib "node/history";
 local links = lib "node/links";
 local once = lib "link/log".once;
 local outage = lib "node/outage";
+local replica = lib "node/replica";
 local outbox = lib "node/outbox";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
@@ -49,7 +50,8 @@ local function mark(room, link, is_known)
 		if not known[room_jid] then rooms[#rooms + 1] = room_jid; end
 		known[room_jid] = true;
 	end);
-	return { id = link:own("handshake").id; rooms = rooms; received = outbox.received(link); is_known = is_known };
+	return { id = link:own("handshake").id; rooms = rooms; received = outbox.received(link); is_known = is_known;
+		mode = link.direction == "up" and select(2, config.outbound(room)) or nil };
 end
 
 -- A room that both sides know: there is a way between them already (G18); or nil
@@ -224,6 +226,9 @@ function handshake.synced(room, link, said)
 		announce.nobody(room, link);
 		arrivals.forget_all(room, link);
 		return outage.begin(link, "there is already a way to " .. loop);
+	end
+	if not their_mark and select(2, replica.uplink(room)) then
+		return handshake.refused(room, link, "primary-replica works only between nodes of this module");
 	end
 	if not link:fire("synced") then return; end
 	part_stale(room, link);

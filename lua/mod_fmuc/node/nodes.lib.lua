@@ -13,6 +13,7 @@ local handshake = lib "node/handshake";
 local links = lib "node/links";
 local outage = lib "node/outage";
 local private = lib "node/private";
+local replica = lib "node/replica";
 local turns = lib "room/turns";
 local muc = module:depends "muc";
 
@@ -72,7 +73,11 @@ end
 -- An error in the name of an occupant is about a private message, which is of no matter for the link, unless nothing reaches the other node
 local function handle_error(room, link, event)
 	local is_private = event.stanza.name == "message" and jid_resource(event.stanza.attr.from);
-	if is_private then private.return_error(room, event); end
+	if is_private then
+		private.return_error(room, event);
+	elseif event.stanza.name == "message" and not whose_error.is_undeliverable(event) then
+		replica.refused(room, link, event.stanza);
+	end
 	if not is_private or whose_error.is_undeliverable(event) then outage.failed(link, event); end
 end
 

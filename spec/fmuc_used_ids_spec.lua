@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- mod_fmuc's memory of the stanza-ids that a mirrored room has given (F9, G29).
 
-local used_ids = dofile "lua/mod_fmuc/mirror/used_ids.lib.lua";
+local used_ids = dofile "lua/mod_fmuc/room/used_ids.lib.lua";
 
 describe("used_ids of mod_fmuc", function ()
 	it("knows every id of the latest, and no other (F9)", function ()

@@ -3,8 +3,9 @@
 
 local bed = require "bed";
 local federation = require "federation";
+local st = require "util.stanza";
 
-local nodes = { say = federation.say; muc_user = federation.muc_user; fmuc = federation.fmuc };
+local nodes = { say = federation.say; muc_user = federation.muc_user; fmuc = federation.fmuc; xmlns = "http://isode.com/protocol/fmuc" };
 
 -- pairings() -> list of { e = version, w = version }: each version in each role
 function nodes.pairings()
@@ -64,6 +65,18 @@ function nodes.enter(node, room_jid, name, resource)
 	client:expect { "presence", type = false; from = room_jid .. "/" .. nick; has = nodes.muc_user .. "/status@code" };
 	client:expect { "message", has = "subject" };
 	return client;
+end
+
+-- join(room_jid, peer, nick, real_jid) -> the presence with which a room, played by a component, asks another one to federate (N3)
+function nodes.join(room_jid, peer, nick, real_jid)
+	return nodes.presence(room_jid, peer .. "/" .. nick, nick, real_jid):tag("x", { xmlns = "http://jabber.org/protocol/muc" }):up();
+end
+
+-- presence(room_jid, to, nick, real_jid, [attr]) -> the presence of a user of that room
+function nodes.presence(room_jid, to, nick, real_jid, attr)
+	local presence = st.presence({ from = room_jid .. "/" .. nick; to = to; type = attr and attr.type });
+	return presence:tag("fmuc", { xmlns = nodes.xmlns; from = real_jid }):up():tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+		:tag("item", { affiliation = attr and attr.affiliation or "none"; role = attr and attr.role or "participant"; jid = attr and attr.jid }):up():up();
 end
 
 -- occupants(node, room_jid) -> sorted list of "nick role" of the room

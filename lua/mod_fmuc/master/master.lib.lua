@@ -30,6 +30,7 @@ local authority = lib "node/authority";
 local collisions = lib "node/collisions";
 local handshake = lib "node/handshake";
 local outage = lib "node/outage";
+local node_ids = lib "node/ids";
 local nodes = lib "node/nodes";
 local node_private = lib "node/private";
 local replica = lib "node/replica";
@@ -158,6 +159,7 @@ local function start()
 	all_links.restore(saved.links);
 	journal.restore(saved.journals);
 	collisions.restore(saved.joined);
+	node_ids.restore(saved.ids);
 	for room in muc.live_rooms() do
 		links.revive(room);
 		restart.revive(room);
@@ -189,7 +191,7 @@ replica.start();
 module:add_feature(generation1.xmlns);
 
 function module.save()
-	return { links = all_links.save(); journals = journal.save(); joined = collisions.save(); requests = requests.save() };
+	return { links = all_links.save(); journals = journal.save(); joined = collisions.save(); ids = node_ids.save(); requests = requests.save() };
 end
 
 compat.on_stopping(module, requests.close, -1); -- before the streams to other servers close

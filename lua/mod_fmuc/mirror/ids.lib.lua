@@ -5,7 +5,7 @@
 -- link/hygiene removes identifiers that a client has set. It also removes those of a master that does not announce support for them.
 --
 -- link:own("ids"):
---   used       the stanza-ids that the room has assigned (mirror/used_ids)
+--   used       the stanza-ids that the room has assigned (room/used_ids)
 --   prefix, count   the master adopts ids of this mirror that begin with this prefix; they are numbered (master/ids)
 --   is_asked   a join that asks for a prefix was sent
 
@@ -15,7 +15,7 @@ local st = require "util.stanza";
 local delivery = lib "room/delivery";
 local hygiene = lib "link/hygiene";
 local policy = lib "mirror/policy";
-local used_ids = lib "mirror/used_ids";
+local used_ids = lib "room/used_ids";
 
 local xmlns_occupant_id = "urn:xmpp:occupant-id:0";
 local xmlns_sid = "urn:xmpp:sid:0";

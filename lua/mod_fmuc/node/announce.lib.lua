@@ -9,6 +9,7 @@ local st = require "util.stanza";
 
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
+local ids = lib "node/ids";
 local delivery = lib "room/delivery";
 local links = lib "node/links";
 local outbox = lib "node/outbox";
@@ -172,6 +173,7 @@ function announce.handle_message(event)
 	local room, stanza = event.room, event.stanza;
 	local nick = jid_resource(stanza.attr.from);
 	if not nick or not room.fmuc or not next(room.fmuc.nodes) then return; end
+	ids.note(room, stanza);
 	local way = delivery.way_of(room, stanza);
 	announce.relay(room, nick, stanza, way.from_node, nil, way.is_returned);
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What another node says about its users, and what they say (N12 to N15, N17): how that enters this room. A user of another node is an occupant
--- like any other, under the real JID that the node names. This room's own rules decide whether it shows the user (node/authority).
+-- What another node says about its users (N14, N15, N17): how that enters this room. A user of another node is an occupant like any other, under
+-- the real JID that the node names. This room's own rules decide whether it shows the user (node/authority). What users say: node/messages.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -8,18 +8,12 @@ local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
-local archive = lib "room/archive";
 local announce = lib "node/announce";
 local authority = lib "node/authority";
 local collisions = lib "node/collisions";
-local history = lib "node/history";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
 local links = lib "node/links";
-local errors = lib "errors";
-local outbox = lib "node/outbox";
-local replica = lib "node/replica";
-local delivery = lib "room/delivery";
 local once = lib "link/log".once;
 local trust = lib "link/trust";
 
@@ -295,100 +289,6 @@ function arrivals.adjust(room, link, real_jid, said)
 	if not entry then return; end
 	entry.role, entry.affiliation = authority.role(said.role), authority.affiliation(said.affiliation);
 	if not entry.hidden then update(room, entry); end
-end
-
-local function is_subject(stanza)
-	return stanza:get_child("subject") and not stanza:get_child("body") and not stanza:get_child("thread");
-end
-
--- subject(room, link, nick, stanza): the subject that the other node has. It decides that as it likes: the room has one subject (N9).
-function arrivals.subject(room, link, nick, stanza)
-	local text = stanza:get_child_text("subject");
-	if text == "" then text = nil; end
-	local from = occupant_jid(room, nick or "");
-	if not nick then from = room.jid; end
-	if room._data.subject == text and (room._data.subject_from or room.jid) == from then return; end
-	room._data.subject, room._data.subject_from, room._data.subject_time = text, from, os.time();
-	local message = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
-	message.attr.from, message.attr.to, message.attr.xmlns = from, nil, nil;
-	delivery.on_its_way(room, message).from_node = link;
-	room:broadcast_message(message);
-	room:save();
-end
-
--- id_of(room, link, stanza) -> the stanza-id that the other node has given the message, if this room can use it (G9); or nil
-function arrivals.id_of(room, link, stanza)
-	local id = history.stanza_id(stanza, link.peer);
-	if not id or archive.is_on(room) and not archive.may_choose_ids() or archive.has(room, id) then return nil; end
-	return id;
-end
-
--- id_of(room, link, stanza) -> the stanza-id that the other node has given the message, if this room can use it (G9); or nil
-function arrivals.id_of(room, link, stanza)
-	local id = history.stanza_id(stanza, link.peer);
-	if not id or archive.is_on(room) and not archive.may_choose_ids() or archive.has(room, id) then return nil; end
-	return id;
-end
-
--- Whether a rule of this room keeps that user from being heard
-local function is_silenced(room, link, nick)
-	local entry = links.brought(link)[nick];
-	if not entry then return false; end
-	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
-	return not occupant or occupant.role == "visitor";
-end
-
--- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
-function arrivals.old(room, link, nick, stanza, said, is_repeated)
-	if links.told(link)[nick] and is_repeated then return; end -- a user of this node did not say that there
-	if is_silenced(room, link, nick) or said.real_jid and room:get_affiliation(said.real_jid) == "outcast" then
-		return announce.relay(room, nick, stanza, link, said.real_jid);
-	end
-	local message = history.receive(room, link, nick, stanza, is_repeated);
-	if message then announce.relay(room, nick, message, link, said.real_jid); end
-end
-
--- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, has said (node/replica)
-function arrivals.returned(room, link, nick, stanza, entry)
-	if is_subject(stanza) then return arrivals.subject(room, link, nick, stanza); end
-	local id = arrivals.id_of(room, link, stanza);
-	local stamp = history.stamp_of(stanza, link.peer);
-	local message = hygiene.copy(stamp and "old message of a node" or "message of a node", stanza, { by = { [room.jid] = true } });
-	message.attr.from, message.attr.to = occupant_jid(room, nick), nil;
-	local way = delivery.on_its_way(room, message);
-	way.stanza_id, way.except_link, way.from_node, way.is_returned = id, entry.except_link, links.get(room, entry.from_node or ""), link;
-	room:broadcast_message(message);
-end
-
--- refuse_replica(room, link, nick, id): a replica waits for what its user has said, and does not get it
-function arrivals.refuse_replica(room, link, nick, id)
-	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
-	module:send(errors.reply(question, "not-heard-there", room.jid));
-end
-
--- message(room, link, nick, stanza, said): a user of the other node says something to all
-function arrivals.message(room, link, nick, stanza, said)
-	local entry = links.brought(link)[nick];
-	local real_jid = jid_prep(said.real_jid);
-	if outbox.counts(stanza) then outbox.count_received(link); end
-	local is_returned, waiting = replica.returned(room, link, nick, stanza);
-	if is_returned then return arrivals.returned(room, link, nick, stanza, waiting or {}); end
-	if links.mark(link) and history.stamp_of(stanza, link.peer) then return arrivals.old(room, link, nick, stanza, said, true); end
-	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
-	history.note(room, link.peer);
-	if is_subject(stanza) then return arrivals.subject(room, link, nick, stanza); end
-	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
-	stanza.attr.to = room.jid;
-	local is_refused = entry.hidden ~= nil;
-	if not is_refused then
-		delivery.on_its_way(room, stanza).stanza_id = arrivals.id_of(room, link, stanza);
-		stanza.attr.from = entry.real_jid;
-		delivery.on_its_way(room, stanza).from_node = link;
-		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
-	end
-	if is_refused and replica.is_of_primary(link) then arrivals.refuse_replica(room, link, nick, stanza.attr.id); end
-	-- nodes behind this one have their own rules
-	if is_refused and entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then announce.relay(room, nick, stanza, link); end
 end
 
 return arrivals;

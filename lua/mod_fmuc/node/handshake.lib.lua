@@ -23,6 +23,7 @@ local dumps = lib "link/dumps";
 local generation2 = lib "dialect/generation2";
 local history = lib "node/history";
 local links = lib "node/links";
+local messages = lib "node/messages";
 local once = lib "link/log".once;
 local outage = lib "node/outage";
 local replica = lib "node/replica";
@@ -202,7 +203,7 @@ end
 function handshake.old_message(room, link, nick, stanza, said)
 	local own = link:own("handshake");
 	if own.is_again and outbox.counts(stanza) then own.repeated = own.repeated + 1; end
-	arrivals.old(room, link, nick, stanza, said, own.is_again);
+	messages.old(room, link, nick, stanza, said, own.is_again);
 end
 
 -- After an outage: counts what has come again, and repeats what the other node has not got

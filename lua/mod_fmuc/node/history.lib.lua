@@ -10,6 +10,7 @@ local archive = lib "room/archive";
 local delivery = lib "room/delivery";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
+local stanza_ids = lib "node/ids";
 
 local xmlns_delay = "urn:xmpp:delay";
 local xmlns_muc = "http://jabber.org/protocol/muc";
@@ -71,13 +72,6 @@ function history.stamp_of(stanza, by)
 	end
 end
 
--- stanza_id(stanza, by) -> the stanza-id that this room gave, or nil
-function history.stanza_id(stanza, by)
-	for child in stanza:childtags("stanza-id", xmlns_sid) do
-		if child.attr.by == by and child.attr.id and #child.attr.id <= 128 then return child.attr.id; end
-	end
-end
-
 local function ids_of(stanza)
 	local ids = {};
 	for child in stanza:childtags("stanza-id", xmlns_sid) do ids[child.attr.id or ""] = true; end
@@ -93,7 +87,7 @@ end
 
 -- Whether the room has that message already
 local function is_known(room, stanza, from, id)
-	if id and archive.has(room, id) then return true; end
+	if id and stanza_ids.is_used(room, id) then return true; end
 	local ids, body = ids_of(stanza), stanza:get_child_text("body");
 	for _, entry in ipairs(room._history or {}) do
 		local known = entry.stanza;
@@ -125,11 +119,12 @@ end
 -- does not show it. is_repeated: a message that this room has missed, not the history of the other node
 function history.receive(room, link, nick, stanza, is_repeated)
 	local from, stamp = room.jid .. "/" .. nick, history.stamp_of(stanza);
-	local id = history.stanza_id(stanza, link.peer);
+	local id = stanza_ids.of(stanza, link.peer);
 	if stanza.attr.type ~= "groupchat" or not stamp or is_known(room, stanza, from, id) then return nil; end
 	local is_historic = module:fire_event("muc-message-is-historic", { room = room; stanza = stanza });
 	if not is_historic and not is_repeated then return nil; end
 	local message = dated(room, stanza, from, id, stamp);
+	if id then stanza_ids.add(room, id); end
 	if is_historic then
 		insert(room, message, stamp);
 		if id and archive.is_on(room) and archive.may_choose_ids() then archive.keep(room, message, id, stamp); end

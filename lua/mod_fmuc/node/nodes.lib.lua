@@ -11,6 +11,7 @@ local config = lib "node/config";
 local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
 local links = lib "node/links";
+local messages = lib "node/messages";
 local outage = lib "node/outage";
 local private = lib "node/private";
 local replica = lib "node/replica";
@@ -56,7 +57,7 @@ local function handle_message(room, link, stanza, said)
 	local nick = jid_resource(stanza.attr.from);
 	if link.state == "joining" then
 		if stanza:get_child("subject") and not stanza:get_child("body") then
-			arrivals.subject(room, link, nick, stanza);
+			messages.subject(room, link, nick, stanza);
 			return handshake.synced(room, link, said);
 		end
 		if nick then handshake.old_message(room, link, nick, stanza, said); end
@@ -64,7 +65,7 @@ local function handle_message(room, link, stanza, said)
 	end
 	if not nick then return; end
 	if stanza.attr.type == "groupchat" then
-		arrivals.message(room, link, nick, stanza, said);
+		messages.message(room, link, nick, stanza, said);
 	elseif jid_resource(stanza.attr.to) then
 		private.receive(room, link, nick, stanza, said);
 	end

@@ -109,6 +109,14 @@ function archive.has(room, id)
 	return archive.is_on() and not is_one_file() and get_store():get(jid_node(room.jid), id) ~= nil;
 end
 
+local function nothing() end
+
+-- each_id(room) -> iterator of the ids in an archive in one file; of none for any other archive, where has() looks
+function archive.each_id(room)
+	if not archive.is_on(room) or not is_one_file() then return nothing; end
+	return get_store():find(jid_node(room.jid)) or nothing;
+end
+
 -- begin(room): empties the archive. A server that was killed has left old messages in it.
 function archive.begin(room)
 	room._data.fmuc_appended = nil;

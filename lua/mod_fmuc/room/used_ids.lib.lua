@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The ids that a mirrored room has given to messages (F9, XEP-0359 section 3). No two messages get the same id, even if the master repeats one.
+-- The ids that a room has given to messages (F9, XEP-0359 section 3). No two messages get the same id, even if another server repeats one.
 -- Plain data, so that it outlives a reload: a list of strings, each with the hashes of many ids. An id takes 8 bytes of heap; in a table of ids it
 -- would take a hundred.
 

@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: MIT
+-- What users of other nodes say (N12, N13), and the subject (N9): how that enters this room, and goes on to other nodes.
+
+local jid_bare = require "util.jid".bare;
+local jid_prep = require "util.jid".prep;
+local st = require "util.stanza";
+
+local announce = lib "node/announce";
+local delivery = lib "room/delivery";
+local errors = lib "errors";
+local history = lib "node/history";
+local hygiene = lib "link/hygiene";
+local ids = lib "node/ids";
+local links = lib "node/links";
+local outbox = lib "node/outbox";
+local replica = lib "node/replica";
+
+local messages = {};
+
+local function occupant_jid(room, nick)
+	return room.jid .. "/" .. nick;
+end
+
+local function is_subject(stanza)
+	return stanza:get_child("subject") and not stanza:get_child("body") and not stanza:get_child("thread");
+end
+
+-- subject(room, link, nick, stanza): the subject that the other node has. It decides that as it likes: the room has one subject (N9).
+function messages.subject(room, link, nick, stanza)
+	local text = stanza:get_child_text("subject");
+	if text == "" then text = nil; end
+	local from = occupant_jid(room, nick or "");
+	if not nick then from = room.jid; end
+	if room._data.subject == text and (room._data.subject_from or room.jid) == from then return; end
+	room._data.subject, room._data.subject_from, room._data.subject_time = text, from, os.time();
+	local message = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
+	message.attr.from, message.attr.to, message.attr.xmlns = from, nil, nil;
+	delivery.on_its_way(room, message).from_node = link;
+	room:broadcast_message(message);
+	room:save();
+end
+
+-- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, has said (node/replica)
+function messages.returned(room, link, nick, stanza, entry)
+	if is_subject(stanza) then return messages.subject(room, link, nick, stanza); end
+	local id = ids.choose(room, link, stanza);
+	local stamp = history.stamp_of(stanza, link.peer);
+	local message = hygiene.copy(stamp and "old message of a node" or "message of a node", stanza, { by = { [room.jid] = true } });
+	message.attr.from, message.attr.to = occupant_jid(room, nick), nil;
+	local way = delivery.on_its_way(room, message);
+	way.stanza_id, way.except_link, way.from_node, way.is_returned = id, entry.except_link, links.get(room, entry.from_node or ""), link;
+	room:broadcast_message(message);
+end
+
+-- Whether a rule of this room keeps that user from being heard
+local function is_silenced(room, link, nick)
+	local entry = links.brought(link)[nick];
+	if not entry then return false; end
+	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+	return not occupant or occupant.role == "visitor";
+end
+
+-- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
+function messages.old(room, link, nick, stanza, said, is_repeated)
+	local is_returned, waiting = replica.returned(room, link, nick, stanza);
+	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
+	if links.told(link)[nick] and is_repeated then return; end -- a user of this node did not say that there
+	if is_silenced(room, link, nick) or said.real_jid and room:get_affiliation(said.real_jid) == "outcast" then
+		return announce.relay(room, nick, stanza, link, said.real_jid);
+	end
+	local message = history.receive(room, link, nick, stanza, is_repeated);
+	if message then announce.relay(room, nick, message, link, said.real_jid); end
+end
+
+-- refuse_replica(room, link, nick, id): a replica waits for what its user has said, and does not get it
+function messages.refuse_replica(room, link, nick, id)
+	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
+	module:send(errors.reply(question, "not-heard-there", room.jid));
+end
+
+-- message(room, link, nick, stanza, said): a user of the other node says something to all
+function messages.message(room, link, nick, stanza, said)
+	local entry = links.brought(link)[nick];
+	local real_jid = jid_prep(said.real_jid);
+	if outbox.counts(stanza) then outbox.count_received(link); end
+	local is_returned, waiting = replica.returned(room, link, nick, stanza);
+	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
+	if links.mark(link) and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
+	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
+	history.note(room, link.peer);
+	if is_subject(stanza) then return messages.subject(room, link, nick, stanza); end
+	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
+	stanza.attr.to = room.jid;
+	local is_refused = entry.hidden ~= nil;
+	if not is_refused then
+		delivery.on_its_way(room, stanza).stanza_id = ids.choose(room, link, stanza);
+		stanza.attr.from = entry.real_jid;
+		delivery.on_its_way(room, stanza).from_node = link;
+		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
+	end
+	if is_refused and replica.is_of_primary(link) then messages.refuse_replica(room, link, nick, stanza.attr.id); end
+	-- nodes behind this one have their own rules
+	if is_refused and entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then announce.relay(room, nick, stanza, link); end
+end
+
+return messages;

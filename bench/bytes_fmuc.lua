@@ -28,6 +28,7 @@ local ways = {
 	{ name = "directly"; kind = "direct" };
 	{ name = "mirror"; kind = "mirror" };
 	{ name = "mirror, nomirror"; kind = "mirror"; option = "fmuc_nomirror = true" };
+	{ name = "node"; kind = "node" };
 	{ name = "mirror, messages"; kind = "mirror"; option = "fmuc_bandwidth = \"messages\"" };
 };
 

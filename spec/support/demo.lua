@@ -2,6 +2,7 @@
 -- make demo: each module doing its job between real Prosody servers, with the stanzas of every hop. Ends with 0 when every step was seen.
 
 local bed = require "bed";
+local nodes = require "nodes";
 local st = require "util.stanza";
 
 local colour = os.execute("test -t 1") and not os.getenv("NO_COLOR");
@@ -228,6 +229,66 @@ local function fmuc(s, master_version, mirror_version)
 	assert(mirrored < direct, "nothing was saved");
 end
 
+-- The words of a room, as one client has seen them
+local function seen(client, room_jid)
+	client:sync();
+	local list = {};
+	for _, stanza in ipairs(client:drain()) do
+		local body = stanza.name == "message" and stanza:get_child_text("body");
+		if body then list[#list + 1] = ("%s: %s"):format(stanza.attr.from:sub(#room_jid + 2), body); end
+	end
+	return list;
+end
+
+local function nodes_act(s, e_version, w_version)
+	title(("4. mod_fmuc: two rooms that are one, cut and merged (%s and %s)"):format(e_version, w_version));
+	local elsinore, rabbithole = "elsinore@rooms.e.example", "rabbithole@rooms.w.example";
+	local e, w = nodes.server(s, "e", e_version), nodes.server(s, "w", w_version);
+	local link = s:link(e, w);
+	nodes.make_room(w, rabbithole, { inbound_peers = { elsinore } });
+	nodes.make_room(e, elsinore, { outbound_peer = rabbithole });
+	tell("The owner of %s has named %s in its configuration form (fmuc#outbound_peer).\nAlice is in the one room. Hamlet joins the other one. "
+		.. "Now the two rooms are one:", elsinore, rabbithole);
+	local alice = nodes.enter(w, rabbithole, "alice");
+	local hamlet = e:client("hamlet@e.example/pc");
+	send(hamlet, "hamlet", "elsinore", join(elsinore, "Hamlet"));
+	hop("elsinore", "rabbithole", link:expect(e, { "presence", from = elsinore .. "/Hamlet" }));
+	hop("rabbithole", "elsinore", link:expect(w, { "presence", from = rabbithole .. "/Alice" }));
+	hop("elsinore", "hamlet", hamlet:expect { "presence", from = elsinore .. "/Alice" });
+	hop("rabbithole", "alice", alice:expect { "presence", from = rabbithole .. "/Hamlet" });
+	link:settle();
+	link:forget();
+	tell("Each message crosses once, and does not come back:");
+	send(hamlet, "hamlet", "elsinore", say(elsinore, "To be, or not to be?"));
+	hop("elsinore", "rabbithole", link:expect(e, { "message" }));
+	hop("rabbithole", "alice", alice:expect { "message", from = rabbithole .. "/Hamlet" });
+	link:settle();
+	assert(#link:sent(e) == 1 and #link:sent(w) == 0, "more than one copy crossed the link");
+
+	tell("The link is cut. Both rooms go on, and both talk:");
+	hamlet:sync();
+	hamlet:drain();
+	link:cut();
+	for i = 1, 2 do
+		send(hamlet, "hamlet", "elsinore", say(elsinore, "Words, words, " .. i));
+		send(alice, "alice", "rabbithole", say(rabbithole, "Curiouser " .. i));
+	end
+	local ophelia = nodes.enter(e, elsinore, "ophelia");
+	tell("Ophelia joins elsinore meanwhile. Then the link is back:");
+	link:expect_broken();
+	link:restore();
+	hop("rabbithole", "alice", alice:expect({ "presence", from = rabbithole .. "/Ophelia" }, 20));
+	nodes.expect_occupants(e, elsinore, "Alice", "Hamlet", "Ophelia");
+	nodes.expect_occupants(w, rabbithole, "Alice", "Hamlet", "Ophelia");
+	link:settle();
+	local here, there = seen(hamlet, elsinore), seen(alice, rabbithole);
+	tell("Hamlet has read: %s\nAlice has read:  %s", table.concat(here, "; "), table.concat(there, "; "));
+	table.sort(here);
+	table.sort(there);
+	assert(#here == 4 and table.concat(here, ";") == table.concat(there, ";"), "a message was lost or doubled");
+	ophelia:sync();
+end
+
 local versions = {};
 for version in bed.versions() do versions[#versions + 1] = version; end
 local old, new = versions[1], versions[#versions];
@@ -237,6 +298,7 @@ for _, act in ipairs {
 	function (s) client_proxy(s, old); end;
 	function (s) delegation(s, new); end;
 	function (s) fmuc(s, old, new); end;
+	function (s) nodes_act(s, old, new); end;
 } do
 	local ok, err = pcall(bed.scenario(act));
 	if not ok then

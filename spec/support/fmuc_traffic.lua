@@ -2,6 +2,7 @@
 -- What crosses the link for a room with users on both sides of it, in bytes: for the specs, and for the table that `make bytes` prints.
 
 local federation = require "federation";
+local nodes = require "nodes";
 local st = require "util.stanza";
 
 local traffic = {};
@@ -37,15 +38,28 @@ function traffic.message(to, text)
 		:tag("origin-id", { xmlns = "urn:xmpp:sid:0"; id = id }):up();
 end
 
+-- Where the remote users are
+local rooms = { direct = federation.master_room; mirror = federation.mirror_room; node = "jabberchat@rooms.remote.example.com" };
+
+local node_config = [[
+VirtualHost "remote.example.com"
+Component "rooms.remote.example.com" "muc"
+	modules_enabled = { "fmuc" }
+]];
+
 -- populate(s, versions, count, others, kind, [configs]) -> f with servers, link and users as of federation.new, and with:
 --   f.users: `count` clients of the remote server, all in the room;
 --   f.room: the address of the room for these clients;
 --   f.first_join, f.last_join, f.joins: the cost of the first join, of the last (0 when that is the first), of all joins.
 -- `others` users (Curtis is one of them) are at the room's own server.
--- kind: "mirror", or "direct" for the same traffic without a mirror
+-- kind: "mirror"; "node" for a room of the remote server that joins the room as a node; or "direct" for the same traffic without either
 function traffic.populate(s, versions, count, others, kind, configs)
-	local f = federation.new(s, versions, configs);
-	f.room = kind == "direct" and federation.master_room or federation.mirror_room;
+	local f = federation.new(s, versions, kind == "node" and { mirror = node_config } or configs);
+	f.room = rooms[kind];
+	if kind == "node" then
+		nodes.configure(f.talk, federation.master_room, { inbound_peers = { f.room } });
+		nodes.make_room(f.remote, f.room, { outbound_peer = federation.master_room });
+	end
 	for i = 2, others do
 		join(f.talk:client(("user%d@example.com/desk"):format(i)), ("%s/user%d"):format(federation.master_room, i));
 	end
@@ -54,7 +68,7 @@ function traffic.populate(s, versions, count, others, kind, configs)
 		node:eval(([[prosody.core_post_stanza(prosody.hosts[%q], require "util.stanza".iq({ type = "get"; id = "warm"; from = %q; to = %q })
 			:tag("ping", { xmlns = "urn:xmpp:ping" }):up()); return true;]]):format(from, from, to));
 	end
-	for _, host in ipairs { "remote.example.com", "mirror.remote.example.com" } do
+	for _, host in ipairs { "remote.example.com", kind == "node" and "rooms.remote.example.com" or "mirror.remote.example.com" } do
 		warm(f.remote, host, "talk.example.com");
 		warm(f.talk, "talk.example.com", host);
 	end

@@ -56,6 +56,17 @@ function nodes.make_room(node, room_jid, settings, code)
 		"room:set_changesubject(true); " .. (code or "")));
 end
 
+-- configure(node, room_jid, settings): sets with whom a room federates; settings as for make_room()
+function nodes.configure(node, room_jid, settings)
+	local peers = {};
+	for i, peer in ipairs(settings.inbound_peers or {}) do peers[i] = ("%q"):format(peer); end
+	node:eval(([[
+		local host = prosody.hosts[%q].modules;
+		host.fmuc.lib "node/config".set(host.muc.get_room_from_jid(%q), { outbound_peer = %q; mode = %q; inbound_peers = { %s } });
+		return true;
+	]]):format(room_jid:match("@(.*)$"), room_jid, settings.outbound_peer or "", settings.mode or "primary-primary", table.concat(peers, ", ")));
+end
+
 -- enter(node, room_jid, name, [resource]) -> client NAME@HOST, which has joined the room as Name
 function nodes.enter(node, room_jid, name, resource)
 	local host = room_jid:match("@rooms%.(.*)$");

@@ -37,6 +37,20 @@ describe("fmuc traffic, Prosody " .. version, function ()
 		assert.same({ up = 0; down = 0 }, costs.silence); -- M15
 	end));
 
+	it("carries a message once between two nodes, and nothing back (N2 N12 N13)", bed.scenario(function (s)
+		local f = traffic.populate(s, versions, 10, 1, "node");
+		at_most(12000, sum(f.joins), "joins");
+		local costs = traffic.measure(f);
+		-- a direct stanza: the copy that the room sends to one user
+		at_most(1.2 * single.own_message.down, costs.own_message.up, "own message");
+		assert.equal(0, costs.own_message.down);
+		at_most(1.2 * single.other_message.down, costs.other_message.down, "other's message");
+		assert.equal(0, costs.other_message.up);
+		at_most(1.2 * single.presence.down, costs.presence.up, "presence");
+		assert.equal(0, costs.presence.down);
+		assert.same({ up = 0; down = 0 }, costs.silence); -- N16
+	end));
+
 	it("carries a message once and not back when it is fired and forgotten (M21 M22)", bed.scenario(function (s)
 		local f = traffic.populate(s, versions, users, 1, "mirror", { mirror = federation.mirror_config .. "\tfmuc_nomirror = true" });
 		local costs = traffic.measure(f);

@@ -109,11 +109,17 @@ local function count_of(text)
 	return count and count >= 0 and count or nil;
 end
 
+-- How many rooms a node may name, and bytes of each
+local max_rooms, max_jid = 100, 3071;
+
 local function read_mark(fmuc)
 	if not fmuc.attr.link then return nil; end
 	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; is_known = fmuc.attr.known == "true";
 		received = count_of(fmuc.attr.received); rooms = {} };
-	for room in fmuc:childtags("room") do table.insert(mark.rooms, room:get_text()); end
+	for room in fmuc:childtags("room") do
+		local jid = room:get_text();
+		if #mark.rooms < max_rooms and #jid <= max_jid then table.insert(mark.rooms, jid); end
+	end
 	return mark;
 end
 

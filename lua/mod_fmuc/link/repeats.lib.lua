@@ -7,6 +7,7 @@ local fair_cache = require "prosody_relay.fair_cache";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 local relay_jid = require "prosody_relay.jid";
+local links = lib "link/link";
 local sha256 = require "util.hashes".sha256;
 
 local xmlns_delay, xmlns_sid = "urn:xmpp:delay", "urn:xmpp:sid:0";
@@ -33,7 +34,7 @@ end
 
 local function crosses_a_link(stanza)
 	local from, to = jid_bare(stanza.attr.from), jid_bare(stanza.attr.to);
-	return relay_jid.unmirror(from) == to or relay_jid.unmirror(to) == from;
+	return relay_jid.unmirror(from) == to or relay_jid.unmirror(to) == from or links.get(to, from) ~= nil;
 end
 
 -- drop_repeated(event): handles a message; one that has arrived before ends here

@@ -35,6 +35,7 @@ local nodes = lib "node/nodes";
 local node_private = lib "node/private";
 local replica = lib "node/replica";
 local restart = lib "node/restart";
+local users = lib "node/users";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 
@@ -154,6 +155,7 @@ local function start()
 	lib "link/commands" { title = "Links of rooms"; peer = "Mirror or node"; roles = { mirrors_of_rooms, federated_rooms }; metrics = metrics };
 	federated_rooms.start();
 	lib "link/events".hook(handlers);
+	lib "link/events".hook_for_users({ "message/full", "presence/full" }, users.handle, 100);
 	is_started = true;
 	local saved = module.saved_state or {};
 	all_links.restore(saved.links);

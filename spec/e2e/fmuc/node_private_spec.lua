@@ -49,6 +49,37 @@ describe(("private messages of federated rooms, %s and %s"):format(versions.e, v
 		assert.equal("not-allowed", condition(a:expect { "iq", type = "error", id = "p1", from = rooms.a .. "/Cuser" }));
 	end));
 
+	it("of a foreign node to the real JID come from the room here, without FMUC (O20 N11)", bed.scenario(function (s)
+		local f = { elsinore = "elsinore@rooms.e.example"; peer = "verona@conference.p.example" };
+		f.e = nodes.server(s, "e", versions.e);
+		f.p = s:node { version = versions.w; config = [[
+VirtualHost "p.example"
+Component "conference.p.example"
+	component_secret = "hush"
+]] };
+		f.link = s:link(f.e, f.p);
+		nodes.make_room(f.e, f.elsinore, { inbound_peers = { f.peer } });
+		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		local peer = f.p:component("conference.p.example", "hush");
+		peer:send(nodes.join(f.peer, f.elsinore, "Romeo", "romeo@p.example/pc"));
+		peer:expect { "message", has = "subject" };
+		f.hamlet:expect { "presence", from = f.elsinore .. "/Romeo" };
+		peer:send(st.message({ type = "chat"; id = "p1"; from = f.peer .. "/Romeo"; to = "hamlet@e.example/pc" }):text_tag("body", "psst")
+			:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" }):up():tag("fmuc", { xmlns = nodes.xmlns; from = "romeo@p.example/pc" }):up());
+		local got = f.hamlet:expect { "message", id = "p1", from = f.elsinore .. "/Romeo" };
+		assert.is_nil(got:find(fmuc));
+		assert.truthy(got:find(muc_user));
+		peer:send(nodes.presence(f.peer, "hamlet@e.example/pc", "Hamlet", "hamlet@e.example/pc", { type = "unavailable"; role = "none" }));
+		peer:send(st.message({ type = "chat"; id = "p2"; from = f.peer .. "/Other"; to = "hamlet@e.example/pc" }):text_tag("body", "plain"));
+		f.hamlet:expect { "message", id = "p2", from = f.peer .. "/Other" }; -- no matter of a node
+		f.hamlet:sync();
+		f.hamlet:expect_none({ "presence" }, 0);
+		write(f.hamlet, f.elsinore .. "/Romeo", "an answer");
+		assert.equal("service-unavailable", condition(f.hamlet:expect { "message", type = "error", from = f.elsinore .. "/Romeo" }));
+		f.link:settle();
+		for _, stanza in ipairs(f.link:sent(f.e)) do assert.not_equal("chat", stanza.attr.type); end
+	end));
+
 	it("are answered by the other side, or with an error (G12 G13)", bed.scenario(function (s)
 		local f = nodes.meet(s, versions);
 		ask(f.hamlet, f.elsinore .. "/Alice", "p1", ping);

@@ -24,6 +24,7 @@ local function add_fmuc(stanza, user, more, mark)
 	if mark then
 		attr.link, attr.mode, attr.known = mark.id, mark.mode, mark.is_known and "true" or nil;
 		attr.received = mark.received and ("%d"):format(mark.received) or nil;
+		attr.sent = mark.sent and ("%d"):format(mark.sent) or nil;
 	end
 	stanza:tag("fmuc", attr);
 	for _, room_jid in ipairs(mark and mark.rooms or {}) do stanza:text_tag("room", room_jid, nil); end
@@ -49,7 +50,8 @@ end
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
 --   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
---             this node), received (how many messages have come over the link), is_known (the joined node remembers the link), mode
+--             this node), received (how many messages have come over the link), is_known (the joined node remembers the
+--             link), sent (stanzas of the joined node since the join, with this one), mode
 function generation2.join(room_jid, peer, who, history, mark)
 	local presence = st.presence({ from = room_jid .. "/" .. who.nick; to = peer .. "/" .. who.nick });
 	add_fmuc(presence, who.real_jid, extra_of(who), mark):tag("x", { xmlns = xmlns_muc });
@@ -115,7 +117,7 @@ local max_rooms, max_jid = 100, 3071;
 local function read_mark(fmuc)
 	if not fmuc.attr.link then return nil; end
 	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; is_known = fmuc.attr.known == "true";
-		received = count_of(fmuc.attr.received); rooms = {} };
+		received = count_of(fmuc.attr.received); sent = count_of(fmuc.attr.sent); rooms = {} };
 	for room in fmuc:childtags("room") do
 		local jid = room:get_text();
 		if #mark.rooms < max_rooms and #jid <= max_jid then table.insert(mark.rooms, jid); end

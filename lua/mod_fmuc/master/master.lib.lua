@@ -180,7 +180,8 @@ function module.unload()
 		if state and module.reloading then
 			linked.detach(room);
 		elseif state then
-			links.end_all(room);
+			handshake.end_all(room);
+			if room.fmuc then links.end_all(room); end
 		end
 	end
 end

@@ -94,9 +94,11 @@ function announce.update(room, nick, how)
 	end
 end
 
--- everybody(room, link): tells the other node of all whom it does not know yet
+-- everybody(room, link): tells the other node of all whom it does not know yet, and of all who have left
 function announce.everybody(room, link)
-	for nick in pairs(links.nicks(room)) do update_link(room, link, nick); end
+	local nicks = links.nicks(room);
+	for nick in pairs(links.told(link)) do nicks[nick] = true; end
+	for nick in pairs(nicks) do update_link(room, link, nick); end
 end
 
 -- nobody(room, link): tells the other node that all have left

@@ -10,6 +10,7 @@ local st = require "util.stanza";
 
 local announce = lib "node/announce";
 local authority = lib "node/authority";
+local equivalent = lib "link/equivalent";
 local collisions = lib "node/collisions";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
@@ -193,11 +194,12 @@ function arrivals.available(room, link, nick, stanza, said)
 		brought[nick] = entry;
 		return show(room, link, entry);
 	end
-	local was_hidden = entry.hidden;
+	local was_hidden, former, former_role, former_affiliation = entry.hidden, entry.presence, entry.role, entry.affiliation;
 	fill(entry, stanza, said);
 	if entry.real_jid ~= real_jid then replace_session(room, link, entry, real_jid); end
 	if not was_hidden then
-		update(room, entry);
+		local is_same = former_role == entry.role and former_affiliation == entry.affiliation and equivalent(former, entry.presence);
+		if not is_same then update(room, entry); end
 	elseif was_hidden ~= "kicked" or said.is_join then
 		show(room, link, entry);
 	else

@@ -160,7 +160,9 @@ local function answer(room, link, join, said, is_known)
 	else
 		history.send(room, link, join);
 	end
-	announce.subject(room, link, said.mark and mark(room, link, is_known));
+	local own_mark = said.mark and mark(room, link, is_known);
+	if own_mark then own_mark.sent = link.sent + 1; end -- with this stanza
+	announce.subject(room, link, own_mark);
 	dumps.count(link.peer, dumps.sent(link) - sent_before);
 end
 
@@ -202,6 +204,8 @@ end
 -- old_message(room, link, nick, stanza, said): the other node says what was said before
 function handshake.old_message(room, link, nick, stanza, said)
 	local own = link:own("handshake");
+	-- said before the other node has seen the join: it is going to repeat that
+	if links.mark(link) and not history.stamp_of(stanza, link.peer) then return; end
 	if own.is_again and outbox.counts(stanza) then own.repeated = own.repeated + 1; end
 	messages.old(room, link, nick, stanza, said, own.is_again);
 end
@@ -240,8 +244,12 @@ function handshake.synced(room, link, said)
 		outbox.begin(link);
 	end
 	own.is_again = nil;
-	if their_mark then link:send(generation2.complete(room.jid, link.peer, own.id)); end
+	if their_mark then
+		link:restart_count(nil, their_mark.sent); -- what came before the answer was counted there earlier
+		link:send(generation2.complete(room.jid, link.peer, own.id));
+	end
 	outage.over(link);
+	handshake.end_if_unused(room);
 end
 
 -- completed(room, link): the joining node has said who is there
@@ -282,8 +290,9 @@ end
 function handshake.left(room, link)
 	if link.direction ~= "up" then return; end
 	arrivals.forget_all(room, link);
-	links.close(room, link);
-	handshake.connect(room); -- if somebody is here whom it does not know
+	links.forget_told(link);
+	if not some_person(room, link) then return links.close(room, link); end
+	outage.begin(link, "it has ended the link", true); -- somebody is here whom it does not know
 end
 
 -- handle_presence(event): something about an occupant has changed: the room may have its first user, or its last one may have gone
@@ -305,6 +314,13 @@ function handshake.handle_configured(event)
 		end
 	end
 	handshake.connect(room);
+end
+
+-- end_all(room): the room does not federate any more
+function handshake.end_all(room)
+	for link in links.each(room) do
+		if link.direction == "up" then handshake.leave(room, link); else handshake.dismiss(room, link); end
+	end
 end
 
 -- handle_destroyed(event): the room ends

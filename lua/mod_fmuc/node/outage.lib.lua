@@ -9,6 +9,7 @@
 --   problem          why, for an admin; nil: nothing is wrong
 --   retry_at, pause  when this node asks again, or tells the other one to ask; seconds until the next time
 --   alone            the grace period is over, and the users of the other node are gone
+--   over_at, round   when both sides were last brought up to date, and how often
 --   suspected        since when a ping is due
 
 local compat = require "prosody_relay.compat";
@@ -35,6 +36,8 @@ local longest_absence = 24 * 3600;
 local silence = 5 * grace_period;
 -- After a connection broke
 local suspicion = 2;
+-- After that time in order, a link that is lost is tried again at once
+local calm_period = 60;
 
 local outage = {};
 
@@ -57,6 +60,7 @@ end
 function outage.begin(link, why, is_there)
 	if not link:fire("broken") then return; end
 	local data = own(link);
+	if data.over_at and now() - data.over_at >= calm_period then data.pause = nil; end
 	local pause = data.pause or is_there and 0 or first_pause;
 	data.since, data.lost_at, data.pause = data.since or now(), data.lost_at or os.time(), math.max(pause, first_pause);
 	data.retry_at, data.suspected = now() + pause, nil;
@@ -69,7 +73,8 @@ end
 function outage.over(link)
 	local data = own(link);
 	if data.problem then paced("node\0" .. link.peer, "info", "%s is federated with %s again", link.room_jid, link.peer); end
-	data.since, data.lost_at, data.problem, data.retry_at, data.pause, data.alone, data.suspected = nil, nil, nil, nil, nil, nil, nil;
+	data.since, data.lost_at, data.problem, data.retry_at, data.alone, data.suspected = nil, nil, nil, nil, nil, nil;
+	data.over_at, data.round = now(), (data.round or 0) + 1;
 end
 
 -- The conditions with which a server says that there is no such room, or that it is not reached
@@ -93,7 +98,7 @@ local function ping(link)
 	own(link).suspected = nil;
 	local question = generation1.ping(link.room_jid, link.peer, "", links.mark(link) and link.received or nil);
 	link:hear(); -- the next silence begins now
-	requests.send("node-ping", question, { room_jid = link.room_jid; sent = link.sent }, answer_timeout);
+	requests.send("node-ping", question, { room_jid = link.room_jid; sent = link.sent; round = own(link).round }, answer_timeout);
 end
 
 local function compare(link, record, answer)
@@ -105,7 +110,7 @@ end
 requests.on("node-ping", function (record, answer, is_undeliverable)
 	local room = muc.get_room_from_jid(record.room_jid);
 	local link = links.get(room, record.peer);
-	if not link or link.state == "joining" then return; end
+	if not link or link.state == "joining" or own(link).round ~= record.round then return; end -- all has been counted anew meanwhile
 	if not answer or is_undeliverable then
 		outage.begin(link, "it does not answer");
 	elseif links.mark(link) then
@@ -125,13 +130,17 @@ function outage.handle_ping(event)
 	return true;
 end
 
-local function check_lost(room, link, time)
+local function check_lost(link, time)
 	local data = own(link);
-	if time - data.since >= grace_period and not data.alone then
+	local is_over = time - data.since >= grace_period and not data.alone;
+	if not is_over and time < data.retry_at then return; end
+	local room = muc.get_room_from_jid(link.room_jid); -- only now: it may have to be loaded
+	if links.get(room, link.peer) ~= link then return link:close(); end
+	if is_over then
 		data.alone = true;
 		arrivals.forget_all(room, link);
 	end
-	if not data.retry_at or time < data.retry_at then return; end
+	if time < data.retry_at then return; end
 	data.pause = math.min(data.pause * 2, longest_pause);
 	data.retry_at = time + data.pause;
 	if link.direction == "up" then
@@ -147,10 +156,8 @@ end
 
 local function check(link, time)
 	local data = own(link);
-	local room = muc.get_room_from_jid(link.room_jid);
-	if links.get(room, link.peer) ~= link then return link:close(); end
 	if link.state == "lost" then
-		check_lost(room, link, time);
+		check_lost(link, time);
 	elseif link.state == "joining" then
 		if time - data.asked_at >= answer_timeout then outage.begin(link, "it does not answer"); end
 	elseif data.suspected and time - data.suspected >= suspicion or time - link.heard >= silence then

@@ -4,6 +4,7 @@
 # make test-native    the tests of the C cores, their bindings and the shared Lua, with every Prosody found
 # make soak-fmuc      mod_fmuc under faults for SOAK_SECONDS=240 and each pair of versions, by SOAK_SEED;
 #                     then over a link of 300 bit/s
+# make soak-nodes     the same of a tree of federated rooms (generation 2)
 # make asan           the native tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leak detection
 # make valgrind       the native tests under valgrind
 # make fuzz           libFuzzer on each core and each walk over stanzas, FUZZ_RUNS=200000 runs each; findings are kept in build/fuzz/
@@ -128,6 +129,9 @@ soak-fmuc: all prosody13 | deps-prosody deps-test
 	FMUC_SOAK_SECONDS=$(SOAK_SECONDS) FMUC_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc/soak_spec.lua
 	busted -o plainTerminal spec/support/fmuc_slow.lua
 
+soak-nodes: all prosody13 | deps-prosody deps-test
+	NODES_SOAK_SECONDS=$(SOAK_SECONDS) NODES_SOAK_SEED=$(SOAK_SEED) busted -o plainTerminal spec/e2e/fmuc/nodes_soak_spec.lua
+
 lint: | deps-build deps-rocks deps-tools
 	luacheck -q --no-color . .busted tools/structure
 	@tools/structure
@@ -165,4 +169,4 @@ deps-%:
 clean:
 	rm -rf build rocks
 
-.PHONY: version all asan bench bytes fuzz soak soak-fmuc test test-native valgrind lint rocks install demo prosody13 deps clean
+.PHONY: version all asan bench bytes fuzz soak soak-fmuc soak-nodes test test-native valgrind lint rocks install demo prosody13 deps clean

@@ -46,14 +46,16 @@ local function extra_of(who)
 	return { since = who.since; registered = who.is_registered and "true" or nil };
 end
 
--- join(room_jid, peer, who, [history], [mark]) -> the presence that asks the room `peer` to federate, and brings the first user (N3, N4)
+-- join(room_jid, peer, who, [history], [mark], [original]) -> the presence that asks the room `peer` to federate, and brings the first user (N3, N4)
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
 --   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
 --             this node), received (how many messages have come over the link), is_known (the joined node remembers the
 --             link), sent (stanzas of the joined node since the join, with this one), mode
-function generation2.join(room_jid, peer, who, history, mark)
-	local presence = st.presence({ from = room_jid .. "/" .. who.nick; to = peer .. "/" .. who.nick });
+--   original  as for presence()
+function generation2.join(room_jid, peer, who, history, mark, original)
+	local presence = original and st.clone(original) or st.presence();
+	presence.attr = { from = room_jid .. "/" .. who.nick; to = peer .. "/" .. who.nick; ["xml:lang"] = presence.attr["xml:lang"] };
 	add_fmuc(presence, who.real_jid, extra_of(who), mark):tag("x", { xmlns = xmlns_muc });
 	if history then presence:tag("history", history):up(); end
 	return add_item(presence:up(), who);

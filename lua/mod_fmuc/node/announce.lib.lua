@@ -31,9 +31,12 @@ end
 
 announce.who = who;
 
+-- payload(presence) -> what of it is for other nodes; nil for nil
 local function payload(presence)
 	return presence and hygiene.copy("presence to a node", presence);
 end
+
+announce.payload = payload;
 
 -- note(link, person): the other node is told of that user
 function announce.note(link, person)

@@ -90,7 +90,8 @@ local function ask(room, link, person)
 	announce.note(link, person);
 	link:restart_count(0, 0);
 	outage.asked(link);
-	link:send(generation2.join(room.jid, link.peer, announce.who(room, person), history.limiter(room, link.peer), mark(room, link)));
+	link:send(generation2.join(room.jid, link.peer, announce.who(room, person), history.limiter(room, link.peer), mark(room, link),
+		announce.payload(person.presence)));
 end
 
 -- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet

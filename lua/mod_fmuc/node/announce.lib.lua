@@ -157,7 +157,7 @@ function announce.relay(room, nick, message, except_link, real_jid, primary)
 		if link == except_link and replica.is_of_primary(link) then user = links.brought(link)[nick]; end -- it waits for that
 		if user then
 			cleaned = cleaned or hygiene.copy("message to a node", message);
-			if counts and links.mark(link) then
+			if counts and links.may_count(link) then
 				text = text or outbox.text(cleaned);
 				outbox.add(link, text, nick, user.real_jid);
 			end

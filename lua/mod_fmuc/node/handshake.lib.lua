@@ -7,7 +7,7 @@
 --
 -- link:own("handshake"):
 --   id         of the link, which the joining node has chosen
---   is_again   this join follows an outage; repeated: how many messages have come again so far
+--   is_again   this join follows an outage of a link that was up; repeated: how many messages have come again so far
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -112,7 +112,8 @@ function handshake.ask_again(event)
 	end
 	if not link:fire("join") then return; end
 	local own = link:own("handshake");
-	own.is_again, own.repeated = true, 0;
+	own.is_again, own.repeated = links.has_answered(link), 0;
+	if not own.is_again then own.id = nil; end -- the other node may know the link already, but this one still needs the history
 	if not links.mark(link) then announce.take_back(room, link); end
 	links.mark_stale(link);
 	ask(room, link, person);
@@ -211,21 +212,23 @@ function handshake.old_message(room, link, nick, stanza, said)
 	messages.old(room, link, nick, stanza, said, own.is_again);
 end
 
--- After an outage: counts what has come again, and repeats what the other node has not got
+-- Sends what was said here while the link was not up. After an outage: counts what has come again, too
 local function catch_up(room, link, their_mark)
-	if their_mark.is_known then
-		outbox.count_repeated(link, link:own("handshake").repeated);
+	local own = link:own("handshake");
+	if own.is_again and their_mark.is_known then
+		outbox.count_repeated(link, own.repeated);
 	else
-		outbox.restart(link, outage.lost_at(link) or os.time());
+		outbox.restart(link, own.is_again and (outage.lost_at(link) or os.time()) or 0);
 	end
 	announce.repeat_missing(room, link, their_mark.received or 0);
-	module:fire_event("fmuc-resync");
+	if own.is_again then module:fire_event("fmuc-resync"); end
 end
 
 -- synced(room, link, said): the other node has sent all that a joining node gets
 function handshake.synced(room, link, said)
 	local own = link:own("handshake");
-	local their_mark = said.mark and said.mark.id == own.id and said.mark or nil;
+	local their_mark = said.mark;
+	if their_mark and their_mark.id ~= own.id then return; end -- the answer to an earlier question
 	links.learn_mark(link, their_mark);
 	local loop = their_mark and find_loop(room, link, their_mark.rooms);
 	if loop then
@@ -239,7 +242,7 @@ function handshake.synced(room, link, said)
 	if not link:fire("synced") then return; end
 	part_stale(room, link);
 	announce.everybody(room, link);
-	if own.is_again and their_mark then
+	if their_mark then
 		catch_up(room, link, their_mark);
 	else
 		outbox.begin(link);
@@ -289,7 +292,7 @@ end
 
 -- left(room, link): the other node confirms that this one has left, or ends the link (N16, O10)
 function handshake.left(room, link)
-	if link.direction ~= "up" then return; end
+	if link.direction ~= "up" or link.state == "joining" then return; end -- it has not got the question yet
 	arrivals.forget_all(room, link);
 	links.forget_told(link);
 	if not some_person(room, link) then return links.close(room, link); end

@@ -13,6 +13,7 @@
 --              is_stale   the other node is saying again who is there, and has not named this user yet
 --   told     [nick] = { real_jid, presence, role, affiliation }: whom the other node was told of
 --   mark     of a node of this module (dialect/generation2): its last mark; nil: another kind of node, or not known yet
+--   has_answered   whether it is known what kind of node it is
 --
 -- A session in the room that came over a link has room.fmuc.link_of[real JID] = link.
 
@@ -81,7 +82,17 @@ end
 
 -- learn_mark(link, mark): the other node has said that of itself; nil: it is another kind of node
 function links.learn_mark(link, mark)
-	own(link).mark = mark;
+	own(link).mark, own(link).has_answered = mark, true;
+end
+
+-- has_answered(link) -> whether the other node has ever sent all that a joining node gets, or has joined this one
+function links.has_answered(link)
+	return own(link).has_answered or false;
+end
+
+-- may_count(link) -> whether the other node counts messages, or it is not known yet whether it does (node/outbox)
+function links.may_count(link)
+	return own(link).mark ~= nil or not own(link).has_answered;
 end
 
 -- open(room, peer, direction) -> a new link with that node

@@ -205,6 +205,7 @@ end
 
 -- old_message(room, link, nick, stanza, said): the other node says what was said before
 function handshake.old_message(room, link, nick, stanza, said)
+	if not history.stamp_of(stanza) then return; end -- it was sent before the question came, and comes once more
 	local own = link:own("handshake");
 	-- said before the other node has seen the join: it is going to repeat that
 	if links.mark(link) and not history.stamp_of(stanza, link.peer) then return; end

@@ -82,6 +82,13 @@ local function handle_error(room, link, event)
 	if not is_private or whose_error.is_undeliverable(event) then outage.failed(link, event); end
 end
 
+-- Whether the other node does not know yet that this one has lost it. It says all of that again when it is known here again. What would be
+-- shown and counted until then would not fit to that.
+local function is_too_early(link, said)
+	if link.state ~= "lost" or not links.mark(link) then return false; end
+	return not (said.is_from_room or said.is_join and said.mark and link.direction == "down");
+end
+
 local function handle_from_node(event, room_jid, peer)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(room_jid);
@@ -92,6 +99,7 @@ local function handle_from_node(event, room_jid, peer)
 	if not said then return; end
 	link:hear();
 	link:count_received();
+	if is_too_early(link, said) then return; end
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end
 

@@ -15,6 +15,7 @@
 local compat = require "prosody_relay.compat";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
+local jid_resource = require "util.jid".resource;
 local now = require "util.time".monotonic;
 local origin = require "prosody_relay.origin";
 
@@ -83,13 +84,14 @@ local is_absent = {
 	["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["service-unavailable"] = true;
 };
 
--- failed(link, event): an error has come in the name of the other node
+-- failed(link, event): an error has come in the name of the other node. What answers a join comes from the address that was asked; the room
+-- itself tells this node to join, which it does already.
 function outage.failed(link, event)
 	local stanza = event.stanza;
 	local _, condition, text = stanza:get_error();
 	if origin.is_undeliverable(event) then
 		outage.begin(link, "it cannot be reached (" .. (text or condition or "error"):sub(1, 200) .. ")");
-	elseif stanza.name == "presence" and is_absent[condition] then
+	elseif stanza.name == "presence" and is_absent[condition] and (link.state ~= "joining" or jid_resource(stanza.attr.from)) then
 		outage.begin(link, "it answers " .. condition, link.state == "live");
 	end
 end

@@ -205,10 +205,9 @@ end
 
 -- old_message(room, link, nick, stanza, said): the other node says what was said before
 function handshake.old_message(room, link, nick, stanza, said)
-	if not history.stamp_of(stanza) then return; end -- it was sent before the question came, and comes once more
+	-- without a date: said before the other node has seen the join, and going to be repeated
+	if not history.stamp_of(stanza, links.mark(link) and link.peer) then return; end
 	local own = link:own("handshake");
-	-- said before the other node has seen the join: it is going to repeat that
-	if links.mark(link) and not history.stamp_of(stanza, link.peer) then return; end
 	if own.is_again and outbox.counts(stanza) then own.repeated = own.repeated + 1; end
 	messages.old(room, link, nick, stanza, said, own.is_again);
 end

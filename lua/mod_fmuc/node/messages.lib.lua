@@ -6,6 +6,7 @@ local jid_prep = require "util.jid".prep;
 local st = require "util.stanza";
 
 local announce = lib "node/announce";
+local arrivals = lib "node/arrivals";
 local delivery = lib "room/delivery";
 local errors = lib "errors";
 local history = lib "node/history";
@@ -52,20 +53,31 @@ function messages.returned(room, link, nick, stanza, entry)
 	room:broadcast_message(message);
 end
 
--- Whether a rule of this room keeps that user from being heard
-local function is_silenced(room, link, nick)
+-- Whether a rule of this room keeps that author of an old message from being heard. author: bare JID, or that of the other room, if the author
+-- is not known. Who has lost the nick here is heard.
+local function is_silenced(room, link, nick, author)
 	local entry = links.brought(link)[nick];
-	if not entry then return false; end
+	if not entry or author ~= link.peer and author ~= jid_bare(entry.real_jid) then return false; end
+	if entry.hidden then return entry.hidden == "refused" or entry.hidden == "kicked"; end
 	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
 	return not occupant or occupant.role == "visitor";
+end
+
+-- Whether the other node may repeat what that user has said. Another user may have the nick by now, here or there.
+local function may_repeat(link, nick, said)
+	local real_jid, told = jid_prep(said.real_jid), links.told(link)[nick];
+	local author = jid_bare(real_jid); -- the other room: it does not know, or does not say, who it was
+	if told and (not author or author == link.peer or author == jid_bare(told.real_jid)) then return false; end -- not said there
+	return not links.mark(link) or arrivals.may_bring(link, real_jid);
 end
 
 -- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
 function messages.old(room, link, nick, stanza, said, is_repeated)
 	local is_returned, waiting = replica.returned(room, link, nick, stanza);
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
-	if links.told(link)[nick] and is_repeated then return; end -- a user of this node did not say that there
-	if is_silenced(room, link, nick) or said.real_jid and room:get_affiliation(said.real_jid) == "outcast" then
+	if is_repeated and not may_repeat(link, nick, said) then return; end
+	local author = jid_bare(jid_prep(said.real_jid)) or link.peer;
+	if is_silenced(room, link, nick, author) or room:get_affiliation(author) == "outcast" then
 		return announce.relay(room, nick, stanza, link, said.real_jid);
 	end
 	local message = history.receive(room, link, nick, stanza, is_repeated);

@@ -7,6 +7,7 @@
 --
 -- link:own("handshake"):
 --   id         of the link, which the joining node has chosen
+--   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   is_again   this join follows an outage of a link that was up; repeated: how many messages have come again so far
 
 local jid_bare = require "util.jid".bare;
@@ -94,22 +95,22 @@ local function ask(room, link, person)
 		announce.payload(person.presence)));
 end
 
--- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet
-function handshake.connect(room)
-	local peer = config.outbound(room);
-	if not peer or room._data.destroyed or links.get(room, peer) or not room:has_occupant() then return; end
-	local link = links.open(room, peer, "up");
-	ask(room, link, some_person(room, link));
+-- Nobody is here any more who could join. The link ends, unless the other node may lack some messages. They need a user to cross (N3).
+local function rest(room, link)
+	arrivals.forget_all(room, link);
+	if links.may_count(link) and outbox.is_waiting(link, outage.lost_at(link)) then
+		link:own("handshake").is_idle = true;
+	else
+		links.close(room, link);
+	end
 end
 
 -- ask_again(event): the time has come to ask the other node once more
 function handshake.ask_again(event)
 	local room, link = event.room, event.link;
 	local person = some_person(room, link);
-	if not person then
-		arrivals.forget_all(room, link);
-		return links.close(room, link);
-	end
+	if not person then return rest(room, link); end
+	link:own("handshake").is_idle = nil;
 	if not link:fire("join") then return; end
 	local own = link:own("handshake");
 	own.is_again, own.repeated = links.has_answered(link), 0;
@@ -117,6 +118,19 @@ function handshake.ask_again(event)
 	if not links.mark(link) then announce.take_back(room, link); end
 	links.mark_stale(link);
 	ask(room, link, person);
+end
+
+-- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet
+function handshake.connect(room)
+	local peer = config.outbound(room);
+	if not peer or room._data.destroyed or not room:has_occupant() then return; end
+	local link = links.get(room, peer);
+	if not link then
+		link = links.open(room, peer, "up");
+		ask(room, link, some_person(room, link));
+	elseif link:own("handshake").is_idle and some_person(room, link) then
+		handshake.ask_again({ room = room; link = link });
+	end
 end
 
 -- refused(room, link, text): the other node refuses (N5)
@@ -278,11 +292,20 @@ function handshake.dismiss(room, link)
 	links.close(room, link);
 end
 
+-- The last user has left. Until the other node confirms that, it may lack messages.
+local function take_leave(room, link)
+	announce.nobody(room, link);
+	arrivals.forget_all(room, link);
+	if not links.mark(link) or not outbox.is_waiting(link, os.time()) then return links.close(room, link); end
+	outage.begin(link, "nobody is here");
+	link:own("handshake").is_idle = true;
+end
+
 -- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16)
 function handshake.end_if_unused(room)
 	for link in links.each(room) do
 		if link.direction == "up" and not next(links.told(link)) and link.state ~= "lost" then
-			handshake.leave(room, link);
+			take_leave(room, link);
 		elseif link.direction == "down" and not next(links.brought(link)) and link.state ~= "lost" then
 			module:send(generation2.left(room.jid, link.peer));
 			links.close(room, link);

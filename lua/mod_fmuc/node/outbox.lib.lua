@@ -16,6 +16,8 @@ local xmlns_delay = "urn:xmpp:delay";
 
 -- The oldest messages beyond that are dropped: number, bytes of text, seconds
 local max_entries, max_bytes, max_age = 1000, 4 * 1024 * 1024, 24 * 3600;
+-- What was said so many seconds before a link was lost may have been lost with it
+local margin = 60;
 -- of an entry, in addition to its text
 local entry_bytes = 250;
 
@@ -62,6 +64,13 @@ end
 limits.count_with(function (add)
 	for link in lib "link/link".each("generation2") do add(link.peer, own(link).bytes); end
 end);
+
+-- is_waiting(link, lost_at) -> whether the other node may lack a message. lost_at: os.time() when the link was lost
+function outbox.is_waiting(link, lost_at)
+	local data = own(link);
+	trim(data);
+	return data.first <= data.last and data[data.last].time >= lost_at - margin;
+end
 
 -- count_received(link): such a message has come
 function outbox.count_received(link)

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The differences between Prosody 0.12 and 13.0 that the modules meet, in one place.
 
+local st = require "util.stanza";
+
 local compat = {};
 
 -- on_started(module, callback): calls back when the server has started and all its hosts are active; at once if it has started before
@@ -47,6 +49,20 @@ function compat.on_stream_lost(module, callback)
 			end
 		end
 	end);
+end
+
+-- keep_order(event): keeps a stanza from overtaking others (event "route/remote", before mod_s2s at -1). Stanzas wait in session.sendq until
+-- the stream is complete. But mod_s2s sends a new one at once from the moment when the other server has accepted the certificate.
+function compat.keep_order(event)
+	local host, stanza = prosody.hosts[event.from_host], event.stanza;
+	local session = host and host.s2sout and host.s2sout[event.to_host];
+	local queue = session and session.type == "s2sout" and session.sendq;
+	if not queue then return; end
+	if queue.push then return queue:push(st.clone(stanza)) or nil; end
+	-- COMPAT w/0.12: a list of texts, each with the stanza that a failure is to answer
+	local has_answer = stanza.attr.type ~= "error" and stanza.attr.type ~= "result";
+	table.insert(queue, { tostring(stanza), has_answer and st.reply(stanza) });
+	return true;
 end
 
 return compat;

@@ -95,6 +95,7 @@ local handlers = {
 	["route/remote"] = { -- before mod_s2s sends it at -1
 		{ 20, links.handle_stray };
 		{ 5, traffic.count_sent };
+		{ 1, compat.keep_order };
 	};
 
 	["muc-disco#info"] = {

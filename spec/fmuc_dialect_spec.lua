@@ -139,7 +139,7 @@ describe("generation 2", function ()
 	it("knows what nodes say (N5 F13)", function ()
 		assert.is_nil(said(function () end));
 		local expected = { real_jid = "a@b/c"; is_join = true; is_left = false; is_reject = false; is_from_room = false; is_registered = false };
-		expected.codes = {};
+		expected.codes, expected.is_complete = {}, false;
 		assert.same(expected, said(function (stanza)
 			stanza:tag("x", { xmlns = xmlns_muc }):up():tag("fmuc", { xmlns = xmlns; from = "a@b/c" }):up();
 		end));

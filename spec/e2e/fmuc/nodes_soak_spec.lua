@@ -13,12 +13,17 @@ local seed = tonumber(os.getenv("NODES_SOAK_SEED")) or 20241203;
 -- What a server may hold for each message that was said: histories and what waits for three other nodes, within their bounds
 local bytes_for_each_message, bytes_for_all = 12 * 1024, 4 * 1024 * 1024;
 
+-- of one kind, in what a failure says
+local most = 20;
+
 local checked = { "thrown_out", "lost", "doubled", "disordered", "ghosts" };
 
 local function complaint(report)
 	local lines = {};
 	for _, name in ipairs(checked) do
-		for _, text in ipairs(report[name]) do lines[#lines + 1] = name .. ": " .. text; end
+		for i, text in ipairs(report[name]) do
+			if i <= most then lines[#lines + 1] = name .. ": " .. text; end
+		end
 	end
 	if report.growth > bytes_for_all + report.said * bytes_for_each_message then
 		lines[#lines + 1] = ("a server has grown by %d bytes"):format(report.growth);

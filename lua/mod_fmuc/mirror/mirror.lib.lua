@@ -118,7 +118,8 @@ local handlers = {
 	["iq/bare/urn:xmpp:fasten:0:apply-to"] = { { 1, room_iq.refuse_change } }; -- an earlier version of moderation
 	["route/remote"] = {
 		{ 10, is_narrow and bandwidth.handle_outbound }; -- before it is counted
-		{ 5, traffic.count_sent }; -- before mod_s2s sends it at -1
+		{ 5, traffic.count_sent };
+		{ 1, compat.keep_order }; -- before mod_s2s sends it at -1
 	};
 
 	["muc-occupant-pre-join"] = {

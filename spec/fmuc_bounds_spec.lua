@@ -206,7 +206,7 @@ describe("what mirrors can do", function ()
 	local xmlns_private = "urn:x-prosody-relay:fmuc:private:0";
 	local module, private, room, questions, answered;
 
-	local function link_of(nick) return { peer = ("r\\40m@%s.example"):format(nick) }; end
+	local function link_of(nick) return { dialect = "generation1"; peer = ("r\\40m@%s.example"):format(nick) }; end
 
 	before_each(function ()
 		questions = {};

@@ -7,7 +7,10 @@
 --
 -- link:own("handshake"):
 --   id         of the link, which the joining node has chosen
+--   is_confirmed   of the joined node: the joining node has got the answer of a new link to the end
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
+--   synced_at, since   of the joining node: os.time() when the link came up; what was said since then had to cross for that, if the other node
+--              began anew
 --   is_again   this join follows an outage of a link that was up; repeated: how many messages have come again so far
 
 local jid_bare = require "util.jid".bare;
@@ -31,6 +34,9 @@ local replica = lib "node/replica";
 local outbox = lib "node/outbox";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
+
+-- Seconds after which the other node certainly knows that a link is up
+local moment = 60;
 
 local handshake = {};
 
@@ -64,13 +70,15 @@ local function find_loop(room, link, rooms)
 	return loop;
 end
 
--- id(link) -> id of the link, or nil; restore_id(link, id): after a restart
+-- id(link) -> id of the link, if both sides know it, or nil; restore_id(link, id): after a restart
 function handshake.id(link)
-	return link:own("handshake").id;
+	local own = link:own("handshake");
+	return (link.direction == "up" or own.is_confirmed) and own.id or nil;
 end
 
 function handshake.restore_id(link, id)
-	link:own("handshake").id = id;
+	local own = link:own("handshake");
+	own.id, own.is_confirmed = id, id ~= nil;
 end
 
 -- Some user of this room whom the other node should know
@@ -191,9 +199,10 @@ function handshake.accept(stanza, said)
 	if why then return reject(room_jid, peer, why); end
 	local link = links.get(room, peer) or links.open(room, peer, "down");
 	local own = link:own("handshake");
-	local is_known = own.id ~= nil and said.mark ~= nil and own.id == said.mark.id;
+	-- the joining node may not have got the answer to its first question, with which both begin to count
+	local is_known = own.is_confirmed and own.id ~= nil and said.mark ~= nil and own.id == said.mark.id or false;
 	if not is_known then outbox.begin(link); end
-	own.id = said.mark and said.mark.id;
+	own.id, own.is_confirmed = said.mark and said.mark.id, is_known;
 	links.learn_mark(link, said.mark);
 	links.mark_stale(link);
 	links.forget_told(link);
@@ -226,14 +235,27 @@ function handshake.old_message(room, link, nick, stanza, said)
 	messages.old(room, link, nick, stanza, said, own.is_again);
 end
 
+-- Since when the other node, which begins anew, may lack messages, as os.time(). If the link was up for a moment only, it may lack those of the
+-- time before, too. It knows by their ids what it has got.
+local function since_when(link)
+	local own = link:own("handshake");
+	if not own.is_again then return 0; end
+	local lost_at = outage.lost_at(link) or os.time();
+	if own.since and lost_at - own.synced_at < moment then return own.since; end
+	return lost_at;
+end
+
 -- Sends what was said here while the link was not up. After an outage: counts what has come again, too
 local function catch_up(room, link, their_mark)
 	local own = link:own("handshake");
 	if own.is_again and their_mark.is_known then
 		outbox.count_repeated(link, own.repeated);
+		own.since = nil;
 	else
-		outbox.restart(link, own.is_again and (outage.lost_at(link) or os.time()) or 0);
+		own.since = since_when(link);
+		outbox.restart(link, own.since);
 	end
+	own.synced_at = os.time();
 	announce.repeat_missing(room, link, their_mark.received or 0);
 	if own.is_again then module:fire_event("fmuc-resync"); end
 end
@@ -273,6 +295,7 @@ end
 -- completed(room, link): the joining node has said who is there
 function handshake.completed(room, link)
 	if link.direction ~= "down" then return; end
+	link:own("handshake").is_confirmed = true;
 	part_stale(room, link);
 	handshake.end_if_unused(room);
 end

@@ -84,10 +84,10 @@ function outbox.count_repeated(link, number)
 	data.received = data.received + number;
 end
 
--- restart(link, lost_at): the other node has forgotten this link: both count anew, and it has to get what was said since the link was lost
-function outbox.restart(link, lost_at)
+-- restart(link, since): the other node has forgotten this link: both count anew, and it has to get what was said since that os.time()
+function outbox.restart(link, since)
 	local data = own(link);
-	while data.first <= data.last and data[data.first].time < lost_at do drop_first(data); end
+	while data.first <= data.last and data[data.first].time < since do drop_first(data); end
 	data.sent, data.received = data.last - data.first + 1, 0;
 end
 

@@ -115,7 +115,8 @@ local handlers = {
 	["muc-occupant-left"] = {
 		{ 0, mirrors.handle_left };
 		{ -0.5, collisions.handle_left };
-		{ -0.6, arrivals.handle_left }; -- before mod_muc's -1, which destroys a room without occupants
+		{ -0.6, arrivals.handle_left };
+		{ -0.7, handshake.handle_left }; -- before mod_muc's -1, which destroys a room without occupants
 	};
 	["muc-broadcast-presence"] = {
 		{ -10, authority.handle_presence };

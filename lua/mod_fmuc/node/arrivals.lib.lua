@@ -63,10 +63,11 @@ end
 
 -- hide(room, entry, why): the room does not show that user of another node any more
 function arrivals.hide(room, entry, why)
+	local link = room.fmuc.link_of[entry.real_jid];
 	entry.hidden = "leaving"; -- handle_left() does not bring the user back
 	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, entry.nick) }));
 	entry.hidden = why;
-	links.unbind(room, entry.real_jid);
+	links.unbind(room, link, entry.real_jid);
 end
 
 -- Shows a user who is not shown yet, if this room's rules allow it
@@ -81,7 +82,7 @@ local function show(room, link, entry)
 		pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
 		if room:get_occupant_jid(entry.real_jid) ~= occupant_jid(room, entry.nick) then
 			entry.hidden = "refused";
-			links.unbind(room, entry.real_jid);
+			links.unbind(room, link, entry.real_jid);
 		end
 	end
 	if entry.hidden then announce.update(room, entry.nick); end -- for nodes behind this one
@@ -93,9 +94,18 @@ local function find_by_real_jid(link, real_jid)
 	end
 end
 
+-- A user whom this room has removed is not behind a link any more. Before this, mod_muc tells the user so, which is no matter of the user's server.
+local function unbind_removed(room, nick)
+	for link in links.each(room) do
+		local entry = links.brought(link)[nick];
+		if entry and entry.hidden then links.unbind(room, link, entry.real_jid); end
+	end
+end
+
 -- handle_left(event): an occupant has left. Somebody else may get the nick, or the same client may be here by another way.
 function arrivals.handle_left(event)
 	local room, nick = event.room, jid_resource(event.nick);
+	unbind_removed(room, nick);
 	for link in links.each(room) do
 		local entry = links.brought(link)[nick];
 		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end
@@ -154,7 +164,7 @@ local function change_nick(room, link, entry, nick)
 	entry.hidden = "leaving";
 	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, former) }));
 	entry.hidden = "taken";
-	links.unbind(room, entry.real_jid);
+	links.unbind(room, link, entry.real_jid);
 end
 
 local function update(room, entry)
@@ -169,7 +179,7 @@ local function replace_session(room, link, entry, real_jid)
 	links.bind(room, link, real_jid);
 	pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
 	pass(room, st.presence({ type = "unavailable"; from = former; to = occupant_jid(room, entry.nick) }));
-	links.unbind(room, former);
+	links.unbind(room, link, former);
 end
 
 -- available(room, link, nick, stanza, said): the other node says that this user is there
@@ -252,7 +262,7 @@ function arrivals.unavailable(room, link, nick, stanza, said)
 		leave.attr = { type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, nick) };
 		pass(room, limits.trimmed(leave) or limits.bare_presence(leave));
 	end
-	links.unbind(room, entry.real_jid);
+	links.unbind(room, link, entry.real_jid);
 end
 
 -- forget_all(room, link): the users of the other node are not here any more

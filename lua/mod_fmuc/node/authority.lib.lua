@@ -48,7 +48,6 @@ function authority.handle_presence(event)
 	local entry = occupant.role == nil and links.entry_of(room, occupant);
 	if not entry or entry.hidden then return; end
 	local link = room.fmuc.link_of[occupant.jid];
-	links.unbind(room, occupant.jid);
 	entry.hidden = "refused";
 	for status in event.x:childtags("status") do
 		if status.attr.code == "307" then

@@ -347,10 +347,13 @@ end
 
 -- handle_presence(event): something about an occupant has changed: the room may have its first user, or its last one may have gone
 function handshake.handle_presence(event)
-	local room = event.room;
-	if event.nick then return; end -- has left under one nick, and comes back under another
-	handshake.connect(room);
-	if room.fmuc then handshake.end_if_unused(room); end
+	if not event.nick then handshake.connect(event.room); end -- else somebody leaves under one nick, and comes back under another
+end
+
+-- handle_left(event): an occupant has left, perhaps the last one. mod_muc has told everybody.
+function handshake.handle_left(event)
+	local is_rename = event.stanza and not event.stanza.attr.type;
+	if event.room.fmuc and not is_rename then handshake.end_if_unused(event.room); end
 end
 
 -- handle_configured(event): an owner has changed with whom the room federates

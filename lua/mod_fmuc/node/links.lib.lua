@@ -133,13 +133,13 @@ limits.count_with(function (add)
 	end
 end);
 
--- bind(room, link, real_jid): that session is behind the link; unbind(room, real_jid): it is not any more
+-- bind(room, link, real_jid): that session is behind the link; unbind(room, link, real_jid): it is not any more
 function links.bind(room, link, real_jid)
 	room.fmuc.link_of[real_jid] = link;
 end
 
-function links.unbind(room, real_jid)
-	if room.fmuc then room.fmuc.link_of[real_jid] = nil; end
+function links.unbind(room, link, real_jid)
+	if room.fmuc and room.fmuc.link_of[real_jid] == link then room.fmuc.link_of[real_jid] = nil; end
 end
 
 -- entry_of(room, occupant) -> the entry of the occupant's first session, if that came over a link with a node; or nil

@@ -17,10 +17,12 @@
 --   joining     the other node was asked, and has not answered to the end
 --   live
 --   lost        the other node cannot be reached, or has refused. This node asks again after a while.
+--   ending      this room takes the users of the other node out, before the link is closed
 --
 -- Generation 2, down, in the node that was joined:
 --   live
 --   lost        the other node cannot be reached
+--   ending      as above
 --
 -- A closed link stays closed.
 
@@ -43,15 +45,17 @@ local down = {
 };
 
 local node_up = {
-	joining = { synced = "live"; broken = "lost" };
-	live = { broken = "lost"; join = "joining" };
-	lost = { join = "joining" };
+	joining = { synced = "live"; broken = "lost"; ended = "ending" };
+	live = { broken = "lost"; join = "joining"; ended = "ending" };
+	lost = { join = "joining"; ended = "ending" };
+	ending = {};
 	closed = {};
 };
 
 local node_down = {
-	live = { broken = "lost" };
-	lost = { synced = "live" };
+	live = { broken = "lost"; ended = "ending" };
+	lost = { synced = "live"; ended = "ending" };
+	ending = {};
 	closed = {};
 };
 

@@ -144,9 +144,9 @@ end
 -- refused(room, link, text): the other node refuses (N5)
 function handshake.refused(room, link, text)
 	if link.direction ~= "up" then return; end
-	arrivals.forget_all(room, link);
 	links.forget_told(link);
 	outage.begin(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
+	arrivals.forget_all(room, link);
 end
 
 local function reject(room_jid, peer, why)
@@ -269,8 +269,8 @@ function handshake.synced(room, link, said)
 	local loop = their_mark and find_loop(room, link, their_mark.rooms);
 	if loop then
 		announce.nobody(room, link);
-		arrivals.forget_all(room, link);
-		return outage.begin(link, "there is already a way to " .. loop);
+		outage.begin(link, "there is already a way to " .. loop);
+		return arrivals.forget_all(room, link);
 	end
 	if not their_mark and select(2, replica.uplink(room)) then
 		return handshake.refused(room, link, "primary-replica works only between nodes of this module");
@@ -303,6 +303,7 @@ end
 -- leave(room, link): this node leaves the other one
 function handshake.leave(room, link)
 	announce.nobody(room, link);
+	link:fire("ended");
 	arrivals.forget_all(room, link);
 	links.close(room, link);
 end
@@ -310,6 +311,7 @@ end
 -- dismiss(room, link): ends the link with a node that has joined this one (N16)
 function handshake.dismiss(room, link)
 	announce.nobody(room, link);
+	link:fire("ended");
 	arrivals.forget_all(room, link);
 	module:send(generation2.left(room.jid, link.peer));
 	links.close(room, link);
@@ -317,19 +319,20 @@ end
 
 -- The last user has left. Until the other node confirms that, it may lack messages.
 local function take_leave(room, link)
+	if not links.mark(link) or not outbox.is_waiting(link, os.time()) then return handshake.leave(room, link); end
 	announce.nobody(room, link);
-	arrivals.forget_all(room, link);
-	if not links.mark(link) or not outbox.is_waiting(link, os.time()) then return links.close(room, link); end
 	outage.begin(link, "nobody is here");
 	link:own("handshake").is_idle = true;
+	arrivals.forget_all(room, link);
 end
 
 -- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16)
 function handshake.end_if_unused(room)
 	for link in links.each(room) do
-		if link.direction == "up" and not next(links.told(link)) and link.state ~= "lost" then
+		local is_open = link.state ~= "lost" and link.state ~= "ending";
+		if is_open and link.direction == "up" and not next(links.told(link)) then
 			take_leave(room, link);
-		elseif link.direction == "down" and not next(links.brought(link)) and link.state ~= "lost" then
+		elseif is_open and link.direction == "down" and not next(links.brought(link)) then
 			module:send(generation2.left(room.jid, link.peer));
 			links.close(room, link);
 		end
@@ -339,13 +342,14 @@ end
 -- left(room, link): the other node confirms that this one has left, or ends the link (N16, O10)
 function handshake.left(room, link)
 	if link.direction ~= "up" or link.state == "joining" then return; end -- it has not got the question yet
-	arrivals.forget_all(room, link);
 	links.forget_told(link);
-	if not some_person(room, link) then return links.close(room, link); end
-	outage.begin(link, "it has ended the link", true); -- somebody is here whom it does not know
+	-- somebody may be here whom it does not know
+	if some_person(room, link) then outage.begin(link, "it has ended the link", true); else link:fire("ended"); end
+	arrivals.forget_all(room, link);
+	if link.state == "ending" then links.close(room, link); end
 end
 
--- handle_presence(event): something about an occupant has changed: the room may have its first user, or its last one may have gone
+-- handle_presence(event): something about an occupant has changed: the room may have its first user
 function handshake.handle_presence(event)
 	if not event.nick then handshake.connect(event.room); end -- else somebody leaves under one nick, and comes back under another
 end

@@ -10,6 +10,7 @@ local archive = lib "room/archive";
 local delivery = lib "room/delivery";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
+local links = lib "node/links";
 local stanza_ids = lib "node/ids";
 
 local xmlns_delay = "urn:xmpp:delay";
@@ -51,6 +52,7 @@ function history.send(room, link, join)
 	module:fire_event("muc-get-history", event);
 	for message in event.next_stanza, event do
 		local cleaned = hygiene.copy("message to a node", message);
+		if not links.mark(link) then cleaned:remove_children("subject"); end -- Openfire takes it for the end of the join (O2)
 		link:send(generation2.message(cleaned, room.jid, link.peer, jid_resource(message.attr.from)));
 	end
 end

@@ -23,19 +23,21 @@ local expected = { generation1 = {
 	};
 }; generation2 = {
 	up = {
-		joining = { synced = "live"; broken = "lost"; closed = "closed" };
-		live = { broken = "lost"; join = "joining"; closed = "closed" };
-		lost = { join = "joining"; closed = "closed" };
+		joining = { synced = "live"; broken = "lost"; ended = "ending"; closed = "closed" };
+		live = { broken = "lost"; join = "joining"; ended = "ending"; closed = "closed" };
+		lost = { join = "joining"; ended = "ending"; closed = "closed" };
+		ending = { closed = "closed" };
 		closed = {};
 	};
 	down = {
-		live = { broken = "lost"; closed = "closed" };
-		lost = { synced = "live"; closed = "closed" };
+		live = { broken = "lost"; ended = "ending"; closed = "closed" };
+		lost = { synced = "live"; ended = "ending"; closed = "closed" };
+		ending = { closed = "closed" };
 		closed = {};
 	};
 } };
 
-local events = { "synced", "broken", "complete", "incomplete", "emptied", "dumped", "returned", "dump", "join", "closed", "nonsense" };
+local events = { "synced", "broken", "complete", "incomplete", "emptied", "dumped", "returned", "dump", "join", "ended", "closed", "nonsense" };
 
 describe("states of a link", function ()
 	local function expect_rows(dialect, direction, state, row)

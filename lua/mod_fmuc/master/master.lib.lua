@@ -28,6 +28,7 @@ local announce = lib "node/announce";
 local arrivals = lib "node/arrivals";
 local authority = lib "node/authority";
 local collisions = lib "node/collisions";
+local direct = lib "node/direct";
 local handshake = lib "node/handshake";
 local outage = lib "node/outage";
 local node_ids = lib "node/ids";
@@ -35,7 +36,6 @@ local nodes = lib "node/nodes";
 local node_private = lib "node/private";
 local replica = lib "node/replica";
 local restart = lib "node/restart";
-local users = lib "node/users";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
 
@@ -157,7 +157,7 @@ local function start()
 	lib "link/commands" { title = "Links of rooms"; peer = "Mirror or node"; roles = { mirrors_of_rooms, federated_rooms }; metrics = metrics };
 	federated_rooms.start();
 	lib "link/events".hook(handlers);
-	lib "link/events".hook_for_users({ "message/full", "presence/full" }, users.handle, 100);
+	lib "link/events".hook_for_users(direct.events, direct.handle, 100);
 	is_started = true;
 	local saved = module.saved_state or {};
 	all_links.restore(saved.links);

@@ -217,11 +217,22 @@ function arrivals.available(room, link, nick, stanza, said)
 	end
 end
 
+local removal_codes = { ["301"] = true; ["307"] = true; ["321"] = true; ["322"] = true; ["332"] = true; ["333"] = true };
+
+-- The codes that say why somebody was removed -> sorted list. No other code of another node is shown: to a client, 110 means itself.
+local function codes_of_removal(said)
+	local codes = {};
+	for code in pairs(said.codes) do
+		if removal_codes[code] then codes[#codes + 1] = code; end
+	end
+	table.sort(codes);
+	return codes;
+end
+
 -- Shows that a user of another node was kicked or banned there
-local function show_removal(room, entry, said)
-	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+local function show_removal(room, occupant, said)
 	local x = st.stanza("x", { xmlns = xmlns_muc_user });
-	for code in pairs(said.codes) do x:tag("status", { code = code }):up(); end
+	for _, code in ipairs(codes_of_removal(said)) do x:tag("status", { code = code }):up(); end
 	local former_role = occupant.role;
 	occupant.role = nil;
 	room:save_occupant(occupant);
@@ -229,17 +240,7 @@ local function show_removal(room, entry, said)
 	module:fire_event("muc-occupant-left", { room = room; nick = occupant.nick; occupant = occupant });
 end
 
-local removal_codes = { ["301"] = true; ["307"] = true; ["321"] = true; ["322"] = true; ["332"] = true; ["333"] = true };
-
-local function is_removal(said)
-	for code in pairs(said.codes) do
-		if removal_codes[code] then return true; end
-	end
-	return false;
-end
-
-local function only_session(room, entry)
-	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+local function only_session(occupant, entry)
 	for jid in occupant:each_session() do
 		if jid ~= entry.real_jid then return false; end
 	end
@@ -253,10 +254,11 @@ function arrivals.unavailable(room, link, nick, stanza, said)
 	if not entry then return; end
 	if said.codes["303"] and said.new_nick then return; end -- the next presence has the new nick
 	brought[nick] = nil;
+	local codes, occupant = codes_of_removal(said), room:get_occupant_by_real_jid(entry.real_jid);
 	if entry.hidden then
-		announce.update(room, nick, { codes = { next(said.codes) }; reason = said.reason });
-	elseif is_removal(said) and only_session(room, entry) then
-		show_removal(room, entry, said);
+		announce.update(room, nick, { codes = codes; reason = said.reason });
+	elseif codes[1] and occupant and only_session(occupant, entry) then
+		show_removal(room, occupant, said);
 	else
 		local leave = hygiene.copy("presence of a node", stanza);
 		leave.attr = { type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, nick) };

@@ -14,6 +14,7 @@ local equivalent = lib "link/equivalent";
 local collisions = lib "node/collisions";
 local hygiene = lib "link/hygiene";
 local limits = lib "link/limits";
+local linked = lib "room/linked";
 local links = lib "node/links";
 local once = lib "link/log".once;
 local trust = lib "link/trust";
@@ -94,18 +95,19 @@ local function find_by_real_jid(link, real_jid)
 	end
 end
 
--- A user whom this room has removed is not behind a link any more. Before this, mod_muc tells the user so, which is no matter of the user's server.
-local function unbind_removed(room, nick)
-	for link in links.each(room) do
-		local entry = links.brought(link)[nick];
-		if entry and entry.hidden then links.unbind(room, link, entry.real_jid); end
+-- Takes the sessions of an occupant who has left from their links. Until now, what mod_muc told them of that had to end there.
+local function unbind_removed(room, occupant, nick)
+	for jid in occupant:each_session() do
+		local link = linked.link_of(room, jid, "generation2");
+		local entry = link and links.brought(link)[nick];
+		if link and (not entry or entry.hidden) then links.unbind(room, link, jid); end
 	end
 end
 
 -- handle_left(event): an occupant has left. Somebody else may get the nick, or the same client may be here by another way.
 function arrivals.handle_left(event)
 	local room, nick = event.room, jid_resource(event.nick);
-	unbind_removed(room, nick);
+	unbind_removed(room, event.occupant, nick);
 	for link in links.each(room) do
 		local entry = links.brought(link)[nick];
 		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end

@@ -41,13 +41,8 @@ function linked.methods.build_item_list(room, occupant, x, ...)
 	return x;
 end
 
--- handle_presence(event): this room is about to show that an occupant has left. If the room itself removes a user of another node, the user is
--- hidden here from now on ("muc-broadcast-presence", before node/announce).
-function authority.handle_presence(event)
-	local room, occupant = event.room, event.occupant;
-	local entry = occupant.role == nil and links.entry_of(room, occupant);
-	if not entry or entry.hidden then return; end
-	local link = room.fmuc.link_of[occupant.jid];
+-- The session stays behind its link until mod_muc has told it (node/arrivals): its real JID gets nothing from here
+local function hide(room, event, link, entry)
 	entry.hidden = "refused";
 	for status in event.x:childtags("status") do
 		if status.attr.code == "307" then
@@ -55,6 +50,18 @@ function authority.handle_presence(event)
 			local actor = event.actor and room:get_occupant_jid(event.actor);
 			announce.kick(room, link, entry, { reason = event.reason; actor = actor and jid_resource(actor) });
 		end
+	end
+end
+
+-- handle_presence(event): this room is about to show that an occupant has left. If the room itself removes a user of another node, the user is
+-- hidden here from now on ("muc-broadcast-presence", before node/announce).
+function authority.handle_presence(event)
+	local room, occupant = event.room, event.occupant;
+	if occupant.role ~= nil or not room.fmuc then return; end
+	for jid in occupant:each_session() do -- several nodes may have brought clients of the user
+		local link = linked.link_of(room, jid, "generation2");
+		local entry = link and links.brought(link)[jid_resource(occupant.nick)];
+		if entry and not entry.hidden then hide(room, event, link, entry); end
 	end
 end
 

@@ -133,7 +133,7 @@ limits.count_with(function (add)
 	end
 end);
 
--- bind(room, link, real_jid): that session is behind the link; unbind(room, link, real_jid): it is not any more
+-- bind(room, link, real_jid): that session is behind the link; unbind(room, link, real_jid): it is not any more. Meanwhile it may be behind another.
 function links.bind(room, link, real_jid)
 	room.fmuc.link_of[real_jid] = link;
 end

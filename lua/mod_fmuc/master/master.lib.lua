@@ -106,6 +106,7 @@ local handlers = {
 	["muc-occupant-pre-join"] = {
 		{ -1000, joins.check_nick }; -- after all other handlers that may change the nick
 		{ -1001, joins.check_join }; -- last: handlers of other modules may have waited
+		{ -1002, arrivals.check_trial };
 	};
 	["muc-occupant-groupchat"] = {
 		{ 30, replica.handle_subject }; -- between mod_muc's 50, which looks at the role, and 20, which sets the subject

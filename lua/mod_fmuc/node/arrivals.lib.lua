@@ -28,17 +28,37 @@ local function occupant_jid(room, nick)
 	return room.jid .. "/" .. nick;
 end
 
--- Lets mod_muc handle a presence of that session -> the error with which the room refuses it, or nil
-local function pass(room, presence)
-	local refusal;
-	room:handle_normal_presence({ type = "component"; host = module.host; send = function (reply) refusal = reply; end }, presence);
-	return refusal;
+-- Lets mod_muc handle a presence of that session. join: of new_join(), if the session is to enter the room
+local function pass(room, presence, join)
+	room:handle_normal_presence({ type = "component"; host = module.host; send = function () end; fmuc_join = join }, presence);
 end
 
 local function presence_of(room, entry)
 	local presence = entry.presence and st.clone(entry.presence) or st.presence();
 	presence.attr = { from = entry.real_jid; to = occupant_jid(room, entry.nick) };
 	return presence;
+end
+
+-- What check_nick() and check_join() of master/joins need: the nick stays as it is, and the other node may leave or part the user while a handler of
+-- another module waits. is_trial: see gets_nick()
+local function new_join(room, link, entry, is_trial)
+	return setmetatable({ occupant_jid = occupant_jid(room, entry.nick); is_trial = is_trial }, { __index = function (_, key)
+		if key == "is_over" then return links.brought(link)[entry.nick] ~= entry or links.get(room, link.peer) ~= link; end
+	end });
+end
+
+local function pass_join(room, link, entry, is_trial)
+	local join = new_join(room, link, entry, is_trial);
+	pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up(), join);
+	return join;
+end
+
+-- check_trial(event): all handlers have let a user in who is not to enter yet ("muc-occupant-pre-join", the last handler)
+function arrivals.check_trial(event)
+	local join = event.origin.fmuc_join;
+	if not join or not join.is_trial then return; end
+	join.is_accepted = true;
+	return true;
 end
 
 -- The user of this node, or of another one, who has that nick here -> person; or nil
@@ -53,11 +73,21 @@ local function kick_loser(room, nick)
 	room:set_role(true, occupant_jid(room, nick), nil, "Another user of this federated room has this nickname");
 end
 
--- Whether the nick is free for that user, or becomes free (G6). Where the other node does not know this rule, users who are here stay.
-local function gets_nick(room, link, entry)
+-- Another user who has the nick of that user here -> person; or nil
+local function rival(room, entry)
 	local other = holder(room, entry.nick);
-	if not other or jid_bare(other.real_jid) == jid_bare(entry.real_jid) then return true; end
-	if not links.mark(link) or not collisions.wins(entry, other) then return false; end
+	return other and jid_bare(other.real_jid) ~= jid_bare(entry.real_jid) and other or nil;
+end
+
+-- Whether the nick is free for that user, or becomes free (G6). Where the other node does not know this rule, users who are here stay. Nobody makes
+-- way for a user whom the rules of this room keep out, or loses a nick that is registered here.
+local function gets_nick(room, link, entry)
+	local other = rival(room, entry);
+	if not other then return true; end
+	if not links.mark(link) or other.is_own and other.is_registered or not collisions.wins(entry, other) then return false; end
+	if not pass_join(room, link, entry, true).is_accepted then return false, "refused"; end
+	other = rival(room, entry); -- handlers of other modules may have waited
+	if not other then return true; end
 	if other.is_own then kick_loser(room, entry.nick); else arrivals.hide(room, other, "taken"); end
 	return true;
 end
@@ -71,20 +101,22 @@ function arrivals.hide(room, entry, why)
 	links.unbind(room, link, entry.real_jid);
 end
 
+local function enter(room, link, entry)
+	links.bind(room, link, entry.real_jid);
+	pass_join(room, link, entry);
+	if room:get_occupant_jid(entry.real_jid) == occupant_jid(room, entry.nick) then return; end
+	entry.hidden = rival(room, entry) and "taken" or "refused";
+	links.unbind(room, link, entry.real_jid);
+end
+
 -- Shows a user who is not shown yet, if this room's rules allow it
 local function show(room, link, entry)
 	entry.hidden = nil;
 	if room:get_occupant_jid(entry.real_jid) then
 		entry.hidden = "elsewhere"; -- the same client, by another way
-	elseif not gets_nick(room, link, entry) then
-		entry.hidden = "taken";
 	else
-		links.bind(room, link, entry.real_jid);
-		pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
-		if room:get_occupant_jid(entry.real_jid) ~= occupant_jid(room, entry.nick) then
-			entry.hidden = "refused";
-			links.unbind(room, link, entry.real_jid);
-		end
+		local gets, why = gets_nick(room, link, entry);
+		if gets then enter(room, link, entry); else entry.hidden = why or "taken"; end
 	end
 	if entry.hidden then announce.update(room, entry.nick); end -- for nodes behind this one
 end
@@ -159,14 +191,14 @@ local function change_nick(room, link, entry, nick)
 		announce.update(room, former);
 		return show(room, link, entry);
 	end
-	if gets_nick(room, link, entry) then
-		pass(room, presence_of(room, entry));
-	end
+	local other = rival(room, entry);
+	if not other then pass(room, presence_of(room, entry)); end
 	if room:get_occupant_jid(entry.real_jid) == occupant_jid(room, nick) then return; end
 	entry.hidden = "leaving";
 	pass(room, st.presence({ type = "unavailable"; from = entry.real_jid; to = occupant_jid(room, former) }));
-	entry.hidden = "taken";
+	entry.hidden = "refused";
 	links.unbind(room, link, entry.real_jid);
+	if other then show(room, link, entry); end -- as somebody who is new
 end
 
 local function update(room, entry)
@@ -179,7 +211,7 @@ local function replace_session(room, link, entry, real_jid)
 	entry.real_jid = real_jid;
 	if entry.hidden then return; end
 	links.bind(room, link, real_jid);
-	pass(room, presence_of(room, entry):tag("x", { xmlns = xmlns_muc }):up());
+	pass_join(room, link, entry);
 	pass(room, st.presence({ type = "unavailable"; from = former; to = occupant_jid(room, entry.nick) }));
 	links.unbind(room, link, former);
 end

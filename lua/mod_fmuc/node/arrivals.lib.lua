@@ -208,10 +208,10 @@ end
 -- After a restart of the other node the user may have another resource (O17)
 local function replace_session(room, link, entry, real_jid)
 	local former = entry.real_jid;
+	if not entry.hidden and room:get_occupant_jid(real_jid) then arrivals.hide(room, entry, "elsewhere"); end
 	entry.real_jid = real_jid;
 	if entry.hidden then return; end
-	links.bind(room, link, real_jid);
-	pass_join(room, link, entry);
+	enter(room, link, entry);
 	pass(room, st.presence({ type = "unavailable"; from = former; to = occupant_jid(room, entry.nick) }));
 	links.unbind(room, link, former);
 end
@@ -243,7 +243,7 @@ function arrivals.available(room, link, nick, stanza, said)
 	if entry.real_jid ~= real_jid then replace_session(room, link, entry, real_jid); end
 	if not was_hidden then
 		local is_same = former_role == entry.role and former_affiliation == entry.affiliation and equivalent(former, entry.presence);
-		if not is_same then update(room, entry); end
+		if not is_same and not entry.hidden then update(room, entry); end
 	elseif was_hidden ~= "kicked" or said.is_join then
 		show(room, link, entry);
 	else

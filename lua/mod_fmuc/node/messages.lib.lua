@@ -2,11 +2,11 @@
 -- What users of other nodes say (N12, N13), and the subject (N9): how that enters this room, and goes on to other nodes.
 
 local jid_bare = require "util.jid".bare;
+local jid_host = require "util.jid".host;
 local jid_prep = require "util.jid".prep;
 local st = require "util.stanza";
 
 local announce = lib "node/announce";
-local arrivals = lib "node/arrivals";
 local delivery = lib "room/delivery";
 local errors = lib "errors";
 local history = lib "node/history";
@@ -15,6 +15,7 @@ local ids = lib "node/ids";
 local links = lib "node/links";
 local outbox = lib "node/outbox";
 local replica = lib "node/replica";
+local trust = lib "link/trust";
 
 local messages = {};
 
@@ -53,35 +54,47 @@ function messages.returned(room, link, nick, stanza, entry)
 	room:broadcast_message(message);
 end
 
--- Whether a rule of this room keeps that author of an old message from being heard. author: bare JID, or that of the other room, if the author
--- is not known. Who has lost the nick here is heard.
-local function is_silenced(room, link, nick, author)
-	local entry = links.brought(link)[nick];
-	if not entry or author ~= link.peer and author ~= jid_bare(entry.real_jid) then return false; end
-	if entry.hidden then return entry.hidden == "refused" or entry.hidden == "kicked"; end
-	local occupant = room:get_occupant_by_real_jid(entry.real_jid);
-	return not occupant or occupant.role == "visitor";
+-- Whether a user who is not here might not speak here
+local function is_unwelcome(room, real_jid)
+	local affiliation = room:get_affiliation(real_jid);
+	local role = room:get_default_role(affiliation);
+	return not role or role == "visitor" or room:get_password() ~= nil or room:get_members_only() and not affiliation;
 end
 
--- Whether the other node may repeat what that user has said. Another user may have the nick by now, here or there.
-local function may_repeat(link, nick, said)
-	local real_jid, told = jid_prep(said.real_jid), links.told(link)[nick];
-	local author = jid_bare(real_jid); -- the other room: it does not know, or does not say, who it was
-	if told and (not author or author == link.peer or author == jid_bare(told.real_jid)) then return false; end -- not said there
-	return not links.mark(link) or arrivals.may_bring(link, real_jid);
+-- Whether a rule of this room keeps the author of an old message from being heard. Another user may have the nick by now, here or there, and the
+-- author may have left. author: real JID, or the address in the other room, if that is all the other node knows. is_repeated: as for old()
+local function is_silenced(room, link, nick, author, is_repeated)
+	local entry, is_unknown = links.brought(link)[nick], jid_bare(author) == link.peer;
+	if entry and (is_unknown or jid_bare(author) == jid_bare(entry.real_jid)) then
+		if entry.hidden then return entry.hidden == "refused" or entry.hidden == "kicked"; end
+		local occupant = room:get_occupant_by_real_jid(entry.real_jid);
+		return not occupant or occupant.role == "visitor";
+	elseif is_unknown and not is_repeated then
+		return false; -- the history of the other node
+	end
+	return is_unwelcome(room, author);
+end
+
+-- The author whose old message the other node sends -> as for is_silenced(); nil when the other node may not speak for that user (G19, O13)
+local function old_author(link, nick, said, is_repeated)
+	local author = jid_prep(said.real_jid) or link.peer .. "/" .. nick;
+	local told = links.told(link)[nick];
+	local is_ours = told and (jid_bare(author) == link.peer or jid_bare(author) == jid_bare(told.real_jid));
+	if is_repeated and is_ours then return nil; end -- a user of this node has not said that there
+	return trust.may_speak_for(jid_host(link.peer), author) and author or nil;
 end
 
 -- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
 function messages.old(room, link, nick, stanza, said, is_repeated)
 	local is_returned, waiting = replica.returned(room, link, nick, stanza);
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
-	if is_repeated and not may_repeat(link, nick, said) then return; end
-	local author = jid_bare(jid_prep(said.real_jid)) or link.peer;
-	if is_silenced(room, link, nick, author) or room:get_affiliation(author) == "outcast" then
-		return announce.relay(room, nick, stanza, link, said.real_jid);
-	end
+	local author = old_author(link, nick, said, is_repeated);
+	if not author then return; end
+	-- nodes behind this one know nothing of the other room
+	local for_others = jid_bare(author) == link.peer and occupant_jid(room, nick) or author;
+	if is_silenced(room, link, nick, author, is_repeated) then return announce.relay(room, nick, stanza, link, for_others); end
 	local message = history.receive(room, link, nick, stanza, is_repeated);
-	if message then announce.relay(room, nick, message, link, said.real_jid); end
+	if message then announce.relay(room, nick, message, link, for_others); end
 end
 
 -- refuse_replica(room, link, nick, id): a replica waits for what its user has said, and does not get it

@@ -42,6 +42,16 @@ function messages.subject(room, link, nick, stanza)
 	room:save();
 end
 
+-- dumped_subject(room, link, nick, stanza): the same for the subject that a joining node gets. The other node cannot make somebody its author
+-- who is here, and whom it did not bring.
+function messages.dumped_subject(room, link, nick, stanza)
+	local text = stanza:get_child_text("subject");
+	if text ~= "" and nick and room._data.subject == text and room._data.subject_from == occupant_jid(room, nick) then return; end
+	local entry = nick and links.brought(link)[nick];
+	local is_of_another = nick and (not entry or entry.hidden) and room:get_occupant_by_nick(occupant_jid(room, nick));
+	messages.subject(room, link, not is_of_another and nick or nil, stanza);
+end
+
 -- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, has said (node/replica)
 function messages.returned(room, link, nick, stanza, entry)
 	if is_subject(stanza) then return messages.subject(room, link, nick, stanza); end
@@ -113,10 +123,11 @@ function messages.message(room, link, nick, stanza, said)
 	if links.mark(link) and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
 	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
 	history.note(room, link.peer);
-	if is_subject(stanza) then return messages.subject(room, link, nick, stanza); end
+	local is_about_subject = is_subject(stanza);
+	local is_refused = entry.hidden ~= nil or is_about_subject and is_silenced(room, link, nick);
+	if is_about_subject and not is_refused then return messages.subject(room, link, nick, stanza); end
 	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
 	stanza.attr.to = room.jid;
-	local is_refused = entry.hidden ~= nil;
 	if not is_refused then
 		delivery.on_its_way(room, stanza).stanza_id = ids.choose(room, link, stanza);
 		stanza.attr.from = entry.real_jid;

@@ -57,7 +57,7 @@ local function handle_message(room, link, stanza, said)
 	local nick = jid_resource(stanza.attr.from);
 	if link.state == "joining" then
 		if stanza:get_child("subject") and not stanza:get_child("body") then
-			messages.subject(room, link, nick, stanza);
+			messages.dumped_subject(room, link, nick, stanza);
 			return handshake.synced(room, link, said);
 		end
 		if nick then handshake.old_message(room, link, nick, stanza, said); end

@@ -128,10 +128,10 @@ local function find_by_real_jid(link, real_jid)
 end
 
 -- Takes the sessions of an occupant who has left from their links. Until now, what mod_muc told them of that had to end there.
-local function unbind_removed(room, occupant, nick)
+local function unbind_removed(room, occupant)
 	for jid in occupant:each_session() do
 		local link = linked.link_of(room, jid, "generation2");
-		local entry = link and links.brought(link)[nick];
+		local entry = link and find_by_real_jid(link, jid); -- under another nick, if the user has changed it
 		if link and (not entry or entry.hidden) then links.unbind(room, link, jid); end
 	end
 end
@@ -139,7 +139,7 @@ end
 -- handle_left(event): an occupant has left. Somebody else may get the nick, or the same client may be here by another way.
 function arrivals.handle_left(event)
 	local room, nick = event.room, jid_resource(event.nick);
-	unbind_removed(room, event.occupant, nick);
+	unbind_removed(room, event.occupant);
 	for link in links.each(room) do
 		local entry = links.brought(link)[nick];
 		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end

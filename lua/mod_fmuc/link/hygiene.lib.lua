@@ -126,6 +126,13 @@ local ways = {
 		[xmlns_muc_user] = { x = goes };
 		[xmlns_occupant_id] = { ["occupant-id"] = goes };
 	};
+	["presence to a foreign node"] = {
+		[""] = { show = goes; status = goes; priority = goes };
+		[xmlns_fmuc] = between_services;
+		[xmlns_muc] = { x = goes };
+		[xmlns_muc_user] = { x = goes };
+		[xmlns_occupant_id] = { ["occupant-id"] = goes };
+	};
 	["presence of a node"] = {
 		[xmlns_delay] = own_dates;
 		[xmlns_fmuc] = between_services;

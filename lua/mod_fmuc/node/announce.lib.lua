@@ -31,23 +31,28 @@ end
 
 announce.who = who;
 
--- payload(presence) -> what of it is for other nodes; nil for nil
-local function payload(presence)
-	return presence and hygiene.copy("presence to a node", presence);
+-- payload(link, presence) -> what the user has added to the presence, for that node; nil for nil. A foreign node never learns that a status has
+-- changed, so it gets none.
+local function payload(link, presence)
+	if not presence then return nil; end
+	local gets_status = links.mark(link) or presence.attr.type == "unavailable";
+	return hygiene.copy(gets_status and "presence to a node" or "presence to a foreign node", presence);
 end
 
 announce.payload = payload;
 
 -- note(link, person): the other node is told of that user
 function announce.note(link, person)
-	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = person.presence; role = person.role;
+	-- a node of this module that has not said so yet gets the status later
+	local presence = links.mark(link) and person.presence or nil;
+	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = presence; role = person.role;
 		affiliation = person.affiliation };
 end
 
 -- introduce(room, link, person): tells the other node of somebody whom it does not know
 function announce.introduce(room, link, person)
 	announce.note(link, person);
-	link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
+	link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(link, person.presence)));
 end
 
 -- Only nodes of this module show a change: others log a warning, or harm their room (O7, section 3)
@@ -56,7 +61,7 @@ local function show_change(room, link, person)
 	if told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
 	announce.note(link, person);
 	if links.mark(link) then
-		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(person.presence)));
+		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(link, person.presence)));
 	end
 end
 
@@ -67,7 +72,7 @@ local function dismiss(room, link, nick, how)
 	links.told(link)[nick] = nil;
 	local person = { nick = nick; real_jid = told.real_jid; affiliation = told.affiliation };
 	link:send(generation2.presence(room.jid, link.peer, who(room, person, { type = "unavailable"; codes = how.codes; reason = how.reason;
-		actor = how.actor; new_nick = how.new_nick }), payload(how.presence)));
+		actor = how.actor; new_nick = how.new_nick }), payload(link, how.presence)));
 end
 
 -- A foreign node would show two users with one nick. So it is not told of ours while it has one (O8).

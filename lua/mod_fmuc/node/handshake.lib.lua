@@ -100,7 +100,7 @@ local function ask(room, link, person)
 	link:restart_count(0, 0);
 	outage.asked(link);
 	link:send(generation2.join(room.jid, link.peer, announce.who(room, person), history.limiter(room, link.peer), mark(room, link),
-		announce.payload(person.presence)));
+		announce.payload(link, person.presence)));
 end
 
 -- Nobody is here any more who could join. The link ends, unless the other node may lack some messages. They need a user to cross (N3).

@@ -330,8 +330,9 @@ end
 local function reload(run)
 	local name = free_server(run);
 	if not name then return; end
-	run.note("reload fmuc of %s", name);
-	run.servers[name]:reload("fmuc", "rooms." .. name .. ".example");
+	local module = run.random(3) == 1 and "muc" or "fmuc";
+	run.note("reload %s of %s", module, name);
+	run.servers[name]:reload(module, "rooms." .. name .. ".example");
 end
 
 local function try_restart(run)

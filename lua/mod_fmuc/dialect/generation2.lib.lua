@@ -25,6 +25,7 @@ local function add_fmuc(stanza, user, more, mark)
 		attr.link, attr.mode, attr.known = mark.id, mark.mode, mark.is_known and "true" or nil;
 		attr.received = mark.received and ("%d"):format(mark.received) or nil;
 		attr.sent = mark.sent and ("%d"):format(mark.sent) or nil;
+		attr.stanzas = mark.stanzas and ("%d"):format(mark.stanzas) or nil;
 	end
 	stanza:tag("fmuc", attr);
 	for _, room_jid in ipairs(mark and mark.rooms or {}) do stanza:text_tag("room", room_jid, nil); end
@@ -50,8 +51,8 @@ end
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
 --   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
---             this node), received (how many messages have come over the link), is_known (the joined node remembers the
---             link), sent (stanzas of the joined node since the join, with this one), mode
+--             this node), received (how many messages have come over the link), is_known (the joined node remembers the link), mode.
+--             In an answer also sent (the joining node has got so many messages now), stanzas (sent since the join, with this one)
 --   original  as for presence()
 function generation2.join(room_jid, peer, who, history, mark, original)
 	local presence = original and st.clone(original) or st.presence();
@@ -119,7 +120,8 @@ local max_rooms, max_jid = 100, 3071;
 local function read_mark(fmuc)
 	if not fmuc.attr.link then return nil; end
 	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; is_known = fmuc.attr.known == "true";
-		received = count_of(fmuc.attr.received); sent = count_of(fmuc.attr.sent); rooms = {} };
+		received = count_of(fmuc.attr.received); sent = count_of(fmuc.attr.sent);
+		stanzas = count_of(fmuc.attr.stanzas); rooms = {} };
 	for room in fmuc:childtags("room") do
 		local jid = room:get_text();
 		if #mark.rooms < max_rooms and #jid <= max_jid then table.insert(mark.rooms, jid); end

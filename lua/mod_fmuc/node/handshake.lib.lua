@@ -11,7 +11,7 @@
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   synced_at, since   of the joining node: os.time() when the link came up; what was said since then had to cross for that, if the other node
 --              began anew
---   is_again   this join follows an outage of a link that was up; repeated: how many messages have come again so far
+--   is_again   this join follows an outage of a link that was up
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -59,7 +59,7 @@ local function mark(room, link, is_known)
 		known[room_jid] = true;
 	end);
 	return { id = link:own("handshake").id; rooms = rooms; received = outbox.received(link); is_known = is_known;
-		mode = link.direction == "up" and select(2, config.outbound(room)) or nil };
+		mode = link.direction == "up" and select(2, config.outbound(room)) or nil; sent = is_known and outbox.sent(link) or nil };
 end
 
 -- A room that both sides know: there is a way between them already (G18); or nil
@@ -121,7 +121,7 @@ function handshake.ask_again(event)
 	link:own("handshake").is_idle = nil;
 	if not link:fire("join") then return; end
 	local own = link:own("handshake");
-	own.is_again, own.repeated = links.has_answered(link), 0;
+	own.is_again = links.has_answered(link);
 	if not own.is_again then own.id = nil; end -- the other node may know the link already, but this one still needs the history
 	if not links.mark(link) then announce.take_back(room, link); end
 	links.mark_stale(link);
@@ -185,7 +185,7 @@ local function answer(room, link, join, said, is_known)
 		history.send(room, link, join);
 	end
 	local own_mark = said.mark and mark(room, link, is_known);
-	if own_mark then own_mark.sent = link.sent + 1; end -- with this stanza
+	if own_mark then own_mark.stanzas = link.sent + 1; end
 	announce.subject(room, link, own_mark);
 	dumps.count(link.peer, dumps.sent(link) - sent_before);
 end
@@ -230,9 +230,7 @@ end
 function handshake.old_message(room, link, nick, stanza, said)
 	-- without a date: said before the other node has seen the join, and going to be repeated
 	if not history.stamp_of(stanza, links.mark(link) and link.peer) then return; end
-	local own = link:own("handshake");
-	if own.is_again and outbox.counts(stanza) then own.repeated = own.repeated + 1; end
-	messages.old(room, link, nick, stanza, said, own.is_again);
+	messages.old(room, link, nick, stanza, said, link:own("handshake").is_again);
 end
 
 -- Since when the other node, which begins anew, may lack messages, as os.time(). If the link was up for a moment only, it may lack those of the
@@ -245,11 +243,11 @@ local function since_when(link)
 	return lost_at;
 end
 
--- Sends what was said here while the link was not up. After an outage: counts what has come again, too
+-- Sends what was said here while the link was not up. The answer to the join says how many messages have come with it.
 local function catch_up(room, link, their_mark)
 	local own = link:own("handshake");
 	if own.is_again and their_mark.is_known then
-		outbox.count_repeated(link, own.repeated);
+		outbox.caught_up(link, their_mark.sent or outbox.received(link));
 		own.since = nil;
 	else
 		own.since = since_when(link);
@@ -285,7 +283,7 @@ function handshake.synced(room, link, said)
 	end
 	own.is_again = nil;
 	if their_mark then
-		link:restart_count(nil, their_mark.sent); -- what came before the answer was counted there earlier
+		link:restart_count(nil, their_mark.stanzas); -- what came before the answer was counted there earlier
 		link:send(generation2.complete(room.jid, link.peer, own.id));
 	end
 	outage.over(link);

@@ -78,10 +78,9 @@ function outbox.count_received(link)
 	data.received = data.received + 1;
 end
 
--- count_repeated(link, number): so many have come again after an outage
-function outbox.count_repeated(link, number)
-	local data = own(link);
-	data.received = data.received + number;
+-- caught_up(link, sent): nothing is missing of so many that the other node has sent
+function outbox.caught_up(link, sent)
+	own(link).received = sent;
 end
 
 -- restart(link, since): the other node has forgotten this link: both count anew, and it has to get what was said since that os.time()
@@ -89,6 +88,11 @@ function outbox.restart(link, since)
 	local data = own(link);
 	while data.first <= data.last and data[data.first].time < since do drop_first(data); end
 	data.sent, data.received = data.last - data.first + 1, 0;
+end
+
+-- sent(link) -> how many the other node has been sent, or is to get
+function outbox.sent(link)
+	return own(link).sent;
 end
 
 -- received(link) -> how many have come

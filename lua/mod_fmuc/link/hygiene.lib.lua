@@ -36,6 +36,11 @@ local function is_no_date_of_this_server(child)
 	return child.attr.from == nil or child.attr.from ~= module.host;
 end
 
+-- Nor in the name of context.by, if there is one
+local function is_no_date_of_this_node(child, context)
+	return is_no_date_of_this_server(child) and not (context and context.by[child.attr.from]);
+end
+
 local own_dates = { delay = { stays = is_no_date_of_this_server } };
 
 -- Nobody else gives ids in the name of context.by (set of bare JIDs), or dates in the name of context.room_jid
@@ -142,7 +147,8 @@ local ways = {
 	};
 	["message to a node"] = { [xmlns_occupant_id] = { ["occupant-id"] = goes } };
 	["message of a node"] = {
-		[xmlns_delay] = own_dates;
+		[xmlns_delay] = { delay = { stays = is_no_date_of_this_node }; x = { stays = is_no_date_of_this_node } };
+		["jabber:x:delay"] = { x = { stays = is_no_date_of_this_node } };
 		[xmlns_fmuc] = between_services;
 		[xmlns_muc_user] = { x = goes };
 		[xmlns_occupant_id] = { ["occupant-id"] = goes };

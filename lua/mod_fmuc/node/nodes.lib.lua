@@ -75,7 +75,7 @@ end
 local function handle_error(room, link, event)
 	local is_private = event.stanza.name == "message" and jid_resource(event.stanza.attr.from);
 	if is_private then
-		private.return_error(room, event);
+		private.return_error(room, link, event);
 	elseif event.stanza.name == "message" and not whose_error.is_undeliverable(event) then
 		replica.refused(room, link, event.stanza);
 	end

@@ -98,7 +98,7 @@ end
 local function pass_on(link, target, stanza, entry)
 	if not target or target == link or objection(target, stanza) then return false; end
 	local to = target.peer .. "/" .. jid_resource(stanza.attr.to);
-	target:send(generation2.private(hygiene.copy("message of a node", stanza, { by = {} }), target.room_jid .. "/" .. entry.nick, to, entry.real_jid));
+	target:send(generation2.private(hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } }), target.room_jid .. "/" .. entry.nick, to, entry.real_jid));
 	return true;
 end
 
@@ -111,16 +111,19 @@ function private.receive(room, link, nick, stanza, said)
 		if not pass_on(link, link_of(room, stanza.attr.to), stanza, entry) then origin.send(errors.reply(stanza, "not-in-room")); end
 		return;
 	end
-	local message = hygiene.copy("message of a node", stanza, { by = {} });
+	local message = hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } });
 	message.attr.from = entry.real_jid;
 	room:handle_message_to_occupant(origin, message);
 end
 
--- return_error(room, event): an error in the name of an occupant of another node, for the user of this room who has written
-function private.return_error(room, event)
+-- return_error(room, link, event): an error in the name of an occupant of another node, for the user of this room who has written. The occupant
+-- may have left.
+function private.return_error(room, link, event)
 	local stanza = event.stanza;
 	local occupant, nick = room:get_occupant_by_nick(stanza.attr.to), jid_resource(stanza.attr.from);
 	if not occupant or not nick then return; end
+	local author = room:get_occupant_by_nick(room.jid .. "/" .. nick);
+	if author and linked.link_of(room, author.jid, "generation2") ~= link then return; end -- O13
 	local copy = hygiene.copy("from anybody", whose_error.explained(event));
 	copy.attr.from = room.jid .. "/" .. nick;
 	room:route_to_occupant(occupant, copy);

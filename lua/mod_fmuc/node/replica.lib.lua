@@ -121,7 +121,7 @@ end
 function replica.refused(room, link, stanza)
 	local entry = take(link, jid_resource(stanza.attr.to) or "", stanza.attr.id);
 	if not entry then return; end
-	local copy = st.clone(stanza);
+	local copy = hygiene.copy("from anybody", stanza);
 	copy.attr.from, copy.attr.to = room.jid, entry.real_jid;
 	room:route_stanza(copy);
 end

@@ -213,6 +213,22 @@ function handshake.accept(stanza, said)
 	outage.over(link);
 end
 
+-- cross(join, said): a node that this one joins wants to join this one. Both may be configured so. One of the joins must win, or both
+-- nodes wait for an answer for ever: the one of the room with the lower JID. A node whose own join has failed gives way, too.
+function handshake.cross(join, said)
+	local room = muc.get_room_from_jid(jid_bare(join.attr.to));
+	local link = links.get(room, jid_bare(join.attr.from));
+	if not config.accepts(room, link.peer) then
+		reject(room.jid, link.peer, "This room does not federate with other rooms");
+	elseif link.state == "live" then
+		outage.begin(link, "it has forgotten this room", true);
+	elseif link.state ~= "joining" or link.peer < room.jid then
+		arrivals.forget_all(room, link);
+		links.close(room, link);
+		handshake.accept(join, said);
+	end
+end
+
 -- greet_again(room, link, join): a foreign node may have been restarted. It waits for an answer then, without history (O19).
 function handshake.greet_again(room, link)
 	links.forget_told(link);

@@ -37,7 +37,9 @@ local function handle_presence(room, link, stanza, said)
 	if said.is_complete then return handshake.completed(room, link); end
 	local nick = jid_resource(stanza.attr.from);
 	if not nick then return handle_word_of_room(room, link, stanza, said); end
-	if said.is_join and said.mark and link.direction == "down" then return handshake.accept(stanza, said); end
+	if said.is_join and said.mark then
+		return (link.direction == "down" and handshake.accept or handshake.cross)(stanza, said);
+	end
 	if stanza.attr.type == nil then
 		arrivals.available(room, link, nick, stanza, said);
 	elseif stanza.attr.type == "unavailable" then

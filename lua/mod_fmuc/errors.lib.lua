@@ -77,5 +77,5 @@ return require "prosody_relay.errors".new(module, {
 	["too-many-messages"] = { "wait", "resource-constraint", "Too many messages are on their way already" };
 	["message-too-large"] = { "modify", "policy-violation", "This message is too large, or nested too deep, for a mirrored room" };
 	["presence-too-long"] = { "modify", "policy-violation", "This presence is too long" };
-	["id-too-long"] = { "modify", "policy-violation", "The id of this request is too long" };
+	["id-too-long"] = { "modify", "policy-violation", "The id of this stanza is too long" };
 });

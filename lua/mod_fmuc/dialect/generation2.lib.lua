@@ -15,6 +15,9 @@ local generation2 = {
 	xmlns = xmlns;
 	-- the feature of a room that is a node of this module (our extension)
 	xmlns_node = "urn:x-prosody-relay:fmuc:node:0";
+	-- How many bytes the list of rooms in a mark may have, and what each room takes beside its JID. What is beyond that is not read.
+	max_rooms_bytes = 16 * 1024;
+	room_bytes = 16;
 };
 
 -- Adds <fmuc/> to a stanza about a user, or about the room itself (user: its bare JID). more: attributes; mark: see join()
@@ -114,19 +117,25 @@ local function count_of(text)
 	return count and count >= 0 and count or nil;
 end
 
--- How many rooms a node may name, and bytes of each
-local max_rooms, max_jid = 100, 3071;
+-- What is longer is no mark of a node of this module
+local max_id, max_date = 128, 40;
 
 local function read_mark(fmuc)
-	if not fmuc.attr.link then return nil; end
-	local mark = { id = fmuc.attr.link; mode = fmuc.attr.mode; is_known = fmuc.attr.known == "true";
+	local id, mode = fmuc.attr.link, fmuc.attr.mode;
+	if not id or #id > max_id then return nil; end
+	local mark = { id = id; mode = mode and #mode <= max_id and mode or nil; is_known = fmuc.attr.known == "true";
 		received = count_of(fmuc.attr.received); sent = count_of(fmuc.attr.sent);
-		stanzas = count_of(fmuc.attr.stanzas); rooms = {} };
+		stanzas = count_of(fmuc.attr.stanzas); rooms = {}; size = 0 };
 	for room in fmuc:childtags("room") do
-		local jid = room:get_text();
-		if #mark.rooms < max_rooms and #jid <= max_jid then table.insert(mark.rooms, jid); end
+		local text = room:get_text();
+		mark.size = mark.size + #text + generation2.room_bytes;
+		if mark.size <= generation2.max_rooms_bytes then table.insert(mark.rooms, text); end
 	end
 	return mark;
+end
+
+local function short(text, max)
+	return text and #text <= max and text or nil;
 end
 
 local function read_item(said, x)
@@ -145,12 +154,12 @@ end
 --   is_complete     a joining node has named all its users (ours)
 --   role, affiliation, item_jid, new_nick, reason, actor, codes (set of status codes): from the item
 --   since, is_registered   when the user joined, whether the user has registered the nick at the own node (ours)
---   mark            see join()
+--   mark            see join(); size: bytes of its rooms, also of those that were not read
 function generation2.read(stanza)
 	local fmuc = stanza:get_child("fmuc", xmlns);
 	if not fmuc or stanza.attr.type == "error" then return nil; end
 	local said = { real_jid = fmuc.attr.from; codes = {}; mark = read_mark(fmuc);
-		since = fmuc.attr.since; is_registered = fmuc.attr.registered == "true";
+		since = short(fmuc.attr.since, max_date); is_registered = fmuc.attr.registered == "true";
 		is_join = stanza.name == "presence" and stanza.attr.type == nil and stanza:get_child("x", xmlns_muc) ~= nil;
 		is_left = fmuc:get_child("left") ~= nil; is_reject = fmuc:get_child("reject") ~= nil;
 		is_complete = fmuc.attr.complete == "true"; text = fmuc:get_child_text("reject") };

@@ -70,6 +70,28 @@ local function find_loop(room, link, rooms)
 	return loop;
 end
 
+-- All rooms that are known here go to each node that joins. A stanza that is too large would break its stream.
+local max_known_bytes = 128 * 1024;
+
+-- Whether the rooms of a mark are more than this node can keep, or tell others
+local function are_too_many(room, link, their_mark)
+	local bytes = their_mark.size;
+	each_room(room, link, function (room_jid) bytes = bytes + #room_jid + generation2.room_bytes; end);
+	return their_mark.size > generation2.max_rooms_bytes or bytes > max_known_bytes;
+end
+
+-- Links of a room: of one domain, and in all
+local max_links_of_domain, max_links = 50, 100;
+
+local function has_place(room, peer)
+	local of_domain, all = 0, 0;
+	for link in links.each(room) do
+		all = all + 1;
+		if jid_host(link.peer) == jid_host(peer) then of_domain = of_domain + 1; end
+	end
+	return all < max_links and of_domain < max_links_of_domain;
+end
+
 -- id(link) -> id of the link, if both sides know it, or nil; restore_id(link, id): after a restart
 function handshake.id(link)
 	local own = link:own("handshake");
@@ -165,6 +187,8 @@ end
 -- An objection to a join -> text for the other node; or nil
 local function objection(room, peer, said)
 	if not dumps.may_have(peer) then return "Too many joins, try again later"; end
+	if not links.get(room, peer) and not has_place(room, peer) then return "Too many rooms have joined this room"; end
+	if said.mark and are_too_many(room, links.get(room, peer), said.mark) then return "Too many rooms are behind this room"; end
 	local loop = said.mark and find_loop(room, links.get(room, peer), said.mark.rooms);
 	if loop then return "There is already a way to " .. loop; end
 	local real_jid = jid_prep(said.real_jid);
@@ -279,6 +303,7 @@ function handshake.synced(room, link, said)
 	local own = link:own("handshake");
 	local their_mark = said.mark;
 	if their_mark and their_mark.id ~= own.id then return; end -- the answer to an earlier question
+	if their_mark and are_too_many(room, link, their_mark) then return handshake.refused(room, link, "too many rooms are behind it"); end
 	links.learn_mark(link, their_mark);
 	local loop = their_mark and find_loop(room, link, their_mark.rooms);
 	if loop then

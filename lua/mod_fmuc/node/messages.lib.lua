@@ -122,7 +122,7 @@ function messages.message(room, link, nick, stanza, said)
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
 	if links.mark(link) and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
 	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
-	history.note(room, link.peer);
+	if link.direction == "up" then history.note(room, link.peer); end -- for the next join
 	local is_about_subject = is_subject(stanza);
 	local is_refused = entry.hidden ~= nil or is_about_subject and is_silenced(room, link, nick);
 	if is_about_subject and not is_refused then return messages.subject(room, link, nick, stanza); end

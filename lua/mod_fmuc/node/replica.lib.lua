@@ -23,6 +23,7 @@ local muc = module:depends "muc";
 
 -- Messages of one room that have not come back, and of one user
 local max_waiting, max_of_user = 500, 50;
+local max_id = lib "link/occupant_requests".max_id;
 
 local replica = {};
 
@@ -80,6 +81,8 @@ function replica.handle_groupchat(event)
 		return refuse(event, "replica-cut-off", peer);
 	elseif link.state ~= "live" then
 		return refuse(event, "replica-cut-off", link.peer);
+	elseif #(event.stanza.attr.id or "") > max_id then
+		return refuse(event, "id-too-long");
 	elseif #waiting(link) >= max_waiting or count_of(link, nick) >= max_of_user then
 		return refuse(event, "too-many-messages");
 	end

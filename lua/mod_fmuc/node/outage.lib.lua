@@ -12,6 +12,7 @@
 --   over_at, round   when both sides were last brought up to date, and how often
 --   suspected        since when a ping is due
 
+local async = require "util.async";
 local compat = require "prosody_relay.compat";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -132,6 +133,11 @@ function outage.handle_ping(event)
 	return true;
 end
 
+-- Timers have no coroutine, in which a handler of another module could wait
+local function in_coroutine(f)
+	async.runner(function (step) step(); end):run(f);
+end
+
 local function check_lost(link, time)
 	local data = own(link);
 	local is_over = time - data.since >= grace_period and not data.alone;
@@ -140,13 +146,13 @@ local function check_lost(link, time)
 	if links.get(room, link.peer) ~= link then return link:close(); end
 	if is_over then
 		data.alone = true;
-		arrivals.forget_all(room, link);
+		in_coroutine(function () arrivals.forget_all(room, link); end);
 	end
 	if time < data.retry_at then return; end
 	data.pause = math.min(data.pause * 2, longest_pause);
 	data.retry_at = time + data.pause;
 	if link.direction == "up" then
-		module:fire_event("fmuc-node-due", { room = room; link = link });
+		in_coroutine(function () module:fire_event("fmuc-node-due", { room = room; link = link }); end);
 	elseif time - data.since >= longest_absence then
 		links.close(room, link);
 	elseif links.mark(link) then

@@ -98,7 +98,8 @@ end
 local function pass_on(link, target, stanza, entry)
 	if not target or target == link or objection(target, stanza) then return false; end
 	local to = target.peer .. "/" .. jid_resource(stanza.attr.to);
-	target:send(generation2.private(hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } }), target.room_jid .. "/" .. entry.nick, to, entry.real_jid));
+	local message = hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } });
+	target:send(generation2.private(message, target.room_jid .. "/" .. entry.nick, to, entry.real_jid));
 	return true;
 end
 

@@ -220,7 +220,9 @@ end
 function arrivals.available(room, link, nick, stanza, said)
 	local real_jid = jid_prep(said.real_jid);
 	local told = links.told(link)[nick];
-	if told and told.real_jid == real_jid then return; end -- a user whom this node has brought there (N7)
+	if told and told.real_jid == real_jid and (link.state == "joining" or not trust.may_speak_for(jid_host(link.peer), real_jid)) then
+		return; -- a user whom this node has brought there (N7)
+	end
 	if not arrivals.may_bring(link, real_jid) or not has_place(link, nick) then return; end
 	local brought = links.brought(link);
 	local entry = brought[nick];

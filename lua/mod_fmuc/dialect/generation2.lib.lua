@@ -20,15 +20,17 @@ local generation2 = {
 	room_bytes = 16;
 };
 
+-- Numbers in a mark, see join()
+local mark_numbers = { "sent", "received", "stanzas" };
+
 -- Adds <fmuc/> to a stanza about a user, or about the room itself (user: its bare JID). more: attributes; mark: see join()
 local function add_fmuc(stanza, user, more, mark)
 	local attr = more or {};
 	attr.xmlns, attr.from = xmlns, user;
 	if mark then
 		attr.link, attr.mode, attr.known = mark.id, mark.mode, mark.is_known and "true" or nil;
-		attr.received = mark.received and ("%d"):format(mark.received) or nil;
-		attr.sent = mark.sent and ("%d"):format(mark.sent) or nil;
-		attr.stanzas = mark.stanzas and ("%d"):format(mark.stanzas) or nil;
+		attr.series, attr.theirs = mark.series, mark.theirs;
+		for _, name in ipairs(mark_numbers) do attr[name] = mark[name] and ("%d"):format(mark[name]) or nil; end
 	end
 	stanza:tag("fmuc", attr);
 	for _, room_jid in ipairs(mark and mark.rooms or {}) do stanza:text_tag("room", room_jid, nil); end
@@ -54,8 +56,8 @@ end
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
 --   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
---             this node), received (how many messages have come over the link), is_known (the joined node remembers the link), mode.
---             In an answer also sent (the joining node has got so many messages now), stanzas (sent since the join, with this one)
+--             this node), mode, series and sent (of its messages, see node/outbox), theirs and received (series of the other node, and the last
+--             number that has come). In an answer also is_known (the joined node knows the series), stanzas (sent since the join, with this one)
 --   original  as for presence()
 function generation2.join(room_jid, peer, who, history, mark, original)
 	local presence = original and st.clone(original) or st.presence();
@@ -77,13 +79,15 @@ function generation2.presence(room_jid, peer, who, original)
 	return add_fmuc(presence, who.real_jid, extra_of(who));
 end
 
--- message(message, room_jid, peer, nick, real_jid, [mark]) -> the groupchat message of that user for that node (N12, N13): a copy. nick, real_jid:
--- nil for the room itself. mark: as for join(), in the message with the subject, which ends what a joining node gets
-function generation2.message(message, room_jid, peer, nick, real_jid, mark)
+-- message(message, room_jid, peer, nick, real_jid, [mark], [number], [former]) -> the groupchat message of that user for that node (N12, N13): a
+-- copy. nick, real_jid: nil for the room itself. mark: as for join(), in the message with the subject, which ends what a joining node gets.
+-- number, former: see node/outbox (ours)
+function generation2.message(message, room_jid, peer, nick, real_jid, mark, number, former)
 	local copy = st.clone(message);
 	local from = nick and room_jid .. "/" .. nick or room_jid;
 	copy.attr.from, copy.attr.to = from, peer;
-	return add_fmuc(copy, real_jid or from, nil, mark);
+	local numbers = { n = number and ("%d"):format(number); after = former and ("%d"):format(former) };
+	return add_fmuc(copy, real_jid or from, numbers, mark);
 end
 
 -- private(message, from, to, real_jid) -> makes the caller's message a private one, from one occupant JID to another (N19)
@@ -107,14 +111,19 @@ function generation2.left(room_jid, peer)
 	return of_room(room_jid, peer, "left");
 end
 
--- complete(room_jid, peer, id) -> the presence with which a joining node says that it has named all its users (ours)
-function generation2.complete(room_jid, peer, id)
-	return st.presence({ from = room_jid; to = peer }):tag("fmuc", { xmlns = xmlns; link = id; complete = "true" }):up();
+-- complete(room_jid, peer, id, sent) -> the presence with which a joining node says that it has named all its users and repeated its messages
+--   (ours); id: of the join; sent: number of its last message
+function generation2.complete(room_jid, peer, id, sent)
+	return add_fmuc(st.presence({ from = room_jid; to = peer }), nil, { complete = "true" }, { id = id; sent = sent });
 end
 
 local function count_of(text)
 	local count = math.tointeger(tonumber(text));
 	return count and count >= 0 and count or nil;
+end
+
+local function short(text, max)
+	return text and #text <= max and text or nil;
 end
 
 -- What is longer is no mark of a node of this module
@@ -123,19 +132,15 @@ local max_id, max_date = 128, 40;
 local function read_mark(fmuc)
 	local id, mode = fmuc.attr.link, fmuc.attr.mode;
 	if not id or #id > max_id then return nil; end
-	local mark = { id = id; mode = mode and #mode <= max_id and mode or nil; is_known = fmuc.attr.known == "true";
-		received = count_of(fmuc.attr.received); sent = count_of(fmuc.attr.sent);
-		stanzas = count_of(fmuc.attr.stanzas); rooms = {}; size = 0 };
+	local mark = { id = id; mode = short(mode, max_id); is_known = fmuc.attr.known == "true"; series = short(fmuc.attr.series, max_id) or "";
+		theirs = short(fmuc.attr.theirs, max_id); rooms = {}; size = 0 };
+	for _, name in ipairs(mark_numbers) do mark[name] = count_of(fmuc.attr[name]); end
 	for room in fmuc:childtags("room") do
 		local text = room:get_text();
 		mark.size = mark.size + #text + generation2.room_bytes;
 		if mark.size <= generation2.max_rooms_bytes then table.insert(mark.rooms, text); end
 	end
 	return mark;
-end
-
-local function short(text, max)
-	return text and #text <= max and text or nil;
 end
 
 local function read_item(said, x)
@@ -154,6 +159,7 @@ end
 --   is_complete     a joining node has named all its users (ours)
 --   role, affiliation, item_jid, new_nick, reason, actor, codes (set of status codes): from the item
 --   since, is_registered   when the user joined, whether the user has registered the nick at the own node (ours)
+--   number, former  of a message, see node/outbox
 --   mark            see join(); size: bytes of its rooms, also of those that were not read
 function generation2.read(stanza)
 	local fmuc = stanza:get_child("fmuc", xmlns);
@@ -163,6 +169,7 @@ function generation2.read(stanza)
 		is_join = stanza.name == "presence" and stanza.attr.type == nil and stanza:get_child("x", xmlns_muc) ~= nil;
 		is_left = fmuc:get_child("left") ~= nil; is_reject = fmuc:get_child("reject") ~= nil;
 		is_complete = fmuc.attr.complete == "true"; text = fmuc:get_child_text("reject") };
+	said.number, said.former = count_of(fmuc.attr.n), count_of(fmuc.attr.after);
 	said.is_from_room = said.is_left or said.is_reject;
 	local x = stanza:get_child("x", xmlns_muc_user);
 	read_item(said, x);

@@ -162,19 +162,20 @@ function announce.relay(room, nick, message, except_link, real_jid, primary)
 		if link == except_link and replica.is_of_primary(link) then user = links.brought(link)[nick]; end -- it waits for that
 		if user then
 			cleaned = cleaned or hygiene.copy("message to a node", message);
+			local number;
 			if counts and links.may_count(link) then
 				text = text or outbox.text(cleaned);
-				outbox.add(link, text, nick, user.real_jid);
+				number = outbox.add(link, text, nick, user.real_jid);
 			end
-			if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, nick, user.real_jid)); end
+			if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, nick, user.real_jid, nil, number)); end
 		end
 	end
 end
 
--- repeat_missing(room, link, received): sends what the other node has not got (node/outbox)
-function announce.repeat_missing(room, link, received)
-	for message, nick, real_jid in outbox.missing(link, received, room.jid) do
-		link:send(generation2.message(message, room.jid, link.peer, nick, real_jid));
+-- repeat_missing(room, link, received, known): sends what the other node has not got; received, known: as for outbox.missing()
+function announce.repeat_missing(room, link, received, known)
+	for message, nick, real_jid, number, former in outbox.missing(link, received, known, room.jid) do
+		link:send(generation2.message(message, room.jid, link.peer, nick, real_jid, nil, number, former));
 	end
 end
 

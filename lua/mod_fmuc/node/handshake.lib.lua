@@ -6,11 +6,8 @@
 -- other one has not got. The users see no more than what has changed. Another kind of node is left and joined again.
 --
 -- link:own("handshake"):
---   id         of the link, which the joining node has chosen
---   is_confirmed   of the joined node: the joining node has got the answer of a new link to the end
+--   id         of the latest join; its answer has the same
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
---   synced_at, since   of the joining node: os.time() when the link came up; what was said since then had to cross for that, if the other node
---              began anew
 --   is_again   this join follows an outage of a link that was up
 
 local jid_bare = require "util.jid".bare;
@@ -35,9 +32,6 @@ local outbox = lib "node/outbox";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
 
--- Seconds after which the other node certainly knows that a link is up
-local moment = 60;
-
 local handshake = {};
 
 -- Calls f(JID) for each room that is known to be behind the links of this room, except that link
@@ -58,8 +52,9 @@ local function mark(room, link, is_known)
 		if not known[room_jid] then rooms[#rooms + 1] = room_jid; end
 		known[room_jid] = true;
 	end);
-	return { id = link:own("handshake").id; rooms = rooms; received = outbox.received(link); is_known = is_known;
-		mode = link.direction == "up" and select(2, config.outbound(room)) or nil; sent = is_known and outbox.sent(link) or nil };
+	local series, sent, theirs, received = outbox.numbers(link);
+	return { id = link:own("handshake").id; rooms = rooms; mode = link.direction == "up" and select(2, config.outbound(room)) or nil;
+		series = series; sent = sent; theirs = theirs; received = received; is_known = is_known };
 end
 
 -- A room that both sides know: there is a way between them already (G18); or nil
@@ -92,17 +87,6 @@ local function has_place(room, peer)
 	return all < max_links and of_domain < max_links_of_domain;
 end
 
--- id(link) -> id of the link, if both sides know it, or nil; restore_id(link, id): after a restart
-function handshake.id(link)
-	local own = link:own("handshake");
-	return (link.direction == "up" or own.is_confirmed) and own.id or nil;
-end
-
-function handshake.restore_id(link, id)
-	local own = link:own("handshake");
-	own.id, own.is_confirmed = id, id ~= nil;
-end
-
 -- Some user of this room whom the other node should know
 local function some_person(room, link)
 	local any;
@@ -116,7 +100,7 @@ end
 
 local function ask(room, link, person)
 	local own = link:own("handshake");
-	own.id = own.id or new_id();
+	own.id = new_id();
 	links.forget_told(link);
 	announce.note(link, person);
 	link:restart_count(0, 0);
@@ -142,9 +126,7 @@ function handshake.ask_again(event)
 	if not person then return rest(room, link); end
 	link:own("handshake").is_idle = nil;
 	if not link:fire("join") then return; end
-	local own = link:own("handshake");
-	own.is_again = links.has_answered(link);
-	if not own.is_again then own.id = nil; end -- the other node may know the link already, but this one still needs the history
+	link:own("handshake").is_again = links.has_answered(link);
 	if not links.mark(link) then announce.take_back(room, link); end
 	links.mark_stale(link);
 	ask(room, link, person);
@@ -199,12 +181,14 @@ end
 
 -- Sends occupants, history and subject; or, to a node that knows the history, what it has not got
 local function answer(room, link, join, said, is_known)
+	local series = outbox.numbers(link);
 	local sent_before = dumps.sent(link);
 	arrivals.available(room, link, jid_resource(join.attr.from), join, said);
 	announce.everybody(room, link);
 	confirm(room, link, jid_resource(join.attr.from));
-	if is_known then
-		announce.repeat_missing(room, link, said.mark.received or 0);
+	if said.mark and said.mark.theirs == series then
+		local received = said.mark.received or 0;
+		announce.repeat_missing(room, link, received, received);
 	else
 		history.send(room, link, join);
 	end
@@ -222,11 +206,8 @@ function handshake.accept(stanza, said)
 	local why = objection(room, peer, said);
 	if why then return reject(room_jid, peer, why); end
 	local link = links.get(room, peer) or links.open(room, peer, "down");
-	local own = link:own("handshake");
-	-- the joining node may not have got the answer to its first question, with which both begin to count
-	local is_known = own.is_confirmed and own.id ~= nil and said.mark ~= nil and own.id == said.mark.id or false;
-	if not is_known then outbox.begin(link); end
-	own.id, own.is_confirmed = said.mark and said.mark.id, is_known;
+	link:own("handshake").id = said.mark and said.mark.id;
+	local is_known = said.mark ~= nil and outbox.learn(link, said.mark.series, 0);
 	links.learn_mark(link, said.mark);
 	links.mark_stale(link);
 	links.forget_told(link);
@@ -268,33 +249,22 @@ end
 
 -- old_message(room, link, nick, stanza, said): the other node says what was said before
 function handshake.old_message(room, link, nick, stanza, said)
-	-- without a date: said before the other node has seen the join, and going to be repeated
-	if not history.stamp_of(stanza, links.mark(link) and link.peer) then return; end
-	messages.old(room, link, nick, stanza, said, link:own("handshake").is_again);
+	-- without its date: said before the other node has seen the join, and going to be repeated
+	if not history.stamp_of(stanza, said.number and link.peer) then return; end
+	if said.number and not messages.accept(link, said) then return; end
+	messages.old(room, link, nick, stanza, said, said.number ~= nil);
 end
 
--- Since when the other node, which begins anew, may lack messages, as os.time(). If the link was up for a moment only, it may lack those of the
--- time before, too. It knows by their ids what it has got.
-local function since_when(link)
-	local own = link:own("handshake");
-	if not own.is_again then return 0; end
-	local lost_at = outage.lost_at(link) or os.time();
-	if own.since and lost_at - own.synced_at < moment then return own.since; end
-	return lost_at;
-end
-
--- Sends what was said here while the link was not up. The answer to the join says how many messages have come with it.
+-- Sends what was said here while the link was not up
 local function catch_up(room, link, their_mark)
 	local own = link:own("handshake");
-	if own.is_again and their_mark.is_known then
-		outbox.caught_up(link, their_mark.sent or outbox.received(link));
-		own.since = nil;
-	else
-		own.since = since_when(link);
-		outbox.restart(link, own.since);
-	end
-	own.synced_at = os.time();
-	announce.repeat_missing(room, link, their_mark.received or 0);
+	outbox.learn(link, their_mark.series, 0);
+	outbox.reach(link, their_mark.sent or 0);
+	local known = their_mark.received or 0;
+	local received = known;
+	-- the other node has forgotten this one: it had what was said before the outage
+	if not their_mark.is_known and own.is_again then received = outbox.since(link, outage.lost_at(link) or os.time()); end
+	announce.repeat_missing(room, link, received, known);
 	if own.is_again then module:fire_event("fmuc-resync"); end
 end
 
@@ -320,21 +290,21 @@ function handshake.synced(room, link, said)
 	if their_mark then
 		catch_up(room, link, their_mark);
 	else
-		outbox.begin(link);
+		outbox.forget(link);
 	end
 	own.is_again = nil;
 	if their_mark then
 		link:restart_count(nil, their_mark.stanzas); -- what came before the answer was counted there earlier
-		link:send(generation2.complete(room.jid, link.peer, own.id));
+		link:send(generation2.complete(room.jid, link.peer, own.id, select(2, outbox.numbers(link))));
 	end
 	outage.over(link);
 	handshake.end_if_unused(room);
 end
 
--- completed(room, link): the joining node has said who is there
-function handshake.completed(room, link)
-	if link.direction ~= "down" then return; end
-	link:own("handshake").is_confirmed = true;
+-- completed(room, link, said): the joining node has said who is there, and repeated its messages
+function handshake.completed(room, link, said)
+	if link.direction ~= "down" or not said.mark or said.mark.id ~= link:own("handshake").id then return; end
+	outbox.reach(link, said.mark.sent or 0);
 	part_stale(room, link);
 	handshake.end_if_unused(room);
 end
@@ -360,7 +330,7 @@ end
 local function take_leave(room, link)
 	if not links.mark(link) or not outbox.is_waiting(link, os.time()) then return handshake.leave(room, link); end
 	announce.nobody(room, link);
-	outage.begin(link, "nobody is here");
+	outage.rest(link);
 	link:own("handshake").is_idle = true;
 	arrivals.forget_all(room, link);
 end

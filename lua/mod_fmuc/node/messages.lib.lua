@@ -13,6 +13,7 @@ local history = lib "node/history";
 local hygiene = lib "link/hygiene";
 local ids = lib "node/ids";
 local links = lib "node/links";
+local outage = lib "node/outage";
 local outbox = lib "node/outbox";
 local replica = lib "node/replica";
 local trust = lib "link/trust";
@@ -113,14 +114,21 @@ function messages.refuse_replica(room, link, nick, id)
 	module:send(errors.reply(question, "not-heard-there", room.jid));
 end
 
+-- accept(link, said) -> whether a numbered message is new. If one before it is missing, both sides exchange what is there.
+function messages.accept(link, said)
+	local state = outbox.accept(link, said.number, said.former);
+	if state == "gap" and link.state == "live" then outage.begin(link, "messages were lost", true); end
+	return state == "new";
+end
+
 -- message(room, link, nick, stanza, said): a user of the other node says something to all
 function messages.message(room, link, nick, stanza, said)
 	local entry = links.brought(link)[nick];
 	local real_jid = jid_prep(said.real_jid);
-	if outbox.counts(stanza) then outbox.count_received(link); end
+	if said.number and not messages.accept(link, said) then return; end
 	local is_returned, waiting = replica.returned(room, link, nick, stanza);
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
-	if links.mark(link) and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
+	if said.number and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
 	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
 	if link.direction == "up" then history.note(room, link.peer); end -- for the next join
 	local is_about_subject = is_subject(stanza);

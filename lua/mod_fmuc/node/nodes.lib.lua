@@ -34,7 +34,7 @@ end
 local function handle_presence(room, link, stanza, said)
 	if said.is_reject then return handshake.refused(room, link, said.text); end
 	if said.is_left then return handshake.left(room, link); end
-	if said.is_complete then return handshake.completed(room, link); end
+	if said.is_complete then return handshake.completed(room, link, said); end
 	local nick = jid_resource(stanza.attr.from);
 	if not nick then return handle_word_of_room(room, link, stanza, said); end
 	if said.is_join and said.mark then

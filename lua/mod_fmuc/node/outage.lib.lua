@@ -71,6 +71,14 @@ function outage.begin(link, why, is_there)
 	paced("node\0" .. link.peer, "info", "%s is not federated with %s: %s", link.room_jid, link.peer, why);
 end
 
+-- rest(link): nobody is here whom the other node should know; the link waits for somebody
+function outage.rest(link)
+	local data = own(link);
+	data.since, data.lost_at, data.pause = data.since or now(), data.lost_at or os.time(), data.pause or first_pause;
+	data.retry_at, data.suspected, data.problem = now() + data.pause, nil, "nobody is here";
+	link:fire("broken");
+end
+
 -- over(link): both sides are up to date
 function outage.over(link)
 	local data = own(link);

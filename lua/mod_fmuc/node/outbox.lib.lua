@@ -1,14 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- The latest messages for another node of this module. Both sides count messages. When a link comes back, each side says how many it has got, and
--- the other side sends the rest again. So a message is neither lost nor doubled.
+-- The latest messages for another node of this module. Each message has a number, so a message is neither lost nor doubled: the other node drops a
+-- number that it has got, and asks for the rest when one is missing. When a link comes back, each side says which number it has got last.
 --
--- Messages without lasting content (chat states) and changes of the subject do not count.
+-- Messages without lasting content (chat states) and changes of the subject have no number.
 --
--- link:own("outbox"): sent, received = numbers of messages; first, last, bytes; [number] = { text, nick, real_jid, time }
+-- link:own("outbox"):
+--   series            name of these numbers. It is new when this node has forgotten the link.
+--   sent              the last number; first = the first that is kept; bytes; [number] = { text, nick, real_jid, time }
+--   theirs, received  series of the other node, and the last number that has come
 
 local bandwidth = lib "link/bandwidth";
 local datetime = require "util.datetime";
 local limits = lib "link/limits";
+local new_id = require "util.id".short;
 local parse = require "prosody_relay.stanza".parse;
 local serialise = require "prosody_relay.stanza".serialise;
 
@@ -25,7 +29,7 @@ local outbox = {};
 
 local function own(link)
 	local data = link:own("outbox");
-	if not data.sent then data.sent, data.received, data.first, data.last, data.bytes = 0, 0, 1, 0, 0; end
+	if not data.series then data.series, data.sent, data.first, data.bytes, data.received = new_id(), 0, 1, 0, 0; end
 	return data;
 end
 
@@ -37,13 +41,13 @@ end
 
 local function trim(data)
 	local oldest = os.time() - max_age;
-	while data.first <= data.last
-		and (data.last - data.first >= max_entries or data.bytes > max_bytes or data[data.first].time < oldest) do
+	while data.first <= data.sent
+		and (data.sent - data.first >= max_entries or data.bytes > max_bytes or data[data.first].time < oldest) do
 		drop_first(data);
 	end
 end
 
--- counts(message) -> whether both sides count it
+-- counts(message) -> whether the message gets a number
 function outbox.counts(message)
 	return not bandwidth.is_passing(message) and (message:get_child("body") ~= nil or not message:get_child("subject"));
 end
@@ -51,14 +55,19 @@ end
 -- text(message) -> the message for add()
 outbox.text = serialise;
 
--- add(link, text, nick, real_jid): the other node is sent that message of that user, or is to get it later
+local function put(data, entry)
+	data.sent = data.sent + 1;
+	data[data.sent] = entry;
+	data.bytes = data.bytes + #entry.text + entry_bytes;
+end
+
+-- add(link, text, nick, real_jid) -> number: the other node is sent that message of that user, or is to get it later
 function outbox.add(link, text, nick, real_jid)
 	local data = own(link);
-	data.sent, data.last = data.sent + 1, data.last + 1;
-	data[data.last] = { text = text; nick = nick; real_jid = real_jid; time = os.time() };
-	data.bytes = data.bytes + #text + entry_bytes;
+	put(data, { text = text; nick = nick; real_jid = real_jid; time = os.time() });
 	trim(data);
-	if data.first <= data.last and not limits.has_memory_for(link.peer, #text + entry_bytes) then drop_first(data); end
+	if data.first <= data.sent and not limits.has_memory_for(link.peer, #text + entry_bytes) then drop_first(data); end
+	return data.sent;
 end
 
 limits.count_with(function (add)
@@ -69,70 +78,88 @@ end);
 function outbox.is_waiting(link, lost_at)
 	local data = own(link);
 	trim(data);
-	return data.first <= data.last and data[data.last].time >= lost_at - margin;
+	return data.first <= data.sent and data[data.sent].time >= lost_at - margin;
 end
 
--- count_received(link): such a message has come
-function outbox.count_received(link)
+-- numbers(link) -> series, sent, theirs, received: what the other node needs to know
+function outbox.numbers(link)
 	local data = own(link);
-	data.received = data.received + 1;
+	return data.series, data.sent, data.theirs, data.received;
 end
 
--- caught_up(link, sent): nothing is missing of so many that the other node has sent
-function outbox.caught_up(link, sent)
-	own(link).received = sent;
-end
-
--- restart(link, since): the other node has forgotten this link: both count anew, and it has to get what was said since that os.time()
-function outbox.restart(link, since)
+-- learn(link, theirs, received): the other node has this series, and nothing is missing up to that number; unless this node knows the series already
+-- -> whether it did
+function outbox.learn(link, theirs, received)
 	local data = own(link);
-	while data.first <= data.last and data[data.first].time < since do drop_first(data); end
-	data.sent, data.received = data.last - data.first + 1, 0;
+	if data.theirs == theirs then return true; end
+	data.theirs, data.received = theirs, received;
+	return false;
 end
 
--- sent(link) -> how many the other node has been sent, or is to get
-function outbox.sent(link)
-	return own(link).sent;
-end
-
--- received(link) -> how many have come
-function outbox.received(link)
-	return own(link).received;
-end
-
--- begin(link): both sides count from zero
-function outbox.begin(link)
+-- accept(link, number, [former]) -> "new"; "repeated" when that message has come before; "gap" when another one before it is missing
+--   former: the last number of which this node knows, when the messages between the two are not there any more
+function outbox.accept(link, number, former)
 	local data = own(link);
-	for number = data.first, data.last do data[number] = nil; end
-	data.sent, data.received, data.first, data.last, data.bytes = 0, 0, 1, 0, 0;
+	if number <= data.received then return "repeated"; end
+	if number ~= data.received + 1 and former ~= data.received then return "gap"; end
+	data.received = number;
+	return "new";
 end
 
--- counts_of(link) -> sent, received; restore(link, sent, received): after a restart, which has lost the messages
-function outbox.counts_of(link)
+-- reach(link, number): the other node has sent all up to that number
+function outbox.reach(link, number)
 	local data = own(link);
-	return data.sent, data.received;
+	data.received = math.max(data.received, number);
 end
 
-function outbox.restore(link, sent, received)
+-- since(link, lost_at) -> the last number that the other node has certainly got, although it has forgotten the link. lost_at: as for is_waiting()
+function outbox.since(link, lost_at)
 	local data = own(link);
-	data.sent, data.received = sent, received;
+	local number = data.first;
+	while number <= data.sent and data[number].time < lost_at - margin do number = number + 1; end
+	return number - 1;
 end
 
--- missing(link, received, room_jid) -> iterator of the messages that the other node has not got: delayed message, nick, real JID. received: how
--- many it has got
-function outbox.missing(link, received, room_jid)
+-- forget(link): the other node does not count
+function outbox.forget(link)
+	local data = own(link);
+	while data.first <= data.sent do drop_first(data); end
+end
+
+-- save(link) -> what a restarted server needs; restore(link, saved). The messages are kept if the link is not up.
+function outbox.save(link)
+	local data = own(link);
+	local saved = { series = data.series; sent = data.sent; theirs = data.theirs; received = data.received; messages = {} };
+	if link.state == "live" then return saved; end
+	for number = data.first, data.sent do table.insert(saved.messages, data[number]); end
+	return saved;
+end
+
+function outbox.restore(link, saved)
+	local data = own(link);
+	data.series, data.theirs, data.received = saved.series, saved.theirs, saved.received;
+	data.sent = saved.sent - #saved.messages;
+	data.first = data.sent + 1;
+	for _, entry in ipairs(saved.messages) do put(data, entry); end
+end
+
+-- missing(link, received, known, room_jid) -> iterator of the messages that the other node has not got: delayed message, nick, real JID, number,
+-- former (see accept). received: the last number that it has got; known: the last one of which it knows
+function outbox.missing(link, received, known, room_jid)
 	local data = own(link);
 	trim(data);
-	local index = math.max(data.first, data.last - (data.sent - received) + 1);
+	local number, former = math.max(data.first, received + 1), known;
 	return function ()
 		local entry, message;
 		repeat -- modules make some stanzas that no parser accepts; they did not cross the link either
-			entry, index = data[index], index + 1;
+			entry, number = data[number], number + 1;
 			message = entry and parse(entry.text);
 		until message or not entry;
 		if not message then return nil; end
 		message:tag("delay", { xmlns = xmlns_delay; from = room_jid; stamp = datetime.datetime(entry.time) }):up();
-		return message, entry.nick, entry.real_jid;
+		local before = former;
+		former = number - 1;
+		return message, entry.nick, entry.real_jid, number - 1, before ~= number - 2 and before or nil;
 	end;
 end
 

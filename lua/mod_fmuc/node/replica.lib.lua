@@ -63,8 +63,9 @@ local function send_to_primary(room, link, event, nick, real_jid)
 	table.insert(waiting(link), { nick = nick; id = stanza.attr.id; real_jid = event.from; at = now(); except_link = way.except_link or nil;
 		from_node = way.from_node and way.from_node.peer });
 	local cleaned = hygiene.copy("message to a node", stanza);
-	if outbox.counts(cleaned) then outbox.add(link, outbox.text(cleaned), nick, real_jid); end -- it may be on its way when the link is cut
-	link:send(generation2.message(cleaned, room.jid, link.peer, nick, real_jid));
+	-- it may be on its way when the link is cut
+	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, real_jid) or nil;
+	link:send(generation2.message(cleaned, room.jid, link.peer, nick, real_jid, nil, number));
 end
 
 -- handle_groupchat(event): what an occupant says goes to the primary ("muc-occupant-groupchat", after the handlers that may refuse or change it)

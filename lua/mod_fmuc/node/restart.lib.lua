@@ -2,12 +2,11 @@
 -- What a room keeps of its links with other nodes, for a restart of the server (G4): room._data.fmuc_nodes, which mod_muc stores with the room
 -- when the server stops.
 --
--- room._data.fmuc_nodes[JID of the other room] = { direction, id, is_node (of this module), sent, received (counts of node/outbox), told = { [nick] =
--- real JID }, brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
+-- room._data.fmuc_nodes[JID of the other room] = { direction, is_node (of this module), outbox (of node/outbox), told = { [nick] = real JID },
+-- brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
 
 local st = require "util.stanza";
 
-local handshake = lib "node/handshake";
 local linked = lib "room/linked";
 local links = lib "node/links";
 local outage = lib "node/outage";
@@ -33,9 +32,8 @@ end
 function linked.methods.freeze(room, ...)
 	local nodes = {};
 	for link in links.each(room) do
-		local sent, received = outbox.counts_of(link);
-		nodes[link.peer] = { direction = link.direction; id = handshake.id(link); is_node = links.mark(link) ~= nil; sent = sent;
-			received = received; told = told_to(link); brought = brought_by(link) };
+		nodes[link.peer] = { direction = link.direction; is_node = links.mark(link) ~= nil; outbox = outbox.save(link);
+			told = told_to(link); brought = brought_by(link) };
 	end
 	room._data.fmuc_nodes = next(nodes) and nodes or nil;
 	return linked.stock(room).freeze(room, ...);
@@ -62,9 +60,8 @@ function restart.revive(room)
 	for peer, saved in pairs(nodes) do
 		if not links.get(room, peer) then
 			local link = links.open(room, peer, saved.direction);
-			if saved.is_node then links.learn_mark(link, { id = saved.id; rooms = {} }); end
-			handshake.restore_id(link, saved.id);
-			outbox.restore(link, saved.sent, saved.received);
+			if saved.is_node then links.learn_mark(link, { id = ""; rooms = {} }); end
+			outbox.restore(link, saved.outbox);
 			restore_users(room, link, saved);
 			if link.direction == "up" then link:fire("synced"); end
 			outage.begin(link, "this server was restarted");

@@ -23,6 +23,14 @@ local function is_count(value)
 	return math.type(value) == "integer" and value >= 0;
 end
 
+local function is_outbox(value)
+	local is_valid = type(value.series) == "string" and is_count(value.sent) and is_count(value.received) and #value.messages <= value.sent;
+	return is_valid and (value.theirs == nil or type(value.theirs) == "string") and is_table_of(value.messages, function (entry, index)
+		return math.type(index) == "integer" and type(entry.text) == "string" and type(entry.nick) == "string"
+			and type(entry.real_jid) == "string" and is_count(entry.time);
+	end);
+end
+
 -- name of a field = is_valid(value) -> boolean; it may raise an error
 local fields = {
 	fmuc_links = function (value)
@@ -45,8 +53,8 @@ local fields = {
 	end;
 	fmuc_nodes = function (value)
 		return is_table_of(value, function (node, peer)
-			return type(peer) == "string" and (node.direction == "up" or node.direction == "down") and is_count(node.sent)
-				and is_count(node.received) and is_table_of(node.told, is_text) and is_table_of(node.brought, function (entry, nick)
+			return type(peer) == "string" and (node.direction == "up" or node.direction == "down") and is_outbox(node.outbox)
+				and is_table_of(node.told, is_text) and is_table_of(node.brought, function (entry, nick)
 					return type(nick) == "string" and type(entry.real_jid) == "string" and type(entry.role) == "string"
 						and type(entry.affiliation) == "string";
 				end);

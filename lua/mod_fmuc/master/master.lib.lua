@@ -126,6 +126,9 @@ local handlers = {
 	};
 	["muc-config-form"] = { { 5, config.add_to_form } };
 	["muc-config-submitted"] = { { 0, config.handle_form } };
+	["muc-config-submitted/muc#roomconfig_membersonly"] = { { -10, arrivals.handle_opened } };
+	["muc-config-submitted/muc#roomconfig_roomsecret"] = { { -10, arrivals.handle_opened } };
+	["muc-set-affiliation"] = { { -10, arrivals.handle_affiliation } };
 	["muc-broadcast-message"] = {
 		{ 0.5, given_ids.handle_broadcast }; -- between mod_muc_mam's 1, which removes ids in the room's name, and mod_muc's 0
 		{ -10, announce.handle_message };

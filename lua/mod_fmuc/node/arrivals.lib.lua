@@ -150,6 +150,34 @@ function arrivals.handle_left(event)
 	end
 end
 
+-- Tries again to show users whom the room has refused. concerns(entry): which ones
+local function show_refused(room, concerns)
+	for link in links.each(room) do
+		local refused = {};
+		for _, entry in pairs(links.brought(link)) do
+			if entry.hidden == "refused" and concerns(entry) then refused[#refused + 1] = entry; end
+		end
+		for _, entry in ipairs(refused) do
+			if links.brought(link)[entry.nick] == entry then show(room, link, entry); end -- handlers of other modules may have waited
+		end
+	end
+end
+
+-- handle_affiliation(event): the affiliation of a user or a domain has changed, perhaps with a reserved nick ("muc-set-affiliation")
+function arrivals.handle_affiliation(event)
+	local room, data = event.room, event.previous_data;
+	local freed_nick = data and data.reserved_nickname;
+	if not room.fmuc or event.affiliation == "outcast" then return; end
+	show_refused(room, function (entry)
+		return jid_bare(entry.real_jid) == event.jid or jid_host(entry.real_jid) == event.jid or entry.nick == freed_nick;
+	end);
+end
+
+-- handle_opened(event): an owner has set who may enter the room ("muc-config-submitted/…", after mod_muc)
+function arrivals.handle_opened(event)
+	if event.room.fmuc then show_refused(event.room, function () return true; end); end
+end
+
 -- may_bring(link, real_jid) -> whether the other node may speak for that user (G19, O13)
 function arrivals.may_bring(link, real_jid)
 	local host = jid_host(link.peer);

@@ -134,7 +134,10 @@ local handlers = {
 		{ -10, announce.handle_message };
 	};
 	["muc-add-history"] = { { 1, given_ids.handle_history } }; -- before mod_muc_mam's 0
-	["muc-get-history"] = { { 10, resync.tell_history } }; -- before mod_muc_mam's 1
+	["muc-get-history"] = {
+		{ 20, arrivals.skip_history };
+		{ 10, resync.tell_history }; -- before mod_muc_mam's 1
+	};
 	["muc-room-restored"] = { { 0, function (event)
 		links.revive(event.room);
 		restart.revive(event.room);

@@ -39,6 +39,19 @@ local function presence_of(room, entry)
 	return presence;
 end
 
+-- A node has its own picture of the room. mod_muc would make it for each user whom the node brings.
+function linked.methods.send_occupant_list(room, to, ...)
+	if linked.link_of(room, to, "generation2") then return; end
+	return linked.stock(room).send_occupant_list(room, to, ...);
+end
+
+-- skip_history(event): the same for the history ("muc-get-history")
+function arrivals.skip_history(event)
+	if not linked.link_of(event.room, event.to, "generation2") then return; end
+	event.next_stanza = function () end;
+	return true;
+end
+
 -- What check_nick() and check_join() of master/joins need: the nick stays as it is, and the other node may leave or part the user while a handler of
 -- another module waits. is_trial: see gets_nick()
 local function new_join(room, link, entry, is_trial)
@@ -121,17 +134,11 @@ local function show(room, link, entry)
 	if entry.hidden then announce.update(room, entry.nick); end -- for nodes behind this one
 end
 
-local function find_by_real_jid(link, real_jid)
-	for _, entry in pairs(links.brought(link)) do
-		if entry.real_jid == real_jid then return entry; end
-	end
-end
-
 -- Takes the sessions of an occupant who has left from their links. Until now, what mod_muc told them of that had to end there.
 local function unbind_removed(room, occupant)
 	for jid in occupant:each_session() do
 		local link = linked.link_of(room, jid, "generation2");
-		local entry = link and find_by_real_jid(link, jid); -- under another nick, if the user has changed it
+		local entry = link and links.find(link, jid); -- under another nick, if the user has changed it
 		if link and (not entry or entry.hidden) then links.unbind(room, link, jid); end
 	end
 end
@@ -144,7 +151,7 @@ function arrivals.handle_left(event)
 		local entry = links.brought(link)[nick];
 		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end
 		for jid in event.occupant:each_session() do
-			local other = find_by_real_jid(link, jid);
+			local other = links.find(link, jid);
 			if other and other.hidden == "elsewhere" and not room:get_occupant_jid(jid) then show(room, link, other); end
 		end
 	end
@@ -211,10 +218,10 @@ end
 
 -- The user of the other node with that real JID has changed the nick (303, or without it)
 local function change_nick(room, link, entry, nick)
-	local brought = links.brought(link);
 	local former = entry.nick;
-	brought[former], brought[nick] = nil, entry;
+	links.drop(link, entry);
 	entry.nick = nick;
+	links.bring(link, entry);
 	if entry.hidden then
 		announce.update(room, former);
 		return show(room, link, entry);
@@ -237,7 +244,9 @@ end
 local function replace_session(room, link, entry, real_jid)
 	local former = entry.real_jid;
 	if not entry.hidden and room:get_occupant_jid(real_jid) then arrivals.hide(room, entry, "elsewhere"); end
+	links.drop(link, entry);
 	entry.real_jid = real_jid;
+	links.bring(link, entry);
 	if entry.hidden then return; end
 	enter(room, link, entry);
 	pass(room, st.presence({ type = "unavailable"; from = former; to = occupant_jid(room, entry.nick) }));
@@ -252,20 +261,19 @@ function arrivals.available(room, link, nick, stanza, said)
 		return; -- a user whom this node has brought there (N7)
 	end
 	if not arrivals.may_bring(link, real_jid) or not has_place(link, nick) then return; end
-	local brought = links.brought(link);
-	local entry = brought[nick];
+	local entry = links.brought(link)[nick];
 	if entry and jid_bare(entry.real_jid) ~= jid_bare(real_jid) then
 		arrivals.unavailable(room, link, nick, st.presence({ type = "unavailable" }), { codes = {} }); -- nobody told us that he left
 		entry = nil;
 	end
-	local renamed = not entry and find_by_real_jid(link, real_jid);
+	local renamed = not entry and links.find(link, real_jid);
 	if renamed then
 		fill(renamed, stanza, said);
 		return change_nick(room, link, renamed, nick);
 	elseif not entry then
 		entry = { nick = nick; real_jid = real_jid; since = said.since; is_registered = said.is_registered };
 		fill(entry, stanza, said);
-		brought[nick] = entry;
+		links.bring(link, entry);
 		return show(room, link, entry);
 	end
 	local was_hidden, former, former_role, former_affiliation = entry.hidden, entry.presence, entry.role, entry.affiliation;
@@ -313,11 +321,10 @@ end
 
 -- unavailable(room, link, nick, stanza, said): the other node says that this user has left
 function arrivals.unavailable(room, link, nick, stanza, said)
-	local brought = links.brought(link);
-	local entry = brought[nick];
+	local entry = links.brought(link)[nick];
 	if not entry then return; end
 	if said.codes["303"] and said.new_nick then return; end -- the next presence has the new nick
-	brought[nick] = nil;
+	links.drop(link, entry);
 	local codes, occupant = codes_of_removal(said), room:get_occupant_by_real_jid(entry.real_jid);
 	if entry.hidden then
 		announce.update(room, nick, { codes = codes; reason = said.reason });
@@ -342,7 +349,7 @@ end
 
 -- remove(room, link, victim_jid, said): the other node says that somebody was removed there: a user whom it brought, or one of this node
 function arrivals.remove(room, link, victim_jid, said)
-	local entry = find_by_real_jid(link, victim_jid);
+	local entry = links.find(link, victim_jid);
 	if entry then return arrivals.unavailable(room, link, entry.nick, st.presence(), said); end
 	for nick, told in pairs(links.told(link)) do
 		if told.real_jid == victim_jid then return arrivals.kicked(room, link, nick, said); end
@@ -363,7 +370,7 @@ end
 
 -- adjust(room, link, victim_jid, said): the role or affiliation of a user of the other node has changed, as Openfire says it (section 3)
 function arrivals.adjust(room, link, real_jid, said)
-	local entry = find_by_real_jid(link, real_jid);
+	local entry = links.find(link, real_jid);
 	if not entry then return; end
 	entry.role, entry.affiliation = authority.role(said.role), authority.affiliation(said.affiliation);
 	if not entry.hidden then update(room, entry); end

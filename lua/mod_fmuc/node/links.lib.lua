@@ -11,6 +11,7 @@
 --                         nick), "leaving" (is just being hidden), "elsewhere" (the same client is here by another way); nil: the room shows
 --                         the user
 --              is_stale   the other node is saying again who is there, and has not named this user yet
+--   by_real_jid   [real JID] = the same entries
 --   told     [nick] = { real_jid, presence, role, affiliation }: whom the other node was told of
 --   mark     of a node of this module (dialect/generation2): its last mark; nil: another kind of node, or not known yet
 --   has_answered   whether it is known what kind of node it is
@@ -61,6 +62,24 @@ function links.told(link)
 	return own(link).told;
 end
 
+-- find(link, real_jid) -> the entry of that session among those of brought(link), or nil
+function links.find(link, real_jid)
+	return own(link).by_real_jid[real_jid];
+end
+
+-- bring(link, entry): the other node has brought that user, or has named another nick or real JID; drop(link, entry): before a change, or when the
+-- user has left
+function links.bring(link, entry)
+	local data = own(link);
+	data.brought[entry.nick], data.by_real_jid[entry.real_jid] = entry, entry;
+end
+
+function links.drop(link, entry)
+	local data = own(link);
+	if data.brought[entry.nick] == entry then data.brought[entry.nick] = nil; end
+	if data.by_real_jid[entry.real_jid] == entry then data.by_real_jid[entry.real_jid] = nil; end
+end
+
 -- forget_told(link): the other node does not know anybody of this one
 function links.forget_told(link)
 	own(link).told = {};
@@ -100,7 +119,7 @@ function links.open(room, peer, direction)
 	local state = linked.attach(room);
 	local link = all_links.open(room.jid, peer, direction, "generation2");
 	local data = own(link);
-	data.brought, data.told = {}, {};
+	data.brought, data.by_real_jid, data.told = {}, {}, {};
 	state.nodes[peer] = link;
 	return link;
 end

@@ -42,7 +42,7 @@ end
 local function restore_users(room, link, saved)
 	for nick, entry in pairs(saved.brought) do
 		entry.nick, entry.presence = nick, st.presence();
-		links.brought(link)[nick] = entry;
+		links.bring(link, entry);
 		if room:get_occupant_jid(entry.real_jid) == room.jid .. "/" .. nick then
 			links.bind(room, link, entry.real_jid);
 		elseif not entry.hidden then

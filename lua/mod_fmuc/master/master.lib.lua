@@ -174,6 +174,7 @@ local function start()
 	for room in muc.live_rooms() do
 		links.revive(room);
 		restart.revive(room);
+		handshake.check(room);
 	end
 end
 

@@ -135,7 +135,7 @@ end
 -- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet
 function handshake.connect(room)
 	local peer = config.outbound(room);
-	if not peer or room._data.destroyed or not room:has_occupant() then return; end
+	if not peer or not trust.may_federate(jid_host(peer)) or room._data.destroyed or not room:has_occupant() then return; end
 	local link = links.get(room, peer);
 	if not link then
 		link = links.open(room, peer, "up");
@@ -382,10 +382,20 @@ function handshake.handle_configured(event)
 	handshake.connect(room);
 end
 
+local function stop(room, link)
+	if link.direction == "up" then handshake.leave(room, link); else handshake.dismiss(room, link); end
+end
+
 -- end_all(room): the room does not federate any more
 function handshake.end_all(room)
+	for link in links.each(room) do stop(room, link); end
+end
+
+-- check(room): ends links that the configuration of this server does not allow any more
+function handshake.check(room)
 	for link in links.each(room) do
-		if link.direction == "up" then handshake.leave(room, link); else handshake.dismiss(room, link); end
+		local is_allowed = trust.may_federate(jid_host(link.peer)) and (link.direction == "up" or config.accepts(room, link.peer));
+		if not is_allowed then stop(room, link); end
 	end
 end
 

@@ -21,6 +21,7 @@ return require "prosody_relay.errors".new(module, {
 
 	["no-room-address"] = { "modify", "jid-malformed", "%s is not the address of a room, like room@rooms.example.org" };
 	["own-service"] = { "modify", "not-acceptable", "%s is a room of this service. A room federates with rooms of other services" };
+	["peer-not-allowed"] = { "cancel", "not-allowed", "This server does not federate with rooms of %s (fmuc_allow_peers, fmuc_deny_peers)" };
 	["no-such-mode"] = { "modify", "not-acceptable", "fmuc#mode is primary-primary or primary-replica, not %s" };
 	["too-many-peers"] = { "modify", "not-acceptable", "fmuc#inbound_peers has more than %d addresses" };
 

@@ -50,14 +50,16 @@ local function room_address(text, room_jid)
 	local node, host, resource = jid_split(jid);
 	if not node or resource then return nil, "no-room-address", text; end
 	if host == jid_host(room_jid) then return nil, "own-service", text; end
+	if not trust.may_federate(host) then return nil, "peer-not-allowed", host; end
 	return jid;
 end
 
 local function inbound_address(text, room_jid)
 	local jid = jid_prep(text);
 	local node, host, resource = jid_split(jid);
-	if host and not node and not resource and host ~= jid_host(room_jid) then return jid; end
-	return room_address(text, room_jid);
+	if not host or node or resource or host == jid_host(room_jid) then return room_address(text, room_jid); end
+	if not trust.may_federate(host) then return nil, "peer-not-allowed", host; end
+	return jid;
 end
 
 local function check_list(list, room_jid)

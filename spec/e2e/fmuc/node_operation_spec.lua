@@ -55,7 +55,8 @@ for _, versions in ipairs(nodes.crossings()) do
 describe(("operation of federated rooms, %s joins %s"):format(versions.e, versions.w), function ()
 	it("is set in the configuration form, at once and to stay, and wrong values are refused (section 5 N1)", bed.scenario(function (s)
 		local f = { elsinore = "elsinore@rooms.e.example"; rabbithole = "rabbithole@rooms.w.example" };
-		f.e, f.w = nodes.server(s, "e", versions.e, nil, with_options()), nodes.server(s, "w", versions.w, nil, with_options());
+		f.e = nodes.server(s, "e", versions.e, "\tfmuc_deny_peers = { \"else.example\" }\n", with_options());
+		f.w = nodes.server(s, "w", versions.w, nil, with_options());
 		f.link = s:link(f.e, f.w);
 		local owner = "room:set_affiliation(true, %q, \"owner\");";
 		nodes.make_room(f.w, f.rabbithole, nil, owner:format("alice@w.example"));
@@ -67,6 +68,7 @@ describe(("operation of federated rooms, %s joins %s"):format(versions.e, versio
 			["rooms.w.example"] = "jid-malformed: rooms.w.example is not the address of a room, like room@rooms.example.org";
 			["a@rooms.w.example/x"] = "jid-malformed: a@rooms.w.example/x is not the address of a room, like room@rooms.example.org";
 			["other@rooms.e.example"] = "not-acceptable: other@rooms.e.example is a room of this service. A room federates with rooms of other services";
+			["other@rooms.else.example"] = "not-allowed: This server does not federate with rooms of rooms.else.example (fmuc_allow_peers, fmuc_deny_peers)";
 		} do
 			assert.equal(text, problem(submit(f.hamlet, f.elsinore, { ["fmuc#outbound_peer"] = { value } })));
 		end
@@ -74,6 +76,8 @@ describe(("operation of federated rooms, %s joins %s"):format(versions.e, versio
 			problem(submit(f.hamlet, f.elsinore, { ["fmuc#mode"] = { "sideways" } })));
 		assert.equal("jid-malformed: @ is not the address of a room, like room@rooms.example.org",
 			problem(submit(f.hamlet, f.elsinore, { ["fmuc#inbound_peers"] = { f.rabbithole, "@" } })));
+		assert.equal("not-allowed: This server does not federate with rooms of rooms.else.example (fmuc_allow_peers, fmuc_deny_peers)",
+			problem(submit(f.hamlet, f.elsinore, { ["fmuc#inbound_peers"] = { f.rabbithole, "rooms.else.example" } })));
 
 		assert.equal("result", submit(f.alice, f.rabbithole, { ["fmuc#inbound_peers"] = { f.elsinore, "rooms.else.example" } }).attr.type);
 		assert.equal("result", submit(f.hamlet, f.elsinore, { ["fmuc#outbound_peer"] = { f.rabbithole } }).attr.type);

@@ -6,7 +6,7 @@
 --
 -- link:own("outbox"):
 --   series            name of these numbers. It is new when this node has forgotten the link.
---   sent              the last number; first = the first that is kept; bytes; [number] = { text, nick, real_jid, time }
+--   sent              the last number; first = the first that is kept; bytes; [number] = { text, nick, real_jid, time, id }
 --   theirs, received  series of the other node, and the last number that has come
 
 local bandwidth = lib "link/bandwidth";
@@ -61,10 +61,10 @@ local function put(data, entry)
 	data.bytes = data.bytes + #entry.text + entry_bytes;
 end
 
--- add(link, text, nick, real_jid) -> number: the other node is sent that message of that user, or is to get it later
-function outbox.add(link, text, nick, real_jid)
+-- add(link, text, nick, real_jid, [id]) -> number: the other node is sent that message of that user, or is to get it later. id: for has()
+function outbox.add(link, text, nick, real_jid, id)
 	local data = own(link);
-	put(data, { text = text; nick = nick; real_jid = real_jid; time = os.time() });
+	put(data, { text = text; nick = nick; real_jid = real_jid; time = os.time(); id = id });
 	trim(data);
 	if data.first <= data.sent and not limits.has_memory_for(link.peer, #text + entry_bytes) then drop_first(data); end
 	return data.sent;
@@ -79,6 +79,15 @@ function outbox.is_waiting(link, lost_at)
 	local data = own(link);
 	trim(data);
 	return data.first <= data.sent and data[data.sent].time >= lost_at - margin;
+end
+
+-- has(link, nick, id) -> whether that user's message is among those that are kept
+function outbox.has(link, nick, id)
+	local data = own(link);
+	for number = data.sent, data.first, -1 do
+		if data[number].id == id and data[number].nick == nick then return id ~= nil; end
+	end
+	return false;
 end
 
 -- numbers(link) -> series, sent, theirs, received: what the other node needs to know

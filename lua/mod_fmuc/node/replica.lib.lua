@@ -64,7 +64,7 @@ local function send_to_primary(room, link, event, nick, real_jid)
 		from_node = way.from_node and way.from_node.peer });
 	local cleaned = hygiene.copy("message to a node", stanza);
 	-- it may be on its way when the link is cut
-	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, real_jid) or nil;
+	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, real_jid, stanza.attr.id) or nil;
 	link:send(generation2.message(cleaned, room.jid, link.peer, nick, real_jid, nil, number));
 end
 
@@ -107,11 +107,12 @@ local function take(link, nick, id)
 end
 
 -- returned(room, link, nick, stanza) -> whether that message of the primary is one of this node's users, which comes back; and the entry. The message
--- may come back after an answer was given up.
+-- may come back after an answer was given up, or after a restart. The primary cannot put another one into the mouth of these users (O13).
 function replica.returned(room, link, nick, stanza)
 	local uplink, is_replica = replica.uplink(room);
 	if not is_replica or uplink ~= link or not links.person(room, nick, link) then return false; end
-	return true, take(link, nick, stanza.attr.id);
+	local entry = take(link, nick, stanza.attr.id);
+	return entry ~= nil or outbox.has(link, nick, stanza.attr.id), entry;
 end
 
 local function answer(room, link, entry, name)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What rooms of other servers send to the rooms of this service as nodes (generation 2): which part of this role handles it.
 
+local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local jid_prep = require "util.jid".prep;
@@ -10,6 +11,7 @@ local arrivals = lib "node/arrivals";
 local config = lib "node/config";
 local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
+local limits = lib "link/limits";
 local links = lib "node/links";
 local messages = lib "node/messages";
 local outage = lib "node/outage";
@@ -105,18 +107,46 @@ local function handle_from_node(event, room_jid, peer)
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end
 
+-- Bytes of the stanzas that wait: [JID of the other room]
+local waiting_bytes = {};
+
+limits.count_with(function (add)
+	for peer, bytes in pairs(waiting_bytes) do add(peer, bytes); end
+end);
+
+local function add_waiting(peer, bytes)
+	local sum = (waiting_bytes[peer] or 0) + bytes;
+	waiting_bytes[peer] = sum > 0 and sum or nil;
+end
+
+-- Calls f now, or after the earlier stanzas of that node -> false: too much waits already
+local function take_turn(room_jid, peer, stanza, f)
+	if not turns.is_taken(room_jid, peer) then return turns.take(room_jid, peer, f); end
+	local bytes = heap_size(stanza);
+	if not limits.has_memory_for(peer, bytes) then return false; end
+	add_waiting(peer, bytes);
+	local has_turn = turns.take(room_jid, peer, function ()
+		add_waiting(peer, -bytes);
+		f();
+	end, false, max_waiting);
+	if not has_turn then add_waiting(peer, -bytes); end
+	return has_turn;
+end
+
 -- handle(event): handles a presence or message to a room, if a node sends it
 function nodes.handle(event)
 	local stanza = event.stanza;
 	local peer, room_jid = jid_bare(stanza.attr.from), jid_bare(stanza.attr.to);
 	local room = muc.get_room_from_jid(room_jid);
-	if links.get(room, peer) then
-		turns.take(room_jid, peer, function () handle_from_node(event, room_jid, peer); end, false, max_waiting);
+	local link = links.get(room, peer);
+	if link then
+		local has_turn = take_turn(room_jid, peer, stanza, function () handle_from_node(event, room_jid, peer); end);
+		if not has_turn then outage.begin(link, "more stanzas wait than this server keeps", true); end
 		return true;
 	end
 	local said = room and not room._data.destroyed and generation2.read(stanza);
 	if not said or not said.is_join or not jid_resource(stanza.attr.from) or not config.accepts(room, peer) then return; end
-	turns.take(room_jid, peer, function () handshake.accept(stanza, said); end, false, max_waiting);
+	take_turn(room_jid, peer, stanza, function () handshake.accept(stanza, said); end);
 	return true;
 end
 

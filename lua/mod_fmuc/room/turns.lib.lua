@@ -20,6 +20,11 @@ local function run_all(queue, f)
 	return failure;
 end
 
+-- is_taken(room_jid, real_jid) -> whether what that session sends now has to wait
+function turns.is_taken(room_jid, real_jid)
+	return waiting[room_jid .. "\0" .. real_jid] ~= nil;
+end
+
 -- take(room_jid, real_jid, f, [is_part, [max_waiting]]) -> whether f() is called: now, or after the earlier presences of that session. False:
 -- too many wait already. A part always has its turn, in place of the last that waits, as the user leaves anyway. An error of f reaches the caller
 -- whose take() runs it.

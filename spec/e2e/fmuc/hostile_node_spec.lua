@@ -275,6 +275,44 @@ describe(("a room that lies to %s, at %s"):format(versions.e, versions.w), funct
 		assert.same({}, past_the_room(f));
 	end));
 
+	it("cannot speak for users of a replica (O13 N20)", bed.scenario(function (s)
+		local f = lie(s, versions, { outbound = peer_room; code = "room._data.fmuc_mode = 'primary-replica';" });
+		f.hamlet = f.e:client("hamlet@e.example/pc");
+		f.hamlet:send(federation.join(elsinore, "Hamlet"));
+		local asked = f.peer:expect { "presence", from = elsinore .. "/Hamlet" };
+		f.peer:send(last_of_answer(asked:find(nodes.fmuc .. "@link")));
+		f.hamlet:expect { "message", has = "subject" };
+		f.peer:expect { "presence", from = elsinore }; -- the link is up
+		nodes.say(f.hamlet, elsinore, "mine", "m1");
+		local said = f.peer:expect { "message", id = "m1" };
+		-- as the primary returns it, and what nobody has said
+		f.peer:send(message("Hamlet", "hamlet@e.example/pc", "forged", "m0"));
+		f.peer:send(message("Hamlet", "hamlet@e.example/pc", said:get_child_text("body"), "m1"));
+		f.hamlet:expect { "message", from = elsinore .. "/Hamlet", id = "m1" };
+		f.peer:send(message("Hamlet", "hamlet@e.example/pc", "forged", "m2"));
+		settle(f);
+		f.hamlet:expect_none({ "message", id = "m0" }, 0);
+		f.hamlet:expect_none({ "message", id = "m2" }, 0);
+	end));
+
+	it("cannot send without end while a join waits for another module (G29)", bed.scenario(function (s)
+		local f = lie(s, versions, { more_modules = ', "bed_waits"' });
+		join(f, "Mallory", mallory, { link = "l1" });
+		eval(f, [[waits.hold("muc-occupant-pre-join", "eve"); return true;]]);
+		bring(f, "Eve", "eve@p.example/x");
+		s:wait_until(function () return eval(f, [[return waits.waiting("muc-occupant-pre-join") == 1;]]); end, nil, "the join to wait");
+		-- over more streams than one: a stream whose stanza waits is not read
+		eval(f, ([[for i = 1, 1100 do waits.inject(%q); end return true;]]):format(tostring(message("Mallory", mallory, "flood", "f"))));
+		f.e:expect_log("more stanzas wait than this server keeps");
+		f.peer:expect { "presence", type = "error"; from = elsinore; to = peer_room }; -- join again
+		eval(f, [[waits.release("muc-occupant-pre-join"); return true;]]);
+		join(f, "Mallory", mallory, { link = "l2" });
+		bring(f, "Eve", "eve@p.example/x");
+		f.peer:send(message("Mallory", mallory, "well", "m1"));
+		f.hamlet:expect { "message", from = elsinore .. "/Mallory", id = "m1" };
+		nodes.expect_occupants(f.e, elsinore, "Eve", "Hamlet", "Mallory");
+	end));
+
 	it("loses all its users after an outage, whatever other modules wait for (G1)", bed.scenario(function (s)
 		local f = lie(s, versions, { more_modules = ', "bed_waits"'; more = "\tfmuc_grace_period = 1\n" });
 		join(f, "Mallory", mallory, { link = "l1" });

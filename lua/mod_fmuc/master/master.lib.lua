@@ -29,12 +29,14 @@ local arrivals = lib "node/arrivals";
 local authority = lib "node/authority";
 local collisions = lib "node/collisions";
 local direct = lib "node/direct";
+local foreign = lib "node/foreign";
 local handshake = lib "node/handshake";
 local outage = lib "node/outage";
 local node_ids = lib "node/ids";
 local nodes = lib "node/nodes";
 local node_private = lib "node/private";
 local replica = lib "node/replica";
+local remembered = lib "node/remembered";
 local restart = lib "node/restart";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
@@ -151,7 +153,7 @@ local handlers = {
 	-- of this module
 	["fmuc-join-refused"] = { { 0, metrics.count_refusal } };
 	["fmuc-node-due"] = { { 0, handshake.ask_again } };
-	["fmuc-node-reached"] = { { 0, handshake.handle_reached } };
+	["fmuc-node-reached"] = { { 0, foreign.handle_reached } };
 	["fmuc-node-configured"] = { { 0, handshake.handle_configured } };
 	["fmuc-resync"] = { { 0, metrics.count_resync } };
 };
@@ -171,6 +173,7 @@ local function start()
 	journal.restore(saved.journals);
 	collisions.restore(saved.joined);
 	node_ids.restore(saved.ids);
+	remembered.restore(saved.remembered);
 	for room in muc.live_rooms() do
 		links.revive(room);
 		restart.revive(room);
@@ -201,10 +204,12 @@ journal.start();
 liveness.start();
 outage.start();
 replica.start();
+if not module.saved_state then module:add_timer(1, foreign.recall_all); end -- then the streams to other servers can begin
 module:add_feature(generation1.xmlns);
 
 function module.save()
-	return { links = all_links.save(); journals = journal.save(); joined = collisions.save(); ids = node_ids.save(); requests = requests.save() };
+	return { links = all_links.save(); journals = journal.save(); joined = collisions.save(); ids = node_ids.save(); remembered = remembered.save();
+		requests = requests.save() };
 end
 
 compat.on_stopping(module, requests.close, -1); -- before the streams to other servers close

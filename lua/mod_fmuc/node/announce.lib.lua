@@ -14,6 +14,7 @@ local delivery = lib "room/delivery";
 local links = lib "node/links";
 local outbox = lib "node/outbox";
 local replica = lib "node/replica";
+local remembered = lib "node/remembered";
 
 
 local announce = {};
@@ -47,6 +48,7 @@ function announce.note(link, person)
 	local presence = links.mark(link) and person.presence or nil;
 	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = presence; role = person.role;
 		affiliation = person.affiliation };
+	if not links.mark(link) then remembered.add(link, person.real_jid, person.nick); end
 end
 
 -- introduce(room, link, person): tells the other node of somebody whom it does not know
@@ -58,7 +60,7 @@ end
 -- Only nodes of this module show a change: others log a warning, or harm their room (O7, section 3)
 local function show_change(room, link, person)
 	local told = links.told(link)[person.nick];
-	if told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
+	if told.is_removed or told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
 	announce.note(link, person);
 	if links.mark(link) then
 		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(link, person.presence)));
@@ -70,6 +72,8 @@ local function dismiss(room, link, nick, how)
 	local told = links.told(link)[nick];
 	how = how or {};
 	links.told(link)[nick] = nil;
+	if told.is_removed then return; end -- Openfire fails at the part of a user whom it has removed, and remembers the user (O16)
+	remembered.leave(link, told.real_jid);
 	local person = { nick = nick; real_jid = told.real_jid; affiliation = told.affiliation };
 	link:send(generation2.presence(room.jid, link.peer, who(room, person, { type = "unavailable"; codes = how.codes; reason = how.reason;
 		actor = how.actor; new_nick = how.new_nick }), payload(link, how.presence)));
@@ -114,15 +118,20 @@ function announce.nobody(room, link)
 	for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
 end
 
--- take_back(room, link): tells a foreign node that nobody of this one is there (N20). It may have forgotten some, and keeps those whom it has kicked
--- itself. Both leave only after they have come again (O16, O17).
-function announce.take_back(room, link)
-	for nick, told in pairs(links.told(link)) do
-		link:send(generation2.presence(room.jid, link.peer, { nick = nick; real_jid = told.real_jid; role = told.role;
-			affiliation = told.affiliation }));
-		link:send(generation2.presence(room.jid, link.peer, { nick = nick; real_jid = told.real_jid; affiliation = told.affiliation;
-			type = "unavailable" }));
+-- take_back(room_jid, peer, [only_present]): tells a foreign node that nobody of those is there whom it may have (N20). It may have forgotten some,
+-- and keeps those whom it has kicked itself. Both leave only after they have come again (O16, O17). only_present: not those of whom it was told that
+-- they have left
+function announce.take_back(room_jid, peer, only_present)
+	for real_jid, nick in pairs(remembered.users(room_jid, peer, only_present)) do
+		module:send(generation2.presence(room_jid, peer, { nick = nick; real_jid = real_jid; role = "participant" }));
+		module:send(generation2.presence(room_jid, peer, { nick = nick; real_jid = real_jid; type = "unavailable" }));
 	end
+end
+
+-- removed(link, nick): the other node has removed that user there
+function announce.removed(link, nick)
+	local told = links.told(link)[nick];
+	if told and not links.mark(link) then told.is_removed = true; end
 end
 
 -- A stanza of this room that asks the user's own node to kick the user (N17). how: see dismiss()
@@ -148,7 +157,9 @@ end
 
 -- Whom the other node knows, or will know, under that nick
 local function author(room, link, nick)
-	return links.told(link)[nick] or link.state ~= "live" and links.person(room, nick, link);
+	local told = links.told(link)[nick];
+	if told and told.is_removed then return nil; end
+	return told or link.state ~= "live" and links.person(room, nick, link);
 end
 
 -- relay(room, nick, message, [except_link], [real_jid], [primary]): sends a message of that user over all links whose nodes know the user; with

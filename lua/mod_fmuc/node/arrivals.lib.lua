@@ -359,7 +359,9 @@ end
 -- kicked(room, link, nick, said): another node has kicked a user whom this node told it of. The user's own node kicks the user out of all
 -- nodes (N17); a node in between passes the kick on. A ban there is no matter of this node.
 function arrivals.kicked(room, link, nick, said)
-	if not links.told(link)[nick] or not said.codes["307"] then return; end
+	if not links.told(link)[nick] then return; end
+	announce.removed(link, nick);
+	if not said.codes["307"] then return; end
 	local person = links.person(room, nick, link);
 	for other in links.each(room) do
 		local entry = other ~= link and links.brought(other)[nick];

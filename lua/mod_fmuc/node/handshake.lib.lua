@@ -29,6 +29,7 @@ local once = lib "link/log".once;
 local outage = lib "node/outage";
 local replica = lib "node/replica";
 local outbox = lib "node/outbox";
+local remembered = lib "node/remembered";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
 
@@ -123,11 +124,11 @@ end
 function handshake.ask_again(event)
 	local room, link = event.room, event.link;
 	local person = some_person(room, link);
+	if not links.mark(link) then announce.take_back(room.jid, link.peer); end
 	if not person then return rest(room, link); end
 	link:own("handshake").is_idle = nil;
 	if not link:fire("join") then return; end
 	link:own("handshake").is_again = links.has_answered(link);
-	if not links.mark(link) then announce.take_back(room, link); end
 	links.mark_stale(link);
 	ask(room, link, person);
 end
@@ -138,7 +139,9 @@ function handshake.connect(room)
 	if not peer or not trust.may_federate(jid_host(peer)) or room._data.destroyed or not room:has_occupant() then return; end
 	local link = links.get(room, peer);
 	if not link then
+		announce.take_back(room.jid, peer); -- left over from a former link, or process
 		link = links.open(room, peer, "up");
+		remembered.open(link);
 		ask(room, link, some_person(room, link));
 	elseif link:own("handshake").is_idle and some_person(room, link) then
 		handshake.ask_again({ room = room; link = link });
@@ -149,6 +152,7 @@ end
 function handshake.refused(room, link, text)
 	if link.direction ~= "up" then return; end
 	links.forget_told(link);
+	remembered.only(link, {});
 	outage.begin(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
 	arrivals.forget_all(room, link);
 end
@@ -179,8 +183,9 @@ local function objection(room, peer, said)
 	end
 end
 
--- Sends occupants, history and subject; or, to a node that knows the history, what it has not got
-local function answer(room, link, join, said, is_known)
+-- Sends occupants, history and subject; or, to a node that knows the history, what it has not got. may_repeat: a foreign node may have shown the
+-- history, and would show it again (O19)
+local function answer(room, link, join, said, is_known, may_repeat)
 	local series = outbox.numbers(link);
 	local sent_before = dumps.sent(link);
 	arrivals.available(room, link, jid_resource(join.attr.from), join, said);
@@ -189,7 +194,7 @@ local function answer(room, link, join, said, is_known)
 	if said.mark and said.mark.theirs == series then
 		local received = said.mark.received or 0;
 		announce.repeat_missing(room, link, received, received);
-	else
+	elseif not may_repeat then
 		history.send(room, link, join);
 	end
 	local own_mark = said.mark and mark(room, link, is_known);
@@ -208,12 +213,15 @@ function handshake.accept(stanza, said)
 	local link = links.get(room, peer) or links.open(room, peer, "down");
 	link:own("handshake").id = said.mark and said.mark.id;
 	local is_known = said.mark ~= nil and outbox.learn(link, said.mark.series, 0);
+	local may_repeat = not said.mark and remembered.direction(room_jid, peer) ~= nil;
+	if said.mark then remembered.close(room_jid, peer); else remembered.open(link); end
 	links.learn_mark(link, said.mark);
 	links.mark_stale(link);
 	links.forget_told(link);
 	link:restart_count(0, 1);
 	link:fire("synced");
-	answer(room, link, stanza, said, is_known);
+	answer(room, link, stanza, said, is_known, may_repeat);
+	if not said.mark then remembered.only(link, links.told(link)); end
 	if not said.mark then links.forget_stale_marks(link); end
 	outage.over(link);
 end
@@ -232,13 +240,6 @@ function handshake.cross(join, said)
 		links.close(room, link);
 		handshake.accept(join, said);
 	end
-end
-
--- greet_again(room, link, join): a foreign node may have been restarted. It waits for an answer then, without history (O19).
-function handshake.greet_again(room, link)
-	links.forget_told(link);
-	announce.everybody(room, link);
-	announce.subject(room, link);
 end
 
 local function part_stale(room, link)
@@ -275,6 +276,7 @@ function handshake.synced(room, link, said)
 	if their_mark and their_mark.id ~= own.id then return; end -- the answer to an earlier question
 	if their_mark and are_too_many(room, link, their_mark) then return handshake.refused(room, link, "too many rooms are behind it"); end
 	links.learn_mark(link, their_mark);
+	if their_mark then remembered.close(room.jid, link.peer); else remembered.only(link, links.told(link)); end
 	local loop = their_mark and find_loop(room, link, their_mark.rooms);
 	if loop then
 		announce.nobody(room, link);
@@ -309,11 +311,23 @@ function handshake.completed(room, link, said)
 	handshake.end_if_unused(room);
 end
 
+-- Tells the other node that nobody is here any more, also those whom a foreign node has removed
+local function part(room, link)
+	announce.nobody(room, link);
+	if not links.mark(link) then announce.take_back(room.jid, link.peer, true); end
+end
+
 -- leave(room, link): this node leaves the other one
 function handshake.leave(room, link)
-	announce.nobody(room, link);
+	part(room, link);
 	link:fire("ended");
 	arrivals.forget_all(room, link);
+	links.close(room, link);
+end
+
+local function end_down(room, link)
+	module:send(generation2.left(room.jid, link.peer));
+	remembered.close(room.jid, link.peer);
 	links.close(room, link);
 end
 
@@ -322,8 +336,7 @@ function handshake.dismiss(room, link)
 	announce.nobody(room, link);
 	link:fire("ended");
 	arrivals.forget_all(room, link);
-	module:send(generation2.left(room.jid, link.peer));
-	links.close(room, link);
+	end_down(room, link);
 end
 
 -- The last user has left. Until the other node confirms that, it may lack messages.
@@ -342,8 +355,7 @@ function handshake.end_if_unused(room)
 		if is_open and link.direction == "up" and not next(links.told(link)) then
 			take_leave(room, link);
 		elseif is_open and link.direction == "down" and not next(links.brought(link)) then
-			module:send(generation2.left(room.jid, link.peer));
-			links.close(room, link);
+			end_down(room, link);
 		end
 	end
 end
@@ -351,6 +363,8 @@ end
 -- left(room, link): the other node confirms that this one has left, or ends the link (N16, O10)
 function handshake.left(room, link)
 	if link.direction ~= "up" or link.state == "joining" then return; end -- it has not got the question yet
+	if not links.mark(link) and link.state ~= "live" then return; end -- an answer to parts before the last join
+	remembered.close(room.jid, link.peer);
 	links.forget_told(link);
 	-- somebody may be here whom it does not know
 	if some_person(room, link) then outage.begin(link, "it has ended the link", true); else link:fire("ended"); end
@@ -403,20 +417,13 @@ end
 function handshake.handle_destroyed(event)
 	local room = event.room;
 	for link in links.each(room) do
-		if link.direction == "up" then
-			announce.nobody(room, link);
+		if link.direction == "down" then
+			end_down(room, link);
 		else
-			module:send(generation2.left(room.jid, link.peer));
+			part(room, link);
+			links.close(room, link);
 		end
-		links.close(room, link);
 	end
-end
-
--- handle_reached(event): a foreign node that had joined can be reached again; it goes on as if nothing had happened (O18)
-function handshake.handle_reached(event)
-	local room, link = event.room, event.link;
-	announce.everybody(room, link);
-	outage.over(link);
 end
 
 return handshake;

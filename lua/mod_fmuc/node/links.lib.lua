@@ -12,7 +12,7 @@
 --                         the user
 --              is_stale   the other node is saying again who is there, and has not named this user yet
 --   by_real_jid   [real JID] = the same entries
---   told     [nick] = { real_jid, presence, role, affiliation }: whom the other node was told of
+--   told     [nick] = { real_jid, presence, role, affiliation }: whom the other node was told of; is_removed: a foreign node has removed the user
 --   mark     of a node of this module (dialect/generation2): its last mark; nil: another kind of node, or not known yet
 --   has_answered   whether it is known what kind of node it is
 --

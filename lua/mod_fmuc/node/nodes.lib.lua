@@ -9,6 +9,7 @@ local whose_error = require "prosody_relay.origin";
 
 local arrivals = lib "node/arrivals";
 local config = lib "node/config";
+local foreign = lib "node/foreign";
 local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
 local limits = lib "link/limits";
@@ -17,6 +18,7 @@ local messages = lib "node/messages";
 local outage = lib "node/outage";
 local private = lib "node/private";
 local replica = lib "node/replica";
+local remembered = lib "node/remembered";
 local turns = lib "room/turns";
 local muc = module:depends "muc";
 
@@ -133,6 +135,27 @@ local function take_turn(room_jid, peer, stanza, f)
 	return has_turn;
 end
 
+-- Whether a foreign node may go on that had joined before this server crashed
+local function may_resume(room, peer, stanza, said)
+	if not room or room._data.destroyed or said.is_join or not jid_resource(stanza.attr.from) or stanza.attr.type == "unavailable" then return false; end
+	return config.accepts(room, peer) and arrivals.may_bring({ room_jid = room.jid; peer = peer }, jid_prep(said.real_jid));
+end
+
+-- The stanza of a foreign node, with which there is no link: a former one has ended, or was lost in a crash
+local function handle_stray(event, room, room_jid, peer)
+	local said, direction = generation2.read(event.stanza), remembered.direction(room_jid, peer);
+	if said and direction == "up" and said.is_left then
+		remembered.close(room_jid, peer);
+		return true;
+	end
+	if not said or direction ~= "down" or not may_resume(room, peer, event.stanza, said) then return false; end
+	take_turn(room_jid, peer, event.stanza, function ()
+		if not links.get(room, peer) then foreign.resume(room, peer); end
+		handle_from_node(event, room_jid, peer);
+	end);
+	return true;
+end
+
 -- handle(event): handles a presence or message to a room, if a node sends it
 function nodes.handle(event)
 	local stanza = event.stanza;
@@ -144,6 +167,7 @@ function nodes.handle(event)
 		if not has_turn then outage.begin(link, "more stanzas wait than this server keeps", true); end
 		return true;
 	end
+	if remembered.direction(room_jid, peer) and handle_stray(event, room, room_jid, peer) then return true; end
 	local said = room and not room._data.destroyed and generation2.read(stanza);
 	if not said or not said.is_join or not jid_resource(stanza.attr.from) or not config.accepts(room, peer) then return; end
 	take_turn(room_jid, peer, stanza, function () handshake.accept(stanza, said); end);

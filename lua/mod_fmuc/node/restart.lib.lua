@@ -2,8 +2,8 @@
 -- What a room keeps of its links with other nodes, for a restart of the server (G4): room._data.fmuc_nodes, which mod_muc stores with the room
 -- when the server stops.
 --
--- room._data.fmuc_nodes[JID of the other room] = { direction, is_node (of this module), outbox (of node/outbox), told = { [nick] = real JID },
--- brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
+-- room._data.fmuc_nodes[JID of the other room] = { direction, is_node (of this module), has_answered, outbox (of node/outbox),
+-- told = { [nick] = real JID }, brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
 
 local st = require "util.stanza";
 
@@ -32,7 +32,8 @@ end
 function linked.methods.freeze(room, ...)
 	local nodes = {};
 	for link in links.each(room) do
-		nodes[link.peer] = { direction = link.direction; is_node = links.mark(link) ~= nil; outbox = outbox.save(link);
+		nodes[link.peer] = { direction = link.direction; is_node = links.mark(link) ~= nil;
+			has_answered = links.has_answered(link); outbox = outbox.save(link);
 			told = told_to(link); brought = brought_by(link) };
 	end
 	room._data.fmuc_nodes = next(nodes) and nodes or nil;
@@ -49,6 +50,7 @@ local function restore_users(room, link, saved)
 			entry.hidden = "refused"; -- until the other node names the user again
 		end
 	end
+	if not saved.is_node then return; end -- such a node is told that they have left (node/remembered)
 	for nick, real_jid in pairs(saved.told) do links.told(link)[nick] = { real_jid = real_jid }; end
 end
 
@@ -60,7 +62,7 @@ function restart.revive(room)
 	for peer, saved in pairs(nodes) do
 		if not links.get(room, peer) then
 			local link = links.open(room, peer, saved.direction);
-			if saved.is_node then links.learn_mark(link, { id = ""; rooms = {} }); end
+			if saved.has_answered then links.learn_mark(link, saved.is_node and { id = ""; rooms = {} } or nil); end
 			outbox.restore(link, saved.outbox);
 			restore_users(room, link, saved);
 			if link.direction == "up" then link:fire("synced"); end

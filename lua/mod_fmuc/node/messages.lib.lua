@@ -7,6 +7,7 @@ local jid_prep = require "util.jid".prep;
 local st = require "util.stanza";
 
 local announce = lib "node/announce";
+local arrivals = lib "node/arrivals";
 local delivery = lib "room/delivery";
 local errors = lib "errors";
 local history = lib "node/history";
@@ -121,6 +122,11 @@ function messages.accept(link, said)
 	return state == "new";
 end
 
+-- Whether the author of a foreign node's message is a user who has come unnoticed (O18)
+local function is_newcomer(link, nick, real_jid)
+	return not links.mark(link) and not links.told(link)[nick] and real_jid ~= link.peer .. "/" .. nick;
+end
+
 -- message(room, link, nick, stanza, said): a user of the other node says something to all
 function messages.message(room, link, nick, stanza, said)
 	local entry = links.brought(link)[nick];
@@ -129,6 +135,10 @@ function messages.message(room, link, nick, stanza, said)
 	local is_returned, waiting = replica.returned(room, link, nick, stanza);
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
 	if said.number and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
+	if not entry and is_newcomer(link, nick, real_jid) then
+		arrivals.available(room, link, nick, st.presence({ from = stanza.attr.from }), said);
+		entry = links.brought(link)[nick];
+	end
 	if not entry or not real_jid or jid_bare(entry.real_jid) ~= jid_bare(real_jid) then return; end -- O13
 	if link.direction == "up" then history.note(room, link.peer); end -- for the next join
 	local is_about_subject = is_subject(stanza);

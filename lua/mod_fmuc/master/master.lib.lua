@@ -37,6 +37,7 @@ local nodes = lib "node/nodes";
 local node_private = lib "node/private";
 local replica = lib "node/replica";
 local remembered = lib "node/remembered";
+local rollcall = lib "node/rollcall";
 local restart = lib "node/restart";
 local muc = module:depends "muc";
 local uninvited = lib "link/uninvited";
@@ -153,6 +154,7 @@ local handlers = {
 	-- of this module
 	["fmuc-join-refused"] = { { 0, metrics.count_refusal } };
 	["fmuc-node-due"] = { { 0, handshake.ask_again } };
+	["fmuc-node-doubtful"] = { { 0, rollcall.handle_doubt } };
 	["fmuc-node-reached"] = { { 0, foreign.handle_reached } };
 	["fmuc-node-configured"] = { { 0, handshake.handle_configured } };
 	["fmuc-resync"] = { { 0, metrics.count_resync } };

@@ -118,14 +118,24 @@ function announce.nobody(room, link)
 	for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
 end
 
--- take_back(room_jid, peer, [only_present]): tells a foreign node that nobody of those is there whom it may have (N20). It may have forgotten some,
--- and keeps those whom it has kicked itself. Both leave only after they have come again (O16, O17). only_present: not those of whom it was told that
--- they have left
-function announce.take_back(room_jid, peer, only_present)
-	for real_jid, nick in pairs(remembered.users(room_jid, peer, only_present)) do
+-- recall(room_jid, peer, users): tells a foreign node that these are not there; users: of node/remembered. It may have forgotten some, and keeps
+-- those whom it has kicked itself. Both leave only after they have come again (O16, O17).
+function announce.recall(room_jid, peer, users)
+	for real_jid, nick in pairs(users) do
 		module:send(generation2.presence(room_jid, peer, { nick = nick; real_jid = real_jid; role = "participant" }));
 		module:send(generation2.presence(room_jid, peer, { nick = nick; real_jid = real_jid; type = "unavailable" }));
 	end
+end
+
+-- take_back(room_jid, peer, [only_present]): the same for all whom it may have (N20). only_present: not those of whom it was told that they have left
+function announce.take_back(room_jid, peer, only_present)
+	announce.recall(room_jid, peer, remembered.users(room_jid, peer, only_present));
+end
+
+-- repeat_user(room, link, nick): the other node seems to have missed that user
+function announce.repeat_user(room, link, nick)
+	links.told(link)[nick] = nil;
+	update_link(room, link, nick);
 end
 
 -- removed(link, nick): the other node has removed that user there

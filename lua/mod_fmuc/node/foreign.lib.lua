@@ -4,6 +4,7 @@
 
 local all_links = lib "link/link";
 local announce = lib "node/announce";
+local arrivals = lib "node/arrivals";
 local links = lib "node/links";
 local outage = lib "node/outage";
 local remembered = lib "node/remembered";
@@ -36,6 +37,21 @@ function foreign.handle_reached(event)
 	local room, link = event.room, event.link;
 	announce.everybody(room, link);
 	outage.over(link);
+end
+
+-- forgotten(room, link): a foreign node that had joined was restarted
+function foreign.forgotten(room, link)
+	link:fire("ended");
+	arrivals.forget_all(room, link);
+	remembered.close(room.jid, link.peer);
+	links.close(room, link);
+end
+
+-- greet(room, link): as forgotten(), or not: the other node does not say it. It waits for an answer, or gets it for the second time (O19).
+function foreign.greet(room, link)
+	for nick in pairs(links.told(link)) do announce.repeat_user(room, link, nick); end
+	announce.everybody(room, link);
+	announce.subject(room, link);
 end
 
 return foreign;

@@ -19,6 +19,7 @@ local outage = lib "node/outage";
 local private = lib "node/private";
 local replica = lib "node/replica";
 local remembered = lib "node/remembered";
+local rollcall = lib "node/rollcall";
 local turns = lib "room/turns";
 local muc = module:depends "muc";
 
@@ -43,6 +44,8 @@ local function handle_presence(room, link, stanza, said)
 	if not nick then return handle_word_of_room(room, link, stanza, said); end
 	if said.is_join and said.mark then
 		return (link.direction == "down" and handshake.accept or handshake.cross)(stanza, said);
+	elseif said.is_join and link.direction == "down" and rollcall.hold(link, stanza) then
+		return;
 	end
 	if stanza.attr.type == nil then
 		arrivals.available(room, link, nick, stanza, said);
@@ -95,6 +98,13 @@ local function is_too_early(link, said)
 	return not (said.is_from_room or said.is_join and said.mark and link.direction == "down");
 end
 
+-- A foreign node that was lost speaks. Where it had joined, it goes on as if nothing had happened, and so does this one (O18).
+local function hear_lost(room, link)
+	if link.direction == "up" then return outage.hasten(link); end
+	rollcall.ask(link);
+	if link:fire("synced") then foreign.handle_reached { room = room; link = link }; end
+end
+
 local function handle_from_node(event, room_jid, peer)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(room_jid);
@@ -106,6 +116,7 @@ local function handle_from_node(event, room_jid, peer)
 	link:hear();
 	link:count_received();
 	if is_too_early(link, said) then return; end
+	if link.state == "lost" and jid_resource(stanza.attr.from) and not links.mark(link) then hear_lost(room, link); end
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end
 

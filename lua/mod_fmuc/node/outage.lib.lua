@@ -107,8 +107,9 @@ end
 
 local function ping(link)
 	own(link).suspected = nil;
-	local question = generation1.ping(link.room_jid, link.peer, "", links.mark(link) and link.received or nil);
 	link:hear(); -- the next silence begins now
+	if not links.mark(link) then return module:fire_event("fmuc-node-doubtful", { link = link }); end
+	local question = generation1.ping(link.room_jid, link.peer, "", link.received);
 	requests.send("node-ping", question, { room_jid = link.room_jid; sent = link.sent; round = own(link).round }, answer_timeout);
 end
 
@@ -126,8 +127,6 @@ requests.on("node-ping", function (record, answer, is_undeliverable)
 		outage.begin(link, "it does not answer");
 	elseif links.mark(link) then
 		compare(link, record, answer);
-	elseif link.state == "lost" and link.direction == "down" and link:fire("synced") then
-		module:fire_event("fmuc-node-reached", { room = room; link = link }); -- it does not ask again by itself (O18)
 	end
 end);
 
@@ -139,6 +138,22 @@ function outage.handle_ping(event)
 	link:hear();
 	module:send(generation1.pong(stanza, link.sent, link.received));
 	return true;
+end
+
+-- is_doubtful(link) -> whether the connection broke, and nobody knows yet what became of the other node
+function outage.is_doubtful(link)
+	return link.state == "lost" or own(link).suspected ~= nil;
+end
+
+-- hasten(link): the other node speaks, so a new attempt need not wait
+function outage.hasten(link)
+	local data = own(link);
+	if data.retry_at then data.retry_at = math.min(data.retry_at, now() + 0.5); end
+end
+
+-- trust(link): what became of the other node is being asked
+function outage.trust(link)
+	own(link).suspected = nil;
 end
 
 -- Timers have no coroutine, in which a handler of another module could wait

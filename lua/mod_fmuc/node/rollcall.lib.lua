@@ -132,6 +132,7 @@ local function conclude(room, link, record, nicks)
 	if not data.is_open then return; end -- while this waited for its turn
 	local held = data.held;
 	data.is_open, data.held = nil, nil;
+	if link.direction == "up" and link.state ~= "live" then return; end -- a new join tells all that
 	if nicks and is_forgotten(record, nicks) then return forgotten(room, link, held); end
 	if link.state == "lost" and link.direction == "down" and link:fire("synced") then
 		module:fire_event("fmuc-node-reached", { room = room; link = link }); -- it does not ask again by itself (O18)

@@ -173,7 +173,7 @@ local function author(room, link, nick)
 end
 
 -- relay(room, nick, message, [except_link], [real_jid], [primary]): sends a message of that user over all links whose nodes know the user; with
--- real_jid over all links. A node of this module that cannot be reached gets it later. except_link: over which it has come; primary: link of a
+-- real_jid over all links. A node that cannot be reached gets it later. except_link: over which it has come; primary: link of a
 -- replica, over which it has come back
 function announce.relay(room, nick, message, except_link, real_jid, primary)
 	local counts, cleaned, text = outbox.counts(message), nil, nil;
@@ -184,7 +184,7 @@ function announce.relay(room, nick, message, except_link, real_jid, primary)
 		if user then
 			cleaned = cleaned or hygiene.copy("message to a node", message);
 			local number;
-			if counts and links.may_count(link) then
+			if counts and (links.may_count(link) or link.state ~= "live") then
 				text = text or outbox.text(cleaned);
 				number = outbox.add(link, text, nick, user.real_jid);
 			end
@@ -198,6 +198,17 @@ function announce.repeat_missing(room, link, received, known)
 	for message, nick, real_jid, number, former in outbox.missing(link, received, known, room.jid) do
 		link:send(generation2.message(message, room.jid, link.peer, nick, real_jid, nil, number, former));
 	end
+end
+
+-- repeat_waiting(room, link): sends a foreign node what was said while it could not be reached, by users whom it knows. It fails at others.
+function announce.repeat_waiting(room, link)
+	for message, nick, real_jid in outbox.missing(link, 0, 0, room.jid) do
+		local told = links.told(link)[nick];
+		if told and not told.is_removed and told.real_jid == real_jid then
+			link:send(generation2.message(message, room.jid, link.peer, nick, real_jid));
+		end
+	end
+	outbox.forget(link);
 end
 
 -- handle_message(event): the room is about to show a message to its users ("muc-broadcast-message")

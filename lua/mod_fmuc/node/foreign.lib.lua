@@ -36,6 +36,7 @@ end
 function foreign.handle_reached(event)
 	local room, link = event.room, event.link;
 	announce.everybody(room, link);
+	announce.repeat_waiting(room, link);
 	outage.over(link);
 end
 

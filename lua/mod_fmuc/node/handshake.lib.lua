@@ -221,8 +221,11 @@ function handshake.accept(stanza, said)
 	link:restart_count(0, 1);
 	link:fire("synced");
 	answer(room, link, stanza, said, is_known, may_repeat);
-	if not said.mark then remembered.only(link, links.told(link)); end
-	if not said.mark then links.forget_stale_marks(link); end
+	if not said.mark then
+		remembered.only(link, links.told(link));
+		links.forget_stale_marks(link);
+		outbox.forget(link);
+	end
 	outage.over(link);
 end
 
@@ -292,7 +295,7 @@ function handshake.synced(room, link, said)
 	if their_mark then
 		catch_up(room, link, their_mark);
 	else
-		outbox.forget(link);
+		announce.repeat_waiting(room, link);
 	end
 	own.is_again = nil;
 	if their_mark then

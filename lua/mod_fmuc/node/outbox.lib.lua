@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The latest messages for another node of this module. Each message has a number, so a message is neither lost nor doubled: the other node drops a
 -- number that it has got, and asks for the rest when one is missing. When a link comes back, each side says which number it has got last.
+-- For a foreign node: what was said while it could not be reached.
 --
 -- Messages without lasting content (chat states) and changes of the subject have no number.
 --

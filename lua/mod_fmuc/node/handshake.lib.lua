@@ -8,6 +8,7 @@
 -- link:own("handshake"):
 --   id         of the latest join; its answer has the same
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
+--   is_refused the other node refuses this one; what it says otherwise is of no matter
 --   is_again   this join follows an outage of a link that was up
 
 local jid_bare = require "util.jid".bare;
@@ -153,8 +154,14 @@ function handshake.refused(room, link, text)
 	if link.direction ~= "up" then return; end
 	links.forget_told(link);
 	remembered.only(link, {});
+	link:own("handshake").is_refused = true;
 	outage.begin(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
 	arrivals.forget_all(room, link);
+end
+
+-- is_refused(link) -> whether the other node has refused this one, and not let it in since
+function handshake.is_refused(link)
+	return link.state == "lost" and link:own("handshake").is_refused or false;
 end
 
 local function reject(room_jid, peer, why)
@@ -213,7 +220,7 @@ function handshake.accept(stanza, said)
 	local link = links.get(room, peer) or links.open(room, peer, "down");
 	link:own("handshake").id = said.mark and said.mark.id;
 	local is_known = said.mark ~= nil and outbox.learn(link, said.mark.series, 0);
-	local may_repeat = not said.mark and remembered.direction(room_jid, peer) ~= nil;
+	local may_repeat = not said.mark and remembered.direction(room_jid, peer) == "down";
 	if said.mark then remembered.close(room_jid, peer); else remembered.open(link); end
 	links.learn_mark(link, said.mark);
 	links.mark_stale(link);
@@ -230,7 +237,8 @@ function handshake.accept(stanza, said)
 end
 
 -- cross(join, said): a node that this one joins wants to join this one. Both may be configured so. One of the joins must win, or both
--- nodes wait for an answer for ever: the one of the room with the lower JID. A node whose own join has failed gives way, too.
+-- nodes wait for an answer for ever: the one of the room with the lower JID. A node whose own join has failed gives way, too. So does this one to a
+-- foreign node, which refuses the room that it joins itself (N5, O2).
 function handshake.cross(join, said)
 	local room = muc.get_room_from_jid(jid_bare(join.attr.to));
 	local link = links.get(room, jid_bare(join.attr.from));
@@ -238,7 +246,7 @@ function handshake.cross(join, said)
 		reject(room.jid, link.peer, "This room does not federate with other rooms");
 	elseif link.state == "live" then
 		outage.begin(link, "it has forgotten this room", true);
-	elseif link.state ~= "joining" or link.peer < room.jid then
+	elseif link.state ~= "joining" or link.peer < room.jid or not said.mark then
 		arrivals.forget_all(room, link);
 		links.close(room, link);
 		handshake.accept(join, said);
@@ -297,7 +305,7 @@ function handshake.synced(room, link, said)
 	else
 		announce.repeat_waiting(room, link);
 	end
-	own.is_again = nil;
+	own.is_again, own.is_refused = nil, nil;
 	if their_mark then
 		link:restart_count(nil, their_mark.stanzas); -- what came before the answer was counted there earlier
 		link:send(generation2.complete(room.jid, link.peer, own.id, select(2, outbox.numbers(link))));

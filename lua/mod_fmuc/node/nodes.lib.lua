@@ -36,16 +36,23 @@ local function handle_word_of_room(room, link, stanza, said)
 	arrivals.adjust(room, link, subject_of, said);
 end
 
+-- Whether a node that this one has joined, or is joining, wants to join this one. The presences of Openfire's users may look like that, too, but they
+-- are for the bare room.
+local function is_crossing(link, stanza, said)
+	if not said.is_join or link.direction ~= "up" then return false; end
+	return said.mark ~= nil or link.state ~= "live" and jid_resource(stanza.attr.to) ~= nil;
+end
+
 local function handle_presence(room, link, stanza, said)
 	if said.is_reject then return handshake.refused(room, link, said.text); end
 	if said.is_left then return handshake.left(room, link); end
 	if said.is_complete then return handshake.completed(room, link, said); end
 	local nick = jid_resource(stanza.attr.from);
 	if not nick then return handle_word_of_room(room, link, stanza, said); end
-	if said.is_join and said.mark then
-		return (link.direction == "down" and handshake.accept or handshake.cross)(stanza, said);
-	elseif said.is_join and link.direction == "down" and rollcall.hold(link, stanza) then
-		return;
+	if is_crossing(link, stanza, said) then return handshake.cross(stanza, said); end
+	if said.is_join and link.direction == "down" then
+		if said.mark then return handshake.accept(stanza, said); end
+		if rollcall.hold(link, stanza) then return; end
 	end
 	if stanza.attr.type == nil then
 		arrivals.available(room, link, nick, stanza, said);
@@ -91,11 +98,12 @@ local function handle_error(room, link, event)
 	if not is_private or whose_error.is_undeliverable(event) then outage.failed(link, event); end
 end
 
--- Whether the other node does not know yet that this one has lost it. It says all of that again when it is known here again. What would be
--- shown and counted until then would not fit to that.
-local function is_too_early(link, said)
-	if link.state ~= "lost" or not links.mark(link) then return false; end
-	return not (said.is_from_room or said.is_join and said.mark and link.direction == "down");
+-- Whether the other node does not know yet that this one has lost it, or refuses it. A node of this module says all of that again when it is known
+-- here again. What would be shown and counted until then would not fit to that.
+local function is_idle_talk(link, stanza, said)
+	if link.state ~= "lost" or said.is_from_room then return false; end
+	if links.mark(link) then return not (said.is_join and said.mark and link.direction == "down"); end
+	return handshake.is_refused(link) and not is_crossing(link, stanza, said);
 end
 
 -- A foreign node that was lost speaks. Where it had joined, it goes on as if nothing had happened, and so does this one (O18).
@@ -115,7 +123,7 @@ local function handle_from_node(event, room_jid, peer)
 	if not said then return; end
 	link:hear();
 	link:count_received();
-	if is_too_early(link, said) then return; end
+	if is_idle_talk(link, stanza, said) then return; end
 	if link.state == "lost" and jid_resource(stanza.attr.from) and not links.mark(link) then hear_lost(room, link); end
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end

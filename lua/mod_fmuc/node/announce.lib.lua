@@ -110,12 +110,16 @@ end
 function announce.everybody(room, link)
 	local nicks = links.nicks(room);
 	for nick in pairs(links.told(link)) do nicks[nick] = true; end
-	for nick in pairs(nicks) do update_link(room, link, nick); end
+	remembered.together(function ()
+		for nick in pairs(nicks) do update_link(room, link, nick); end
+	end);
 end
 
 -- nobody(room, link): tells the other node that all have left
 function announce.nobody(room, link)
-	for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
+	remembered.together(function ()
+		for nick in pairs(links.told(link)) do dismiss(room, link, nick); end
+	end);
 end
 
 -- recall(room_jid, peer, users): tells a foreign node that these are not there; users: of node/remembered. It may have forgotten some, and keeps

@@ -31,6 +31,9 @@ local held = shares.new(max_records);
 -- [record] = counter of its users, for limits.has_place()
 local counters = setmetatable({}, { __mode = "k" });
 
+-- Set of records that are written when together() ends; nil: at once
+local changed;
+
 local remembered = {};
 
 local function key_of(room_jid, peer)
@@ -53,7 +56,20 @@ local function keep(record)
 end
 
 local function save(record)
-	write(record.room, record.peer, record);
+	if changed then changed[record] = true; else write(record.room, record.peer, record); end
+end
+
+-- together(f, ...): calls f(...), and writes each record that this changes once. Nothing is on the wire before the next tick of the server.
+function remembered.together(f, ...)
+	if changed then return f(...); end
+	changed = {};
+	local ok, err = xpcall(f, debug.traceback, ...);
+	local to_write = changed;
+	changed = nil;
+	for record in pairs(to_write) do
+		if get(record.room, record.peer) == record then save(record); end
+	end
+	if not ok then error(err, 0); end
 end
 
 -- direction(room_jid, peer) -> of the link with another kind of node, which may know users of this room; nil: there is none

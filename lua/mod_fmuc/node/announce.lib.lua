@@ -79,6 +79,12 @@ local function dismiss(room, link, nick, how)
 		actor = how.actor; new_nick = how.new_nick }), payload(link, how.presence)));
 end
 
+-- A foreign node takes the last user's change of nick for the end of the link, and the rooms would part unnoticed (section 3). So it gets a part, and
+-- node/handshake joins again.
+local function ends_link(link, nick)
+	return link.direction == "up" and not links.mark(link) and next(links.told(link), nick) == nil and next(links.told(link)) == nick;
+end
+
 -- A foreign node would show two users with one nick. So it is not told of ours while it has one (O8).
 local function is_withheld(link, nick)
 	return not links.mark(link) and links.brought(link)[nick] ~= nil;
@@ -88,7 +94,7 @@ local function update_link(room, link, nick, how)
 	local told, person = links.told(link)[nick], links.person(room, nick, link);
 	if person and is_withheld(link, nick) then person = nil; end
 	if told and (not person or jid_bare(person.real_jid) ~= jid_bare(told.real_jid)) then
-		dismiss(room, link, nick, how);
+		dismiss(room, link, nick, not (how and how.new_nick and ends_link(link, nick)) and how or nil);
 		told = nil;
 	end
 	if not person then return; end

@@ -10,6 +10,7 @@
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   is_refused the other node refuses this one; what it says otherwise is of no matter
 --   is_again   this join follows an outage of a link that was up
+--   is_due     the only user is changing the nick, and joins under the new one in a moment
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -121,6 +122,33 @@ local function rest(room, link)
 	end
 end
 
+local function ask_once_more(room, link, person)
+	local own = link:own("handshake");
+	own.is_again, own.is_due = links.has_answered(link), nil;
+	links.mark_stale(link);
+	ask(room, link, person);
+end
+
+-- The only user whom a foreign node knows changes the nick: it has got a part (node/announce), and a join follows under the new nick
+local function begin_rename(room)
+	for link in links.each(room) do
+		local is_cut = link.direction == "up" and link.state == "live" and not links.mark(link) and not next(links.told(link));
+		if is_cut and link:fire("join") then
+			link:own("handshake").is_due = true;
+			outage.asked(link);
+		end
+	end
+end
+
+local function end_rename(room)
+	for link in links.each(room) do
+		if link:own("handshake").is_due and link.state == "joining" then
+			announce.take_back(room.jid, link.peer, true); -- whom it has removed
+			ask_once_more(room, link, some_person(room, link));
+		end
+	end
+end
+
 -- ask_again(event): the time has come to ask the other node once more
 function handshake.ask_again(event)
 	local room, link = event.room, event.link;
@@ -129,9 +157,7 @@ function handshake.ask_again(event)
 	if not person then return rest(room, link); end
 	link:own("handshake").is_idle = nil;
 	if not link:fire("join") then return; end
-	link:own("handshake").is_again = links.has_answered(link);
-	links.mark_stale(link);
-	ask(room, link, person);
+	ask_once_more(room, link, person);
 end
 
 -- connect(room): asks the other node, if this room has one, has somebody to bring, and has not asked yet
@@ -385,7 +411,10 @@ end
 
 -- handle_presence(event): something about an occupant has changed: the room may have its first user
 function handshake.handle_presence(event)
-	if not event.nick then handshake.connect(event.room); end -- else somebody leaves under one nick, and comes back under another
+	local room = event.room;
+	if event.nick then return begin_rename(room); end -- somebody leaves under one nick, and comes back under another
+	end_rename(room);
+	handshake.connect(room);
 end
 
 -- handle_left(event): an occupant has left, perhaps the last one. mod_muc has told everybody.

@@ -10,6 +10,7 @@
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   is_refused the other node refuses this one; what it says otherwise is of no matter
 --   is_again   this join follows an outage of a link that was up
+--   taken      set of nicks of this room that users of a foreign node have: it does not get those of this room
 --   is_due     the only user is changing the nick, and joins under the new one in a moment
 
 local jid_bare = require "util.jid".bare;
@@ -90,15 +91,21 @@ local function has_place(room, peer)
 	return all < max_links and of_domain < max_links_of_domain;
 end
 
--- Some user of this room whom the other node should know
+-- Some user of this room whom the other node should know; whether the user had a nick that was free there when this node asked last
 local function some_person(room, link)
-	local any;
+	local taken = link:own("handshake").taken or {};
+	local own, any, hopeless;
 	for nick in pairs(links.nicks(room)) do
 		local person = links.person(room, nick, link);
-		if person and person.is_own then return person; end
-		any = any or person;
+		if person and taken[nick] then
+			hopeless = hopeless or person;
+		elseif person and person.is_own then
+			own = own or person;
+		else
+			any = any or person;
+		end
 	end
-	return any;
+	return own or any or hopeless, own ~= nil or any ~= nil;
 end
 
 local function ask(room, link, person)
@@ -140,13 +147,28 @@ local function begin_rename(room)
 	end
 end
 
-local function end_rename(room)
+-- Somebody has come, perhaps under another nick: asks nodes that were waiting for that
+local function ask_waiting(room)
 	for link in links.each(room) do
-		if link:own("handshake").is_due and link.state == "joining" then
+		local own = link:own("handshake");
+		if own.is_due and link.state == "joining" then
 			announce.take_back(room.jid, link.peer, true); -- whom it has removed
 			ask_once_more(room, link, some_person(room, link));
+		elseif own.taken and link.state == "lost" then
+			local person, has_hope = some_person(room, link);
+			if has_hope and link:fire("join") then ask_once_more(room, link, person); end
 		end
 	end
+end
+
+-- After the join, a foreign node has no user of this room that it could know, so this room is not in. It asks again, in case a nick becomes free.
+local function give_up_nicks(room, link)
+	local taken = {};
+	for nick in pairs(links.brought(link)) do taken[nick] = true; end
+	outage.begin(link, "users there have the nicknames of all its users");
+	link:own("handshake").taken = taken;
+	remembered.only(link, {}); -- they have just left there
+	arrivals.forget_all(room, link);
 end
 
 -- ask_again(event): the time has come to ask the other node once more
@@ -326,6 +348,8 @@ function handshake.synced(room, link, said)
 	if not link:fire("synced") then return; end
 	part_stale(room, link);
 	announce.everybody(room, link);
+	own.taken = nil;
+	if not their_mark and not next(links.told(link)) and some_person(room, link) then return give_up_nicks(room, link); end
 	if their_mark then
 		catch_up(room, link, their_mark);
 	else
@@ -413,7 +437,7 @@ end
 function handshake.handle_presence(event)
 	local room = event.room;
 	if event.nick then return begin_rename(room); end -- somebody leaves under one nick, and comes back under another
-	end_rename(room);
+	if room.fmuc then ask_waiting(room); end
 	handshake.connect(room);
 end
 

@@ -18,6 +18,7 @@ local linked = lib "room/linked";
 local links = lib "node/links";
 local once = lib "link/log".once;
 local trust = lib "link/trust";
+local turns = lib "room/turns";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_muc_user = "http://jabber.org/protocol/muc#user";
@@ -143,13 +144,24 @@ local function unbind_removed(room, occupant)
 	end
 end
 
+-- The nick is free: somebody else may get it
+local function show_waiting(room, nick)
+	for link in links.each(room) do
+		local entry = links.brought(link)[nick];
+		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end
+	end
+end
+
 -- handle_left(event): an occupant has left. Somebody else may get the nick, or the same client may be here by another way.
 function arrivals.handle_left(event)
 	local room, nick = event.room, jid_resource(event.nick);
 	unbind_removed(room, event.occupant);
+	if event.stanza and not event.stanza.attr.type then -- changes the nick, and would not see now who gets the former one
+		module:add_timer(0, function () turns.apart(function () show_waiting(room, nick); end); end);
+	else
+		show_waiting(room, nick);
+	end
 	for link in links.each(room) do
-		local entry = links.brought(link)[nick];
-		if entry and entry.hidden == "taken" and not holder(room, nick) then show(room, link, entry); end
 		for jid in event.occupant:each_session() do
 			local other = links.find(link, jid);
 			if other and other.hidden == "elsewhere" and not room:get_occupant_jid(jid) then show(room, link, other); end

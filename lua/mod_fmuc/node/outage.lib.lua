@@ -12,7 +12,6 @@
 --   over_at, round   when both sides were last brought up to date, and how often
 --   suspected        since when a ping is due
 
-local async = require "util.async";
 local compat = require "prosody_relay.compat";
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
@@ -26,6 +25,7 @@ local links = lib "node/links";
 local paced = lib "link/log".paced;
 local requests = lib "link/requests";
 local settings = lib "settings";
+local turns = lib "room/turns";
 local muc = module:depends "muc";
 
 local grace_period, answer_timeout = settings.grace_period, settings.join_timeout;
@@ -156,11 +156,6 @@ function outage.trust(link)
 	own(link).suspected = nil;
 end
 
--- Timers have no coroutine, in which a handler of another module could wait
-local function in_coroutine(f)
-	async.runner(function (step) step(); end):run(f);
-end
-
 local function check_lost(link, time)
 	local data = own(link);
 	local is_over = time - data.since >= grace_period and not data.alone;
@@ -169,13 +164,13 @@ local function check_lost(link, time)
 	if links.get(room, link.peer) ~= link then return link:close(); end
 	if is_over then
 		data.alone = true;
-		in_coroutine(function () arrivals.forget_all(room, link); end);
+		turns.apart(function () arrivals.forget_all(room, link); end);
 	end
 	if time < data.retry_at then return; end
 	data.pause = math.min(data.pause * 2, longest_pause);
 	data.retry_at = time + data.pause;
 	if link.direction == "up" then
-		in_coroutine(function () module:fire_event("fmuc-node-due", { room = room; link = link }); end);
+		turns.apart(function () module:fire_event("fmuc-node-due", { room = room; link = link }); end);
 	elseif time - data.since >= longest_absence then
 		links.close(room, link);
 	elseif links.mark(link) then

@@ -2,6 +2,8 @@
 -- Handles the presences of a session one after the other. A handler of another module may wait (util.async) during a user's join. Stanzas
 -- that the same user sends meanwhile, over another stream, wait for the end of the join.
 
+local async = require "util.async";
+
 local turns = {};
 
 -- Waiting presences of one session
@@ -43,6 +45,11 @@ function turns.take(room_jid, real_jid, f, is_part, max_waiting)
 	waiting[key] = nil;
 	if failure then error(failure, 0); end
 	return true;
+end
+
+-- apart(f): calls f() where a handler of another module can wait. Timers have no coroutine.
+function turns.apart(f)
+	async.runner(function (step) step(); end):run(f);
 end
 
 return turns;

@@ -10,6 +10,7 @@
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   is_refused the other node refuses this one; what it says otherwise is of no matter
 --   is_again   this join follows an outage of a link that was up
+--   seen_at    up to when this room has seen what was said at a foreign node, which says all again; os.time()
 --   taken      set of nicks of this room that users of a foreign node have: it does not get those of this room
 --   is_due     the only user is changing the nick, and joins under the new one in a moment
 
@@ -131,6 +132,7 @@ end
 
 local function ask_once_more(room, link, person)
 	local own = link:own("handshake");
+	own.seen_at = own.is_due and os.time() or history.seen_at(room, link.peer);
 	own.is_again, own.is_due = links.has_answered(link), nil;
 	links.mark_stale(link);
 	ask(room, link, person);
@@ -309,8 +311,10 @@ end
 
 -- old_message(room, link, nick, stanza, said): the other node says what was said before
 function handshake.old_message(room, link, nick, stanza, said)
+	local own = link:own("handshake");
 	-- without its date: said before the other node has seen the join, and going to be repeated
 	if not history.stamp_of(stanza, said.number and link.peer) then return; end
+	if own.is_again and not links.mark(link) and history.is_before(stanza, own.seen_at) then return; end
 	if said.number and not messages.accept(link, said) then return; end
 	messages.old(room, link, nick, stanza, said, said.number ~= nil);
 end

@@ -24,9 +24,14 @@ local history = {};
 
 -- limiter(room, peer) -> attributes of <history/> for a join: what came since the last message of that node, or as much as the room keeps
 function history.limiter(room, peer)
-	local seen = room._data.fmuc_seen and room._data.fmuc_seen[peer];
+	local seen = history.seen_at(room, peer);
 	if seen then return { seconds = ("%d"):format(math.max(0, os.time() - seen) + margin) }; end
 	return { maxstanzas = ("%d"):format(room:get_historylength()) };
+end
+
+-- seen_at(room, peer) -> when the last message of that node came, as os.time(); or nil
+function history.seen_at(room, peer)
+	return room._data.fmuc_seen and room._data.fmuc_seen[peer];
 end
 
 -- note(room, peer): a message of that node has come
@@ -72,6 +77,12 @@ function history.stamp_of(stanza, by)
 			if stamp then return math.floor(stamp); end
 		end
 	end
+end
+
+-- is_before(stanza, time) -> whether an old message was said clearly before that time, as os.time(); false when time is nil
+function history.is_before(stanza, time)
+	local stamp = time and history.stamp_of(stanza);
+	return stamp and stamp < time - margin or false;
 end
 
 local function ids_of(stanza)

@@ -4,6 +4,9 @@
 
 local bed = require "bed";
 local federation = require "federation";
+local loop = require "bed.loop";
+local nodes = require "nodes";
+local shell = require "shell";
 local sha256 = require "util.hashes".sha256;
 
 local say, enter = federation.say, federation.enter;
@@ -14,6 +17,17 @@ local contents = {
 	("return { record = { room = %q; master = \"other@talk.example.com\"; nicks = { Kev = true } } }"):format(mirror_room),
 	("return { record = { room = %q; master = %q; nicks = { 1 } } }"):format(mirror_room, master_room),
 	("return { record = { room = %q; master = %q; nicks = \"Kev\" } }"):format(mirror_room, master_room),
+};
+
+local park, lawn = "park@rooms.e.example", "lawn@rooms.w.example";
+
+-- of the room park, under the key of the room lawn; %s: its users
+local record = ("return { record = { room = %q; peer = %q; direction = \"up\"; users = { %%s } } }"):format(park, lawn);
+local remembered = {
+	"return {", "return 5", "return { record = 5 }", "return { record = { room = 5; peer = 5 } }", "\0\1\2", "",
+	record:format("5"), record:format("a = 5"), record:format("[\"a@e.example/pc\"] = { }"), record:format("[\"@/\"] = { nick = \"A\" }"),
+	record:format("[\"a@e.example/pc\"] = { nick = \"\\255\" }"), record:format("[\"a@e.example/pc\"] = { nick = \"A\"; gone = \"soon\" }"),
+	(record:format(""):gsub("\"up\"", "\"left\"")), (record:format(""):gsub("users = {  }", "users = 5")), (record:format(""):gsub("lawn", "other")),
 };
 
 local function write(path, text)
@@ -58,6 +72,39 @@ describe("fmuc stores, Prosody " .. version, function ()
 		f.curtis:expect { "message", body = "here", from = master_room .. "/Kev" };
 		f.remote:stop();
 		f.curtis:expect { "presence", type = "unavailable", from = master_room .. "/Kev" };
+	end));
+
+	it("starts with whatever it has stored of users in foreign nodes, and keeps it aside (O17)", bed.scenario(function (s)
+		local e = nodes.server(s, "e", version, nil, { start = false });
+		local w = nodes.server(s, "w", version);
+		local link = s:link(e, w);
+		nodes.make_room(w, lawn, { inbound_peers = { park } });
+		e:allow_log("cannot be used");
+		e:allow_log("Failed to load");
+		e:allow_log("Error in data storage");
+		local folder = e.dir .. "/data/rooms%2ee%2eexample/fmuc_remembered";
+		shell.run("mkdir -p %s", folder);
+		local key = sha256(park .. "\0" .. lawn, true);
+		for i, text in ipairs(remembered) do
+			local path = ("%s/%s.dat"):format(folder, key);
+			write(path, text);
+			write(("%s/key%d.dat"):format(folder, i), record:format(""));
+			e:start();
+			assert.is_true(exists(path .. ".broken") or text == "", text);
+			assert.is_true(exists(("%s/key%d.dat.broken"):format(folder, i)));
+			if i < #remembered then e:stop(); end
+			os.remove(path .. ".broken");
+		end
+		nodes.make_room(e, park, { outbound_peer = lawn });
+		nodes.enter(e, park, "hamlet");
+		nodes.expect_occupants(w, lawn, "Hamlet");
+		-- a node of this module has answered
+		loop.wait_until(function () return not exists(("%s/%s.dat"):format(folder, key)); end, nil, function () return "the record to go"; end);
+		-- whom the process before has brought, is taken back
+		e:stop();
+		write(("%s/%s.dat"):format(folder, key), record:format("[\"a@e.example/pc\"] = { nick = \"A\" }"));
+		e:start();
+		link:expect(e, { "presence", type = "unavailable"; from = park .. "/A"; to = lawn });
 	end));
 
 	it("opens rooms with whatever their data contain (G2 G14 G25)", bed.scenario(function (s)

@@ -416,7 +416,7 @@ end
 -- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16)
 function handshake.end_if_unused(room)
 	for link in links.each(room) do
-		local is_open = link.state ~= "lost" and link.state ~= "ending";
+		local is_open = link.state == "live" or link.state == "joining"; -- meanwhile it may have been closed
 		if is_open and link.direction == "up" and not next(links.told(link)) then
 			take_leave(room, link);
 		elseif is_open and link.direction == "down" and not next(links.brought(link)) then

@@ -46,12 +46,13 @@ local judge = {};
 local judge_mt = { __index = judge };
 
 -- judge(ours, theirs, is_joining) -> the judge of all that our room sends to a room of Openfire. is_joining: our room joins theirs.
---   known    [nick] = real JID: whom Openfire has from us
+--   known    [nick] = real JID: whom Openfire has from us; removed: set of real JIDs of those whom it has removed itself, and keeps (O16)
 --   theirs   [nick] = real JID: whom it has told us of
 --   is_open  the rooms are joined; is_dumping: our room still owes the subject, which ends the join (O2)
+--   recalled    nick of a user who just came while the rooms were not joined: our room takes back who may be left over (O17)
 --   owes_left   our room has left theirs, which has not confirmed it yet (N16)
 function transcript.judge(ours, theirs, is_joining)
-	return setmetatable({ ours = ours; peer = theirs; is_joining = is_joining; known = {}; theirs = {} }, judge_mt);
+	return setmetatable({ ours = ours; peer = theirs; is_joining = is_joining; known = {}; removed = {}; theirs = {} }, judge_mt);
 end
 
 local function count(map)
@@ -67,7 +68,7 @@ local function find_nick(map, real_jid)
 end
 
 local function close(self)
-	self.is_open, self.is_dumping, self.known, self.theirs = false, false, {}, {};
+	self.is_open, self.is_dumping, self.known, self.removed, self.theirs = false, false, {}, {}, {};
 end
 
 -- hear(stanza): Openfire sends that to our room
@@ -95,13 +96,17 @@ end
 function judge:forget(real_jid)
 	local nick = find_nick(self.theirs, real_jid);
 	if nick then self.theirs[nick] = nil; end
+	if find_nick(self.known, real_jid) then self.removed[real_jid] = true; end
 end
 
 local function check_available(self, stanza, nick, real_jid)
 	local is_join = stanza:get_child("x", xmlns_muc) ~= nil;
 	if not self.is_open then
 		if not self.is_joining then return "nobody has joined"; end
-		if not is_join then return "the rooms are not joined, and this does not join them (O15)"; end
+		if not is_join then
+			self.recalled = nick;
+			return stanza.attr.to ~= self.peer and "a presence goes to the bare room (O5)" or nil;
+		end
 		if stanza.attr.to ~= self.peer .. "/" .. nick then return "a join goes to the occupant JID (N3)"; end
 		self.is_open = true;
 	elseif stanza.attr.to ~= self.peer then
@@ -110,6 +115,7 @@ local function check_available(self, stanza, nick, real_jid)
 	local item = stanza:find(muc_user .. "/item");
 	if not item or not item.attr.role or item.attr.role == "none" then return "the item has no role"; end
 	if item.attr.jid and item.attr.jid ~= real_jid then return "the item names somebody else"; end
+	if self.known[nick] == real_jid and self.removed[real_jid] then self.known[nick], self.removed[real_jid] = nil, nil; end
 	if self.known[nick] then return "a second presence of one user (O6, O7)"; end
 	local former = find_nick(self.known, real_jid);
 	if former then return "a second nick of one user, who is " .. former .. " (O7)"; end
@@ -120,8 +126,13 @@ local function check_available(self, stanza, nick, real_jid)
 end
 
 local function check_unavailable(self, stanza, nick, real_jid)
-	if not self.is_open then return "the rooms are not joined"; end
 	if stanza.attr.to ~= self.peer then return "a presence goes to the bare room (O5)"; end
+	if self.recalled == nick then
+		self.recalled = nil;
+		return nil;
+	end
+	if not self.is_open then return "the rooms are not joined"; end
+	if self.removed[real_jid] then return "a part of a user whom it has removed (O16)"; end
 	local item_jid, is_rename = stanza:find(muc_user .. "/item@jid"), stanza:find(muc_user .. "/item@nick");
 	if item_jid and item_jid ~= real_jid then return "it takes out the author (section 3)"; end
 	if self.theirs[nick] == real_jid then
@@ -168,6 +179,7 @@ local function check_message(self, stanza)
 	end
 	if is_old then return "it shows history as new messages (O19)"; end
 	if not nick then return "a message of nobody"; end
+	if self.removed[real_jid] then return "a message of a user whom it has removed (O16)"; end
 	if self.known[nick] ~= real_jid then return "a message of somebody whom it does not know"; end
 end
 
@@ -181,6 +193,9 @@ function judge:check(stanza)
 	end
 	if jid.bare(stanza.attr.to) ~= self.peer then
 		return to_host == jid.host(self.peer) and "another room" or "it goes to a user, not to the room";
+	end
+	if self.recalled and (stanza.name ~= "presence" or stanza.attr.type ~= "unavailable") then
+		return ("the rooms are not joined, and the presence of %s before this does not join them (O15)"):format(self.recalled);
 	end
 	if stanza.name == "presence" then return check_presence(self, stanza); end
 	return check_message(self, stanza);

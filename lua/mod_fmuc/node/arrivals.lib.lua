@@ -53,11 +53,16 @@ function arrivals.skip_history(event)
 	return true;
 end
 
+-- Whether the other node has left, or parted the user, while others did their work
+local function is_over(room, link, entry)
+	return links.brought(link)[entry.nick] ~= entry or links.get(room, link.peer) ~= link;
+end
+
 -- What check_nick() and check_join() of master/joins need: the nick stays as it is, and the other node may leave or part the user while a handler of
 -- another module waits. is_trial: see gets_nick()
 local function new_join(room, link, entry, is_trial)
 	return setmetatable({ occupant_jid = occupant_jid(room, entry.nick); is_trial = is_trial }, { __index = function (_, key)
-		if key == "is_over" then return links.brought(link)[entry.nick] ~= entry or links.get(room, link.peer) ~= link; end
+		if key == "is_over" then return is_over(room, link, entry); end
 	end });
 end
 
@@ -130,6 +135,7 @@ local function show(room, link, entry)
 		entry.hidden = "elsewhere"; -- the same client, by another way
 	else
 		local gets, why = gets_nick(room, link, entry);
+		if is_over(room, link, entry) then return; end -- the loser was the last user here
 		if gets then enter(room, link, entry); else entry.hidden = why or "taken"; end
 	end
 	if entry.hidden then announce.update(room, entry.nick); end -- for nodes behind this one
@@ -348,6 +354,17 @@ function arrivals.unavailable(room, link, nick, stanza, said)
 		pass(room, limits.trimmed(leave) or limits.bare_presence(leave));
 	end
 	links.unbind(room, link, entry.real_jid);
+end
+
+-- settle(room, link): it is known now that the other node knows the rule about two users with one nick (G6). Until then users who were here stayed.
+function arrivals.settle(room, link)
+	local contested = {};
+	for _, entry in pairs(links.brought(link)) do
+		if entry.hidden == "taken" then contested[#contested + 1] = entry; end
+	end
+	for _, entry in ipairs(contested) do
+		if not is_over(room, link, entry) and entry.hidden == "taken" then show(room, link, entry); end
+	end
 end
 
 -- forget_all(room, link): the users of the other node are not here any more

@@ -351,6 +351,8 @@ function handshake.synced(room, link, said)
 	end
 	if not link:fire("synced") then return; end
 	part_stale(room, link);
+	if their_mark then arrivals.settle(room, link); end
+	if link.state ~= "live" then return; end -- the last user has lost the nick, and left
 	announce.everybody(room, link);
 	own.taken = nil;
 	if not their_mark and not next(links.told(link)) and some_person(room, link) then return give_up_nicks(room, link); end

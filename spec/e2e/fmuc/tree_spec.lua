@@ -112,5 +112,16 @@ describe(("trees of nodes, %s and %s"):format(versions.e, versions.w), function 
 		one:expect_none({ "presence", type = "unavailable" }, 0);
 		assert.truthy(f.links.b:sent(f.servers.c)[1]:find(fmuc) or true);
 	end));
+
+	it("keep one of them also when the second one makes the nodes meet (G6)", bed.scenario(function (s)
+		local f = nodes.pair(s, versions);
+		nodes.enter(f.w, f.rabbithole, "romeo");
+		s:wait(1.1);
+		local other = f.e:client("juliet@e.example/pc");
+		other:send(federation.join(f.elsinore, "Romeo"));
+		local kick = other:expect { "presence", type = "unavailable", from = f.elsinore .. "/Romeo" };
+		assert.equal("110 307", federation.codes(kick));
+		nodes.expect_occupants(f.w, f.rabbithole, "Romeo");
+	end));
 end);
 end

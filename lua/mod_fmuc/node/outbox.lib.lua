@@ -136,12 +136,13 @@ function outbox.forget(link)
 	while data.first <= data.sent do drop_first(data); end
 end
 
--- save(link) -> what a restarted server needs; restore(link, saved). The messages are kept if the link is not up.
+-- save(link) -> what a restarted server needs; restore(link, saved). All messages are kept if the link is not up. Else the latest ones are kept: the
+-- link may be cut, and nobody has noticed that yet.
 function outbox.save(link)
 	local data = own(link);
 	local saved = { series = data.series; sent = data.sent; theirs = data.theirs; received = data.received; messages = {} };
-	if link.state == "live" then return saved; end
-	for number = data.first, data.sent do table.insert(saved.messages, data[number]); end
+	local first = link.state == "live" and outbox.since(link, os.time()) + 1 or data.first;
+	for number = first, data.sent do table.insert(saved.messages, data[number]); end
 	return saved;
 end
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What a room keeps of its links with other nodes, for a restart of the server (G4): room._data.fmuc_nodes, which mod_muc stores with the room
--- when the server stops.
+-- when the server stops. What is stored holds for one start only: later the numbers of the messages go on.
 --
 -- room._data.fmuc_nodes[JID of the other room] = { direction, is_node (of this module), has_answered, outbox (of node/outbox),
 -- told = { [nick] = real JID }, brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }
@@ -29,15 +29,16 @@ local function told_to(link)
 	return copy;
 end
 
-function linked.methods.freeze(room, ...)
+function linked.methods.freeze(room, is_end, ...)
 	local nodes = {};
 	for link in links.each(room) do
+		if not is_end then break; end
 		nodes[link.peer] = { direction = link.direction; is_node = links.mark(link) ~= nil;
 			has_answered = links.has_answered(link); outbox = outbox.save(link);
 			told = told_to(link); brought = brought_by(link) };
 	end
 	room._data.fmuc_nodes = next(nodes) and nodes or nil;
-	return linked.stock(room).freeze(room, ...);
+	return linked.stock(room).freeze(room, is_end, ...);
 end
 
 local function restore_users(room, link, saved)
@@ -58,7 +59,10 @@ end
 function restart.revive(room)
 	links.revive(room);
 	local nodes = room._data.fmuc_nodes or {};
-	room._data.fmuc_nodes = nil;
+	if room._data.fmuc_nodes then
+		room._data.fmuc_nodes = nil;
+		room:save(true); -- a server that is killed later must not begin with this again
+	end
 	for peer, saved in pairs(nodes) do
 		if not links.get(room, peer) then
 			local link = links.open(room, peer, saved.direction);

@@ -116,6 +116,35 @@ describe(("a split of federated rooms, %s joined %s"):format(versions.e, version
 		for _, stanza in ipairs(f.link:sent(f.w)) do assert.is_nil(stanza.attr.to:find("/pc")); end
 	end));
 
+	it("keeps what was under way when a server stops, and goes on after a server was killed (G1 G4)", bed.scenario(function (s)
+		local f = nodes.meet(s, versions);
+		f.w:allow_log("Failed to receive a stream close response");
+		f.e:allow_log("Failed to receive a stream close response");
+		f.link:stall();
+		nodes.say(f.hamlet, f.elsinore, "under way", "m1");
+		f.hamlet:expect { "message", id = "m1" };
+		f.e:stop();
+		f.link:cut();
+		f.link:restore();
+		f.e:start();
+		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		f.alice:expect({ "message", id = "m1"; from = f.rabbithole .. "/Hamlet" }, 20);
+		for i = 2, 4 do
+			nodes.say(f.hamlet, f.elsinore, "again", "m" .. i);
+			f.alice:expect { "message", id = "m" .. i };
+		end
+		f.e:kill();
+		f.e:start();
+		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		f.hamlet:expect({ "presence", type = false; from = f.elsinore .. "/Alice" }, 20);
+		nodes.say(f.hamlet, f.elsinore, "killed", "m5");
+		f.alice:expect { "message", id = "m5" };
+		nodes.say(f.alice, f.rabbithole, "killed", "m6");
+		f.hamlet:expect { "message", id = "m6" };
+		f.alice:sync();
+		for i = 1, 4 do f.alice:expect_none({ "message", id = "m" .. i }, 0); end
+	end));
+
 	it("is over after a reload of the module as if nothing had happened (U6)", bed.scenario(function (s)
 		local f = nodes.meet(s, versions);
 		f.w:reload("fmuc", "rooms.w.example");

@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- A tree of four federated rooms (mod_fmuc, generation 2) under faults by a fixed seed. Links are cut, held, slowed, or break in the middle of a
--- stanza. Servers stand still or are restarted, and modules are reloaded. Meanwhile users join, leave, talk, and change statuses and nicks.
+-- stanza. Servers stand still, are restarted or killed, also while a link is cut. Modules are reloaded. Meanwhile users join, leave, talk, and change
+-- statuses and nicks.
 --
--- In the end every user must have seen each message once, in the order of its author, and must see all other users.
+-- In the end every user must have seen each message once, in the order of its author, and must see all other users. What was said on a killed server
+-- shortly before its end may be lost.
 
 local federation = require "federation";
 local loop = require "bed.loop";
@@ -144,6 +146,7 @@ local function count_seen(run, view, message)
 	view.seen[text] = (view.seen[text] or 0) + 1;
 	if view.seen[text] == 2 then table.insert(run.doubled, ("%s %s to %s"):format(os.date("%T"), text, view.name)); end
 	if view.seen[text] > 1 or not view.since or message.at < view.since then return; end -- the past comes when the other nodes tell it
+	if message.doubtful then return; end
 	if (view.last[author] or 0) > message.number then
 		table.insert(run.disordered, ("%s %s to %s after m%d"):format(os.date("%T"), text, view.name, view.last[author]));
 	end
@@ -253,12 +256,15 @@ local function free_server(run)
 	return not run.frozen[name] and name or nil;
 end
 
-local function restart(run, name)
-	run.note("restart %s", name);
-	run.servers[name]:stop();
+-- how: "stop" or "kill"
+local function restart(run, name, how)
+	run.note("%s %s", how, name);
+	run.frozen[name] = true;
+	run.servers[name][how](run.servers[name]);
 	for _, one in each_user(run, name) do one:lose(); end
 	run.act(run.random(30) / 10);
 	run.servers[name]:start();
+	run.frozen[name] = nil;
 	for _, one in each_user(run, name) do
 		one:connect();
 		if one.wanted then one:join(); end
@@ -337,10 +343,50 @@ end
 
 local function try_restart(run)
 	local name = free_server(run);
-	if name and is_undisturbed(run, name) then restart(run, name); end
+	if name and is_undisturbed(run, name) then restart(run, name, "stop"); end
 end
 
-local faults = { cut, cut, cut_in_stanza, stall, slow, freeze, reload, try_restart };
+-- A server is restarted while messages wait for one of its neighbours
+local restart_cut_off = on_link(function (run, link, title)
+	local name, is_stalled = link.names[run.random(2)], run.random(3) == 1;
+	if run.frozen[name] then return; end
+	run.note("%s %s", is_stalled and "stall" or "cut", title);
+	link.relay[is_stalled and "stall" or "cut"](link.relay);
+	link.busy = true;
+	run.act(run.random(30) / 10);
+	if not run.frozen[name] then restart(run, name, "stop"); end
+	link.busy = false;
+	link.relay:cut();
+	link.relay:restore();
+	run.note("restored %s", title);
+end);
+
+-- Until so many seconds before a server is killed, all has crossed its links
+local sure = 5;
+
+local function kill(run)
+	local name = free_server(run);
+	if not name or not is_undisturbed(run, name) then return; end
+	local from, link = loop.now() - sure, links_of(run, name)[1];
+	local is_cut_off = run.random(2) == 1;
+	if is_cut_off then
+		run.note("cut %s", table.concat(link.names, "-"));
+		link.busy = true;
+		link.relay:cut();
+		run.act(run.random(20) / 10);
+	end
+	for _, message in pairs(run.messages) do
+		if message.author.side == name and message.at >= from then message.doubtful = true; end
+	end
+	restart(run, name, "kill");
+	if is_cut_off then
+		link.busy = false;
+		link.relay:restore();
+		run.note("restored %s", table.concat(link.names, "-"));
+	end
+end
+
+local faults = { cut, cut, cut_in_stanza, stall, slow, freeze, reload, try_restart, restart_cut_off, kill };
 
 local function end_faults(run, time)
 	for i = #run.endings, 1, -1 do
@@ -373,7 +419,7 @@ end
 
 local function is_due(message, one)
 	local view = one.view;
-	if not view or not view.since or view.since >= message.at or message.refused then return false; end
+	if not view or not view.since or view.since >= message.at or message.refused or message.doubtful then return false; end
 	if message.view.lost_nick and contested[message.nick] then return false; end -- elsewhere another user had that nick
 	-- the author's connection may have ended before anybody could know what became of the message
 	return message.shown or message.author.view == message.view;

@@ -101,6 +101,7 @@ end
 -- Whether the room has that message already
 local function is_known(room, stanza, from, id)
 	if id and stanza_ids.is_used(room, id) then return true; end
+	if not stanza_ids.has_id(stanza) and stanza_ids.has_shown(room, jid_resource(from), stanza) then return true; end
 	local ids, body = ids_of(stanza), stanza:get_child_text("body");
 	for _, entry in ipairs(room._history or {}) do
 		local known = entry.stanza;
@@ -137,7 +138,7 @@ function history.receive(room, link, nick, stanza, is_repeated)
 	local is_historic = module:fire_event("muc-message-is-historic", { room = room; stanza = stanza });
 	if not is_historic and not is_repeated then return nil; end
 	local message = dated(room, stanza, from, id, stamp);
-	if id then stanza_ids.add(room, id); end
+	stanza_ids.note(room, message);
 	if is_historic then
 		insert(room, message, stamp);
 		if id and archive.is_on(room) and archive.may_choose_ids() then archive.keep(room, message, id, stamp); end

@@ -3,6 +3,7 @@
 -- work everywhere. No other node can give a message the id of another one (F9): then this room gives one of its own.
 
 local archive = lib "room/archive";
+local jid_resource = require "util.jid".resource;
 local used_ids = lib "room/used_ids";
 
 local xmlns_sid = "urn:xmpp:sid:0";
@@ -48,12 +49,30 @@ function ids.choose(room, link, stanza)
 	return id;
 end
 
+-- What stands for a message to which no other node has given an id. No stanza-id begins so.
+local function words_of(nick, stanza)
+	return ("\0%s\0%s\0%s"):format(nick, stanza.attr.id or "", stanza:get_child_text("body") or "");
+end
+
+-- has_id(stanza, [except]) -> whether the message has a stanza-id, that of one room left aside
+function ids.has_id(stanza, except)
+	for child in stanza:childtags("stanza-id", xmlns_sid) do
+		if child.attr.by ~= except then return true; end
+	end
+	return false;
+end
+
 -- note(room, stanza): the room shows that message
 function ids.note(room, stanza)
 	local id = ids.of(stanza, room.jid);
-	if not id then return; end
 	list_of(room);
-	ids.add(room, id);
+	if id then ids.add(room, id); end
+	if not ids.has_id(stanza, room.jid) then ids.add(room, words_of(jid_resource(stanza.attr.from), stanza)); end
+end
+
+-- has_shown(room, nick, stanza) -> whether the room has shown these words of that user lately. mod_muc forgets its history early.
+function ids.has_shown(room, nick, stanza)
+	return used_ids.has(list_of(room), words_of(nick, stanza));
 end
 
 -- forget(room_jid): the room has no links with nodes any more

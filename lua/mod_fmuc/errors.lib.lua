@@ -58,7 +58,7 @@ return require "prosody_relay.errors".new(module, {
 	["private-does-not-arrive"] = { "cancel", "service-unavailable", "Private messages and requests do not reach this occupant" };
 	["private-not-allowed"] = { "cancel", "policy-violation", "In this room %s may send private messages" };
 	["recipient-not-in-room"] = { "cancel", "item-not-found", "Recipient not in room" };
-	["link-too-narrow"] = { "cancel", "policy-violation", "Only messages cross the narrow link between this mirror and the room" };
+	["link-too-narrow"] = { "cancel", "policy-violation", "Only messages cross the narrow link to the other server" };
 	["no-vcard"] = { "cancel", "service-unavailable" };
 
 	-- about a mirror, at the master

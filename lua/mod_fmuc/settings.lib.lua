@@ -61,11 +61,11 @@ local function read_trust()
 	return trusted;
 end
 
+settings.bandwidth = options.enum(module, "fmuc_bandwidth", lib "link/bandwidth".levels, "full");
 if configmanager.get(module.host, "component_module") == "fmuc" then
 	settings.allow_users = options.list(module, "fmuc_allow_users", nil, options.prepped_jid);
 	settings.allow_masters = options.list(module, "fmuc_allow_masters", nil, options.prepped_domain);
 	settings.outage_policy = options.enum(module, "fmuc_outage_policy", { "replica", "autonomous" }, "replica");
-	settings.bandwidth = options.enum(module, "fmuc_bandwidth", lib "link/bandwidth".levels, "full");
 	settings.nomirror = read_nomirror();
 else
 	settings.trust = read_trust();

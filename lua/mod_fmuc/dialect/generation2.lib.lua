@@ -29,7 +29,7 @@ local function add_fmuc(stanza, user, more, mark)
 	attr.xmlns, attr.from = xmlns, user;
 	if mark then
 		attr.link, attr.mode, attr.known = mark.id, mark.mode, mark.is_known and "true" or nil;
-		attr.series, attr.theirs = mark.series, mark.theirs;
+		attr.series, attr.theirs, attr.bandwidth = mark.series, mark.theirs, mark.bandwidth;
 		for _, name in ipairs(mark_numbers) do attr[name] = mark[name] and ("%d"):format(mark[name]) or nil; end
 	end
 	stanza:tag("fmuc", attr);
@@ -56,8 +56,9 @@ end
 --   who       nick, real_jid, role, affiliation, shown_jid (real JID that the item names, or nil)
 --   history   attributes of <history/>, or nil for no limit
 --   mark      of a node of this module (ours): id (of this link, chosen by the joining node), rooms (list: all rooms known to be behind
---             this node), mode, series and sent (of its messages, see node/outbox), theirs and received (series of the other node, and the last
---             number that has come). In an answer also is_known (the joined node knows the series), stanzas (sent since the join, with this one)
+--             this node), mode, bandwidth (level, see node/bandwidth; nil for everything), series and sent (of its messages, see node/outbox),
+--             theirs and received (series of the other node, and the last number that has come). In an answer also is_known (the joined node
+--             knows the series), stanzas (sent since the join, with this one)
 --   original  as for presence()
 function generation2.join(room_jid, peer, who, history, mark, original)
 	local presence = original and st.clone(original) or st.presence();
@@ -133,7 +134,7 @@ local function read_mark(fmuc)
 	local id, mode = fmuc.attr.link, fmuc.attr.mode;
 	if not id or #id > max_id then return nil; end
 	local mark = { id = id; mode = short(mode, max_id); is_known = fmuc.attr.known == "true"; series = short(fmuc.attr.series, max_id) or "";
-		theirs = short(fmuc.attr.theirs, max_id); rooms = {}; size = 0 };
+		theirs = short(fmuc.attr.theirs, max_id); bandwidth = short(fmuc.attr.bandwidth, max_id); rooms = {}; size = 0 };
 	for _, name in ipairs(mark_numbers) do mark[name] = count_of(fmuc.attr[name]); end
 	for room in fmuc:childtags("room") do
 		local text = room:get_text();

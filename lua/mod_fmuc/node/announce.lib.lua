@@ -7,6 +7,7 @@ local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local bandwidth = lib "node/bandwidth";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
 local ids = lib "node/ids";
@@ -15,7 +16,6 @@ local links = lib "node/links";
 local outbox = lib "node/outbox";
 local replica = lib "node/replica";
 local remembered = lib "node/remembered";
-
 
 local announce = {};
 
@@ -37,16 +37,19 @@ announce.who = who;
 local function payload(link, presence)
 	if not presence then return nil; end
 	local gets_status = links.mark(link) or presence.attr.type == "unavailable";
-	return hygiene.copy(gets_status and "presence to a node" or "presence to a foreign node", presence);
+	return bandwidth.stripped(link, hygiene.copy(gets_status and "presence to a node" or "presence to a foreign node", presence));
 end
 
 announce.payload = payload;
 
+-- What the other node shows of the user's presence. A node of this module that has not said so yet gets the status later.
+local function shown(link, person)
+	return links.mark(link) and bandwidth.level(link) == "full" and person.presence or nil;
+end
+
 -- note(link, person): the other node is told of that user
 function announce.note(link, person)
-	-- a node of this module that has not said so yet gets the status later
-	local presence = links.mark(link) and person.presence or nil;
-	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = presence; role = person.role;
+	links.told(link)[person.nick] = { real_jid = person.real_jid; presence = shown(link, person); role = person.role;
 		affiliation = person.affiliation };
 	if not links.mark(link) then remembered.add(link, person.real_jid, person.nick); end
 end
@@ -60,7 +63,7 @@ end
 -- Only nodes of this module show a change: others log a warning, or harm their room (O7, section 3)
 local function show_change(room, link, person)
 	local told = links.told(link)[person.nick];
-	if told.is_removed or told.presence == person.presence and told.role == person.role and told.affiliation == person.affiliation then return; end
+	if told.is_removed or told.presence == shown(link, person) and told.role == person.role and told.affiliation == person.affiliation then return; end
 	announce.note(link, person);
 	if links.mark(link) then
 		link:send(generation2.presence(room.jid, link.peer, who(room, person), payload(link, person.presence)));
@@ -182,23 +185,34 @@ local function author(room, link, nick)
 	return told or link.state ~= "live" and links.person(room, nick, link);
 end
 
+-- A message as it crosses links of one level: { message, counts (see node/outbox), text (for that) }; or false
+local function form(link, message)
+	local crossing = bandwidth.stripped(link, hygiene.copy("message to a node", message));
+	return crossing and { message = crossing; counts = outbox.counts(crossing) } or false;
+end
+
+local function send_message(room, link, nick, user, of_level)
+	local number;
+	if of_level.counts and (links.may_count(link) or link.state ~= "live") then
+		of_level.text = of_level.text or outbox.text(of_level.message);
+		number = outbox.add(link, of_level.text, nick, user.real_jid);
+	end
+	if link.state == "live" then link:send(generation2.message(of_level.message, room.jid, link.peer, nick, user.real_jid, nil, number)); end
+end
+
 -- relay(room, nick, message, [except_link], [real_jid], [primary]): sends a message of that user over all links whose nodes know the user; with
 -- real_jid over all links. A node that cannot be reached gets it later. except_link: over which it has come; primary: link of a
 -- replica, over which it has come back
 function announce.relay(room, nick, message, except_link, real_jid, primary)
-	local counts, cleaned, text = outbox.counts(message), nil, nil;
+	local forms = {};
 	for link in links.each(room) do
 		local user = link ~= except_link and (real_jid and { real_jid = real_jid } or author(room, link, nick));
 		if link == primary then user = nil; end
 		if link == except_link and replica.is_of_primary(link) then user = links.brought(link)[nick]; end -- it waits for that
 		if user then
-			cleaned = cleaned or hygiene.copy("message to a node", message);
-			local number;
-			if counts and (links.may_count(link) or link.state ~= "live") then
-				text = text or outbox.text(cleaned);
-				number = outbox.add(link, text, nick, user.real_jid);
-			end
-			if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, nick, user.real_jid, nil, number)); end
+			local level = bandwidth.level(link);
+			if forms[level] == nil then forms[level] = form(link, message); end
+			if forms[level] then send_message(room, link, nick, user, forms[level]); end
 		end
 	end
 end

@@ -33,6 +33,7 @@ local once = lib "link/log".once;
 local outage = lib "node/outage";
 local replica = lib "node/replica";
 local outbox = lib "node/outbox";
+local settings = lib "settings";
 local remembered = lib "node/remembered";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
@@ -59,6 +60,7 @@ local function mark(room, link, is_known)
 	end);
 	local series, sent, theirs, received = outbox.numbers(link);
 	return { id = link:own("handshake").id; rooms = rooms; mode = link.direction == "up" and select(2, config.outbound(room)) or nil;
+		bandwidth = settings.bandwidth ~= "full" and settings.bandwidth or nil;
 		series = series; sent = sent; theirs = theirs; received = received; is_known = is_known };
 end
 

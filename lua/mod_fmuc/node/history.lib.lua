@@ -7,6 +7,7 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
 local archive = lib "room/archive";
+local bandwidth = lib "node/bandwidth";
 local delivery = lib "room/delivery";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
@@ -58,7 +59,8 @@ function history.send(room, link, join)
 	for message in event.next_stanza, event do
 		local cleaned = hygiene.copy("message to a node", message);
 		if not links.mark(link) then cleaned:remove_children("subject"); end -- Openfire takes it for the end of the join (O2)
-		link:send(generation2.message(cleaned, room.jid, link.peer, jid_resource(message.attr.from)));
+		cleaned = bandwidth.stripped(link, cleaned);
+		if cleaned then link:send(generation2.message(cleaned, room.jid, link.peer, jid_resource(message.attr.from))); end
 	end
 end
 

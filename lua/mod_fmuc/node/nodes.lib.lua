@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What rooms of other servers send to the rooms of this service as nodes (generation 2): which part of this role handles it.
 
-local heap_size = require "prosody_relay.stanza".heap_size;
 local jid_bare = require "util.jid".bare;
 local jid_resource = require "util.jid".resource;
 local jid_prep = require "util.jid".prep;
@@ -12,19 +11,15 @@ local config = lib "node/config";
 local foreign = lib "node/foreign";
 local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
-local limits = lib "link/limits";
 local links = lib "node/links";
 local messages = lib "node/messages";
 local outage = lib "node/outage";
 local private = lib "node/private";
+local queue = lib "node/queue";
 local replica = lib "node/replica";
 local remembered = lib "node/remembered";
 local rollcall = lib "node/rollcall";
-local turns = lib "room/turns";
 local muc = module:depends "muc";
-
--- Stanzas of one node that wait, because a handler of another module waits
-local max_waiting = 1000;
 
 local nodes = {};
 
@@ -128,32 +123,6 @@ local function handle_from_node(event, room_jid, peer)
 	if stanza.name == "presence" then handle_presence(room, link, stanza, said); else handle_message(room, link, stanza, said); end
 end
 
--- Bytes of the stanzas that wait: [JID of the other room]
-local waiting_bytes = {};
-
-limits.count_with(function (add)
-	for peer, bytes in pairs(waiting_bytes) do add(peer, bytes); end
-end);
-
-local function add_waiting(peer, bytes)
-	local sum = (waiting_bytes[peer] or 0) + bytes;
-	waiting_bytes[peer] = sum > 0 and sum or nil;
-end
-
--- Calls f now, or after the earlier stanzas of that node -> false: too much waits already
-local function take_turn(room_jid, peer, stanza, f)
-	if not turns.is_taken(room_jid, peer) then return turns.take(room_jid, peer, f); end
-	local bytes = heap_size(stanza);
-	if not limits.has_memory_for(peer, bytes) then return false; end
-	add_waiting(peer, bytes);
-	local has_turn = turns.take(room_jid, peer, function ()
-		add_waiting(peer, -bytes);
-		f();
-	end, false, max_waiting);
-	if not has_turn then add_waiting(peer, -bytes); end
-	return has_turn;
-end
-
 -- Whether a foreign node may go on that had joined before this server crashed
 local function may_resume(room, peer, stanza, said)
 	if not room or room._data.destroyed or said.is_join or not jid_resource(stanza.attr.from) or stanza.attr.type == "unavailable" then return false; end
@@ -168,7 +137,7 @@ local function handle_stray(event, room, room_jid, peer)
 		return true;
 	end
 	if not said or direction ~= "down" or not may_resume(room, peer, event.stanza, said) then return false; end
-	take_turn(room_jid, peer, event.stanza, function ()
+	queue.take(room_jid, peer, event.stanza, function ()
 		if not links.get(room, peer) then foreign.resume(room, peer); end
 		handle_from_node(event, room_jid, peer);
 	end);
@@ -182,14 +151,14 @@ function nodes.handle(event)
 	local room = muc.get_room_from_jid(room_jid);
 	local link = links.get(room, peer);
 	if link then
-		local has_turn = take_turn(room_jid, peer, stanza, function () handle_from_node(event, room_jid, peer); end);
+		local has_turn = queue.take(room_jid, peer, stanza, function () handle_from_node(event, room_jid, peer); end);
 		if not has_turn then outage.begin(link, "more stanzas wait than this server keeps", true); end
 		return true;
 	end
 	if remembered.direction(room_jid, peer) and handle_stray(event, room, room_jid, peer) then return true; end
 	local said = room and not room._data.destroyed and generation2.read(stanza);
 	if not said or not said.is_join or not jid_resource(stanza.attr.from) or not config.accepts(room, peer) then return; end
-	take_turn(room_jid, peer, stanza, function () handshake.accept(stanza, said); end);
+	queue.take(room_jid, peer, stanza, function () handshake.accept(stanza, said); end);
 	return true;
 end
 

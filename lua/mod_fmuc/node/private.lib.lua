@@ -10,6 +10,7 @@ local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 local whose_error = require "prosody_relay.origin";
 
+local bandwidth = lib "node/bandwidth";
 local errors = lib "errors";
 local generation2 = lib "dialect/generation2";
 local hygiene = lib "link/hygiene";
@@ -36,7 +37,8 @@ linked.on_stanza("generation2", function (room, link, stanza)
 	end
 	local author = links.told(link)[from];
 	if stanza.name ~= "message" or stanza.attr.type == "groupchat" or not author then return; end
-	link:send(generation2.private(hygiene.copy("message to a node", stanza), room.jid .. "/" .. from, to, author.real_jid));
+	local message = bandwidth.stripped(link, hygiene.copy("message to a node", stanza));
+	if message then link:send(generation2.private(message, room.jid .. "/" .. from, to, author.real_jid)); end
 end);
 
 -- The link over which that occupant is reached; nil for a user of this node
@@ -49,6 +51,7 @@ end
 local function objection(link, stanza)
 	if not links.mark(link) then return "private-does-not-arrive"; end
 	if link.state ~= "live" then return "server-unreachable"; end
+	if bandwidth.verdict(link, stanza) == "other" then return "link-too-narrow"; end
 	if stanza.name == "iq" and not occupant_requests.may_cross(stanza) then return "request-does-not-cross"; end
 end
 
@@ -71,6 +74,7 @@ local function handle_special(room, origin, stanza)
 	local link = type ~= "error" and type ~= "result" and type ~= "groupchat" and link_of(room, stanza.attr.to);
 	if not link or not room:get_occupant_jid(stanza.attr.from) then return false; end
 	local problem = objection(link, stanza);
+	if not problem and bandwidth.verdict(link, stanza) == "transient" then return true; end
 	if not problem and stanza.name == "message" then return false; end
 	problem = problem or ask(room, link, stanza);
 	if problem then origin.send(errors.reply(stanza, problem)); end
@@ -98,7 +102,8 @@ end
 local function pass_on(link, target, stanza, entry)
 	if not target or target == link or objection(target, stanza) then return false; end
 	local to = target.peer .. "/" .. jid_resource(stanza.attr.to);
-	local message = hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } });
+	local message = bandwidth.stripped(target, hygiene.copy("message of a node", stanza, { by = { [jid_bare(stanza.attr.to)] = true } }));
+	if not message then return true; end
 	target:send(generation2.private(message, target.room_jid .. "/" .. entry.nick, to, entry.real_jid));
 	return true;
 end

@@ -11,6 +11,7 @@ local now = require "util.time".monotonic;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local bandwidth = lib "node/bandwidth";
 local config = lib "node/config";
 local delivery = lib "room/delivery";
 local errors = lib "errors";
@@ -62,7 +63,7 @@ local function send_to_primary(room, link, event, nick, real_jid)
 	local way = delivery.way_of(room, stanza);
 	table.insert(waiting(link), { nick = nick; id = stanza.attr.id; real_jid = event.from; at = now(); except_link = way.except_link or nil;
 		from_node = way.from_node and way.from_node.peer });
-	local cleaned = hygiene.copy("message to a node", stanza);
+	local cleaned = bandwidth.stripped(link, hygiene.copy("message to a node", stanza));
 	-- it may be on its way when the link is cut
 	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, real_jid, stanza.attr.id) or nil;
 	link:send(generation2.message(cleaned, room.jid, link.peer, nick, real_jid, nil, number));
@@ -87,6 +88,7 @@ function replica.handle_groupchat(event)
 	elseif #waiting(link) >= max_waiting or count_of(link, nick) >= max_of_user then
 		return refuse(event, "too-many-messages");
 	end
+	if bandwidth.verdict(link, event.stanza) ~= "essential" then return; end -- it is shown here only
 	send_to_primary(room, link, event, nick, told.real_jid);
 	return true;
 end

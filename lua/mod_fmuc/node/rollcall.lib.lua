@@ -19,16 +19,13 @@ local generation2 = lib "dialect/generation2";
 local handshake = lib "node/handshake";
 local links = lib "node/links";
 local outage = lib "node/outage";
+local queue = lib "node/queue";
 local remembered = lib "node/remembered";
 local requests = lib "link/requests";
 local settings = lib "settings";
-local turns = lib "room/turns";
 local muc = module:depends "muc";
 
 local xmlns_info, xmlns_items = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items";
-
--- Stanzas of one node that wait, see node/nodes
-local max_waiting = 1000;
 
 local rollcall = {};
 
@@ -144,8 +141,8 @@ local function conclude(room, link, record, nicks)
 	handshake.end_if_unused(room);
 end
 
-local function finish(room, link, record, nicks)
-	turns.take(room.jid, link.peer, function () conclude(room, link, record, nicks); end, false, max_waiting);
+local function finish(room, link, record, nicks, answer)
+	queue.take(room.jid, link.peer, answer, function () conclude(room, link, record, nicks); end);
 end
 
 local function link_of(record)
@@ -166,9 +163,9 @@ requests.on("node-items", function (record, answer, is_undeliverable)
 	local query = answer:get_child("query", xmlns_items);
 	local nicks = {};
 	for item in (query or st.stanza("query")):childtags("item") do nicks[jid_resource(item.attr.jid) or ""] = true; end
-	if next(nicks) then return finish(room, link, record, nicks); end
+	if next(nicks) then return finish(room, link, record, nicks, answer); end
 	-- nobody is there, or the room does not tell
-	if not requests.send("node-info", question(link, xmlns_info), record, settings.join_timeout) then finish(room, link, record, nil); end
+	if not requests.send("node-info", question(link, xmlns_info), record, settings.join_timeout) then finish(room, link, record, nil, answer); end
 end);
 
 requests.on("node-info", function (record, answer, is_undeliverable)
@@ -178,7 +175,7 @@ requests.on("node-info", function (record, answer, is_undeliverable)
 	local query = answer:get_child("query", xmlns_info);
 	local is_public = false;
 	for feature in (query or st.stanza("query")):childtags("feature") do is_public = is_public or feature.attr.var == "muc_public"; end
-	finish(room, link, record, is_public and {} or nil);
+	finish(room, link, record, is_public and {} or nil, answer);
 end);
 
 return rollcall;

@@ -21,8 +21,9 @@ local everything = module:open_store("fmuc_remembered", "keyval");
 
 -- Seconds after which a part has certainly arrived, or the outage is known
 local doubt = 600;
--- The oldest users who are gone are forgotten beyond that
+-- The oldest users of a record who are gone are forgotten beyond that
 local max_gone = 200;
+-- Further links have no record
 local max_records = 5000;
 
 -- [JID of the room here][JID of the other room] = record
@@ -100,8 +101,12 @@ function remembered.each()
 	end;
 end
 
+local last_walk = 0;
+
 -- Forgets nodes with which there is no link, and which have had nobody for a while
 local function forget_unused()
+	if os.time() == last_walk then return; end
+	last_walk = os.time();
 	for record in remembered.each() do
 		local is_used = all_links.get(record.room, record.peer) ~= nil;
 		for _, user in pairs(record.users) do is_used = is_used or not user.gone or os.time() - user.gone <= doubt; end

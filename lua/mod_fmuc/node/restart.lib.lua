@@ -7,6 +7,7 @@
 
 local st = require "util.stanza";
 
+local hygiene = lib "link/hygiene";
 local linked = lib "room/linked";
 local links = lib "node/links";
 local outage = lib "node/outage";
@@ -43,9 +44,11 @@ end
 
 local function restore_users(room, link, saved)
 	for nick, entry in pairs(saved.brought) do
-		entry.nick, entry.presence = nick, st.presence();
+		local occupant = room:get_occupant_by_nick(room.jid .. "/" .. nick);
+		local presence = occupant and occupant:get_presence(entry.real_jid);
+		entry.nick, entry.presence = nick, presence and hygiene.copy("presence of a node", presence) or st.presence();
 		links.bring(link, entry);
-		if room:get_occupant_jid(entry.real_jid) == room.jid .. "/" .. nick then
+		if presence then
 			links.bind(room, link, entry.real_jid);
 		elseif not entry.hidden then
 			entry.hidden = "refused"; -- until the other node names the user again

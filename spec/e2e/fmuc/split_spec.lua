@@ -143,6 +143,19 @@ describe(("a split of federated rooms, %s joined %s"):format(versions.e, version
 		f.hamlet:expect { "message", id = "m6" };
 		f.alice:sync();
 		for i = 1, 4 do f.alice:expect_none({ "message", id = "m" .. i }, 0); end
+		-- w keeps hamlet, who changes the status meanwhile
+		f.hamlet:send(st.presence({ to = f.elsinore .. "/Hamlet" }):text_tag("show", "away"));
+		f.alice:expect { "presence", from = f.rabbithole .. "/Hamlet"; has = "show" };
+		f.w:stop();
+		f.hamlet:send(st.presence({ to = f.elsinore .. "/Hamlet" }));
+		f.w:start();
+		s:wait_until(function ()
+			return f.w:eval(([[
+				local room = prosody.hosts["rooms.w.example"].modules.muc.get_room_from_jid(%q);
+				local occupant = room:get_occupant_by_nick(room.jid .. "/Hamlet");
+				return occupant and not occupant:get_presence():get_child("show");
+			]]):format(f.rabbithole));
+		end, 20, "Hamlet to be back at the computer");
 	end));
 
 	it("is over after a reload of the module as if nothing had happened (U6)", bed.scenario(function (s)

@@ -27,6 +27,7 @@ local config = lib "node/config";
 local dumps = lib "link/dumps";
 local generation2 = lib "dialect/generation2";
 local history = lib "node/history";
+local ids = lib "node/ids";
 local links = lib "node/links";
 local messages = lib "node/messages";
 local once = lib "link/log".once;
@@ -483,6 +484,7 @@ function handshake.check(room)
 		local is_allowed = trust.may_federate(jid_host(link.peer)) and (link.direction == "up" or config.accepts(room, link.peer));
 		if not is_allowed then stop(room, link); end
 	end
+	ids.forget(room.jid);
 end
 
 -- handle_destroyed(event): the room ends
@@ -496,6 +498,7 @@ function handshake.handle_destroyed(event)
 			links.close(room, link);
 		end
 	end
+	ids.forget(room.jid);
 end
 
 return handshake;

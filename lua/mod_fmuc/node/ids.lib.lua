@@ -75,7 +75,7 @@ function ids.has_shown(room, nick, stanza)
 	return used_ids.has(list_of(room), words_of(nick, stanza));
 end
 
--- forget(room_jid): the room has no links with nodes any more
+-- forget(room_jid): the room does not federate any more. When its last link ends, it may come back, and the other node repeats messages.
 function ids.forget(room_jid)
 	used[room_jid] = nil;
 end

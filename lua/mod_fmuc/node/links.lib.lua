@@ -23,7 +23,6 @@ local jid_resource = require "util.jid".resource;
 
 local all_links = lib "link/link";
 local limits = lib "link/limits";
-local ids = lib "node/ids";
 local linked = lib "room/linked";
 local collisions = lib "node/collisions";
 
@@ -129,7 +128,6 @@ function links.close(room, link)
 	link:close();
 	if links.get(room, link.peer) ~= link then return; end
 	room.fmuc.nodes[link.peer] = nil;
-	if not next(room.fmuc.nodes) then ids.forget(room.jid); end
 	linked.detach_if_unused(room);
 end
 

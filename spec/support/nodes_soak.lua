@@ -67,14 +67,25 @@ function user:join(nick)
 	self.client:send(federation.join(self.room, self.nick));
 end
 
+-- Notes how long somebody has a nick that two users may want. nick: from now on; nil: none
+function user:hold(nick)
+	if self.holding then self.holding.till = loop.now(); end
+	self.holding = nil;
+	if not nick or not contested[nick] then return; end
+	self.holding = { user = self; nick = nick; from = loop.now(); till = math.huge };
+	table.insert(self.run.holdings, self.holding);
+end
+
 -- The room confirms it; until then the user does not come back
 function user:leave()
+	self:hold(nil);
 	self.client:send(st.presence({ type = "unavailable"; to = self.room .. "/" .. self.nick }));
 	self.view, self.inside, self.joining, self.leaving = nil, false, false, true;
 end
 
 -- the server is gone, and with it the connection
 function user:lose()
+	self:hold(nil);
 	self.client, self.view, self.inside, self.joining, self.leaving = nil, nil, false, false, false;
 end
 
@@ -117,6 +128,7 @@ function user:thrown_out(stanza)
 	elseif stanza.attr.type == "unavailable" then
 		table.insert(run.thrown_out, ("%s %s: %s %s"):format(os.date("%T"), self.name, federation.codes(stanza), reason_of(stanza) or ""));
 	end
+	self:hold(nil);
 	self.view, self.inside, self.joining = nil, false, false;
 end
 
@@ -130,6 +142,7 @@ function user:receive_presence(stanza)
 	elseif kind == nil then
 		self.view.occupants[nick] = stanza:get_child_text("show") or "";
 		if not is_own then return; end
+		if self.nick ~= nick or not self.inside then self:hold(nick); end
 		self.nick = nick;
 		if not self.inside then self.inside, self.joining, self.view.since = true, false, loop.now(); end
 	elseif kind == "unavailable" then
@@ -161,6 +174,7 @@ function user:receive(stanza)
 	if stanza.attr.type == "error" then
 		message.refused = true;
 	elseif self.view then
+		if message.author == self then message.heard = message.heard or loop.now(); end
 		count_seen(self.run, self.view, message);
 	end
 end
@@ -417,10 +431,20 @@ local function down(run)
 	end
 end
 
+-- Whether another user had the author's nick while the author's server handled the message
+local function is_of_taken_nick(run, message)
+	for _, holding in ipairs(run.holdings) do
+		if holding.nick == message.nick and holding.user ~= message.author and holding.from <= (message.heard or math.huge)
+			and holding.till >= message.at then return true; end
+	end
+	return false;
+end
+
 local function is_due(message, one)
 	local view = one.view;
 	if not view or not view.since or view.since >= message.at or message.refused or message.doubtful then return false; end
 	if message.view.lost_nick and contested[message.nick] then return false; end -- elsewhere another user had that nick
+	if is_of_taken_nick(one.run, message) then return false; end
 	-- the author's connection may have ended before anybody could know what became of the message
 	return message.shown or message.author.view == message.view;
 end
@@ -530,7 +554,8 @@ end
 
 local function new_run(seed)
 	local run = { random = new_random(seed); messages = {}; said = 0; conflicts = 0; thrown_out = {}; doubled = {}; disordered = {}; users = {};
-		faults = 0; servers = {}; links = {}; endings = {}; frozen = {}; journal = {} };
+		faults = 0; servers = {}; links = {}; endings = {}; frozen = {}; journal = {};
+		holdings = {} };
 	local offset = os.time() - loop.now();
 	function run.time(at)
 		return os.date("%T", math.floor(offset + at));

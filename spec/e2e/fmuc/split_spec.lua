@@ -158,6 +158,26 @@ describe(("a split of federated rooms, %s joined %s"):format(versions.e, version
 		end, 20, "Hamlet to be back at the computer");
 	end));
 
+	it("does not bring back what was shown before the link ended, and the room has forgotten (G3)", bed.scenario(function (s)
+		local f = nodes.meet(s, versions);
+		nodes.say(f.hamlet, f.elsinore, "once", "m1");
+		f.alice:expect { "message", id = "m1" };
+		nodes.say(f.alice, f.rabbithole, "yes", "last");
+		f.hamlet:expect { "message", id = "last" };
+		f.w:reload("muc", "rooms.w.example"); -- its history is gone, but the last message
+		f.link:stall();
+		f.hamlet:send(st.presence({ type = "unavailable"; to = f.elsinore .. "/Hamlet" }));
+		f.hamlet:expect { "presence", type = "unavailable"; from = f.elsinore .. "/Hamlet" };
+		f.hamlet:send(federation.join(f.elsinore, "Hamlet"));
+		f.hamlet:expect { "message", has = "subject" };
+		f.link:restore();
+		f.alice:expect { "presence", type = "unavailable"; from = f.rabbithole .. "/Hamlet" };
+		f.alice:expect({ "presence", type = false; from = f.rabbithole .. "/Hamlet" }, 20);
+		nodes.say(f.hamlet, f.elsinore, "twice", "m2");
+		f.alice:expect { "message", id = "m2" };
+		f.alice:expect_none({ "message", id = "m1" }, 0);
+	end));
+
 	it("is over after a reload of the module as if nothing had happened (U6)", bed.scenario(function (s)
 		local f = nodes.meet(s, versions);
 		f.w:reload("fmuc", "rooms.w.example");

@@ -10,6 +10,7 @@
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
 --   is_refused the other node refuses this one; what it says otherwise is of no matter
 --   is_again   this join follows an outage of a link that was up
+--   is_partial the joining node has not named all its users yet
 --   seen_at    up to when this room has seen what was said at a foreign node, which says all again; os.time()
 --   taken      set of nicks of this room that users of a foreign node have: it does not get those of this room
 --   is_due     the only user is changing the nick, and joins under the new one in a moment
@@ -271,7 +272,7 @@ function handshake.accept(stanza, said)
 	local why = objection(room, peer, said);
 	if why then return reject(room_jid, peer, why); end
 	local link = links.get(room, peer) or links.open(room, peer, "down");
-	link:own("handshake").id = said.mark and said.mark.id;
+	link:own("handshake").id, link:own("handshake").is_partial = said.mark and said.mark.id, said.mark ~= nil;
 	local is_known = said.mark ~= nil and outbox.learn(link, said.mark.series, 0);
 	local may_repeat = not said.mark and remembered.direction(room_jid, peer) == "down";
 	if said.mark then remembered.close(room_jid, peer); else remembered.open(link); end
@@ -378,6 +379,7 @@ function handshake.completed(room, link, said)
 	if link.direction ~= "down" or not said.mark or said.mark.id ~= link:own("handshake").id then return; end
 	outbox.reach(link, said.mark.sent or 0);
 	part_stale(room, link);
+	link:own("handshake").is_partial = false;
 	handshake.end_if_unused(room);
 end
 
@@ -418,13 +420,14 @@ local function take_leave(room, link)
 	arrivals.forget_all(room, link);
 end
 
--- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16)
+-- end_if_unused(room): somebody has left: a link ends with the last user whom the joining side brought (N16). While it names its users, the first
+-- one may leave before the second one comes.
 function handshake.end_if_unused(room)
 	for link in links.each(room) do
 		local is_open = link.state == "live" or link.state == "joining"; -- meanwhile it may have been closed
 		if is_open and link.direction == "up" and not next(links.told(link)) then
 			take_leave(room, link);
-		elseif is_open and link.direction == "down" and not next(links.brought(link)) then
+		elseif is_open and link.direction == "down" and not next(links.brought(link)) and not link:own("handshake").is_partial then
 			end_down(room, link);
 		end
 	end

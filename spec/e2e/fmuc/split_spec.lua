@@ -158,6 +158,20 @@ describe(("a split of federated rooms, %s joined %s"):format(versions.e, version
 		end, 20, "Hamlet to be back at the computer");
 	end));
 
+	it("does not follow because the first user leaves while the nodes meet (N16)", bed.scenario(function (s)
+		local f = nodes.pair(s, versions);
+		f.alice = nodes.enter(f.w, f.rabbithole, "alice");
+		f.link:stall();
+		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		for _, name in ipairs { "ophelia", "gertrude", "laertes" } do f[name] = nodes.enter(f.e, f.elsinore, name); end
+		f.hamlet:send(st.presence({ type = "unavailable"; to = f.elsinore .. "/Hamlet" }));
+		f.hamlet:expect { "presence", type = "unavailable"; from = f.elsinore .. "/Hamlet" };
+		f.link:restore();
+		nodes.expect_occupants(f.w, f.rabbithole, "Alice", "Gertrude", "Laertes", "Ophelia");
+		f.link:settle();
+		for _, stanza in ipairs(f.link:sent(f.w)) do assert.is_nil(stanza:find(nodes.fmuc .. "/left")); end
+	end));
+
 	it("does not bring back what was shown before the link ended, and the room has forgotten (G3)", bed.scenario(function (s)
 		local f = nodes.meet(s, versions);
 		nodes.say(f.hamlet, f.elsinore, "once", "m1");

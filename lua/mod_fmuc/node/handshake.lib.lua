@@ -203,14 +203,25 @@ function handshake.connect(room)
 	end
 end
 
--- refused(room, link, text): the other node refuses (N5)
-function handshake.refused(room, link, text)
-	if link.direction ~= "up" then return; end
+local function not_let_in(room, link, why)
 	links.forget_told(link);
 	remembered.only(link, {});
 	link:own("handshake").is_refused = true;
-	outage.begin(link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
+	outage.begin(link, why);
 	arrivals.forget_all(room, link);
+end
+
+-- refused(room, link, text): the other node refuses (N5)
+function handshake.refused(room, link, text)
+	if link.direction ~= "up" then return; end
+	not_let_in(room, link, "it refuses" .. (text and text ~= "" and (": " .. text:sub(1, 200)) or ""));
+end
+
+-- left_alone(room, link, nick): an ordinary room has taken this one for a user of that nick, and let it in. It leaves again (2b).
+function handshake.left_alone(room, link, nick)
+	module:send(st.presence({ type = "unavailable"; from = room.jid .. "/" .. nick; to = link.peer .. "/" .. nick }));
+	not_let_in(room, link, "it is an ordinary room, which does not federate");
+	outage.postpone(link);
 end
 
 -- is_refused(link) -> whether the other node has refused this one, and not let it in since

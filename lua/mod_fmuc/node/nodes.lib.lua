@@ -108,6 +108,14 @@ local function hear_lost(room, link)
 	if link:fire("synced") then foreign.handle_reached { room = room; link = link }; end
 end
 
+-- No node says that. An ordinary room does, to its new occupant.
+local function handle_foreign_word(room, link, stanza)
+	local nick = jid_resource(stanza.attr.to);
+	if link.state == "joining" and stanza.name == "presence" and stanza.attr.type == nil and nick and links.told(link)[nick] then
+		handshake.left_alone(room, link, nick);
+	end
+end
+
 local function handle_from_node(event, room_jid, peer)
 	local stanza = event.stanza;
 	local room = muc.get_room_from_jid(room_jid);
@@ -115,7 +123,7 @@ local function handle_from_node(event, room_jid, peer)
 	if not link then return; end
 	if stanza.attr.type == "error" then return handle_error(room, link, event); end
 	local said = generation2.read(stanza);
-	if not said then return; end
+	if not said then return handle_foreign_word(room, link, stanza); end
 	link:hear();
 	link:count_received();
 	if is_idle_talk(link, stanza, said) then return; end

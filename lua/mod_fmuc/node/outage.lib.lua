@@ -71,6 +71,12 @@ function outage.begin(link, why, is_there)
 	paced("node\0" .. link.peer, "info", "%s is not federated with %s: %s", link.room_jid, link.peer, why);
 end
 
+-- postpone(link): the link is lost, and there is little hope that another attempt helps
+function outage.postpone(link)
+	local data = own(link);
+	data.pause, data.retry_at = longest_pause, now() + longest_pause;
+end
+
 -- rest(link): nobody is here whom the other node should know; the link waits for somebody
 function outage.rest(link)
 	local data = own(link);

@@ -147,5 +147,30 @@ describe(("federated rooms, %s joins %s"):format(versions.e, versions.w), functi
 		nodes.expect_occupants(f.w, f.rabbithole, "Alice");
 		nodes.expect_occupants(f.e, "stranger@rooms.e.example", "Hamlet");
 	end));
+
+	it("leave an ordinary room at once, which takes them for a user (2b)", bed.scenario(function (s)
+		local f = { elsinore = "elsinore@rooms.e.example"; hall = "hall@rooms.w.example" };
+		f.e = nodes.server(s, "e", versions.e);
+		f.w = s:node { version = versions.w; config = [[
+			VirtualHost "w.example"
+			Component "rooms.w.example" "muc"
+		]] };
+		f.link = s:link(f.e, f.w);
+		nodes.make_room(f.e, f.elsinore, { outbound_peer = f.hall });
+		f.alice = f.w:client("alice@w.example/pc");
+		f.alice:send(federation.join(f.hall, "Alice"));
+		f.alice:expect { "message", has = "subject" };
+		f.alice:send(st.iq({ type = "set"; id = "create"; to = f.hall }):tag("query", { xmlns = "http://jabber.org/protocol/muc#owner" })
+			:tag("x", { xmlns = "jabber:x:data"; type = "submit" }):up():up());
+		f.alice:expect { "iq", id = "create" };
+		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		f.alice:expect { "presence", type = false; from = f.hall .. "/Hamlet" };
+		f.alice:expect { "presence", type = "unavailable"; from = f.hall .. "/Hamlet" };
+		f.e:expect_log("elsinore@rooms.e.example is not federated with hall@rooms.w.example: it is an ordinary room");
+		f.link:settle();
+		f.alice:sync();
+		f.alice:expect_none({ "presence", type = false; from = f.hall .. "/Hamlet" }, 4); -- it does not try again soon
+		nodes.expect_occupants(f.e, f.elsinore, "Hamlet");
+	end));
 end);
 end

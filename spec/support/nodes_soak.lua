@@ -270,11 +270,25 @@ local function free_server(run)
 	return not run.frozen[name] and name or nil;
 end
 
+-- The nodes whose way to a node is over that one, which joins it
+local behind = { b = { b = true; c = true; d = true }; c = { c = true }; d = { d = true } };
+
+-- f() makes mod_muc of the node forget its history. A joining node of which the node does not know yet gets no more than this history.
+local function lose_history(run, name, f)
+	local known = states(run, name);
+	f();
+	for _, edge in ipairs(edges) do
+		if edge[2] == name and not known[room_of(edge[1])] then
+			table.insert(run.unknown, { behind = behind[edge[1]]; at = loop.now() });
+		end
+	end
+end
+
 -- how: "stop" or "kill"
 local function restart(run, name, how)
 	run.note("%s %s", how, name);
 	run.frozen[name] = true;
-	run.servers[name][how](run.servers[name]);
+	lose_history(run, name, function () run.servers[name][how](run.servers[name]); end);
 	for _, one in each_user(run, name) do one:lose(); end
 	run.act(run.random(30) / 10);
 	run.servers[name]:start();
@@ -352,7 +366,8 @@ local function reload(run)
 	if not name then return; end
 	local module = run.random(3) == 1 and "muc" or "fmuc";
 	run.note("reload %s of %s", module, name);
-	run.servers[name]:reload(module, "rooms." .. name .. ".example");
+	local function go() run.servers[name]:reload(module, "rooms." .. name .. ".example"); end
+	if module == "muc" then lose_history(run, name, go); else go(); end
 end
 
 local function try_restart(run)
@@ -440,11 +455,21 @@ local function is_of_taken_nick(run, message)
 	return false;
 end
 
+-- Whether nobody can tell the user of that message, because the joined node has forgotten it before it knew of the user's node
+local function is_forgotten(message, one)
+	for _, case in ipairs(one.run.unknown) do
+		if case.behind[one.side] and not case.behind[message.author.side] and message.at <= case.at and one.view.since <= case.at then
+			return true;
+		end
+	end
+	return false;
+end
+
 local function is_due(message, one)
 	local view = one.view;
 	if not view or not view.since or view.since >= message.at or message.refused or message.doubtful then return false; end
 	if message.view.lost_nick and contested[message.nick] then return false; end -- elsewhere another user had that nick
-	if is_of_taken_nick(one.run, message) then return false; end
+	if is_of_taken_nick(one.run, message) or is_forgotten(message, one) then return false; end
 	-- the author's connection may have ended before anybody could know what became of the message
 	return message.shown or message.author.view == message.view;
 end
@@ -555,7 +580,7 @@ end
 local function new_run(seed)
 	local run = { random = new_random(seed); messages = {}; said = 0; conflicts = 0; thrown_out = {}; doubled = {}; disordered = {}; users = {};
 		faults = 0; servers = {}; links = {}; endings = {}; frozen = {}; journal = {};
-		holdings = {} };
+		holdings = {}; unknown = {} };
 	local offset = os.time() - loop.now();
 	function run.time(at)
 		return os.date("%T", math.floor(offset + at));

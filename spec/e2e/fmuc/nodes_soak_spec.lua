@@ -7,7 +7,7 @@ local bed = require "bed";
 local nodes = require "nodes";
 local soak = require "nodes_soak";
 
-local seconds = tonumber(os.getenv("NODES_SOAK_SECONDS")) or 6;
+local seconds = tonumber(os.getenv("NODES_SOAK_SECONDS")) or 5;
 local seed = tonumber(os.getenv("NODES_SOAK_SEED")) or 20241203;
 
 -- What a server may hold for each message that was said: histories and what waits for three other nodes, within their bounds

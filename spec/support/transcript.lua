@@ -48,11 +48,12 @@ local judge_mt = { __index = judge };
 -- judge(ours, theirs, is_joining) -> the judge of all that our room sends to a room of Openfire. is_joining: our room joins theirs.
 --   known    [nick] = real JID: whom Openfire has from us; removed: set of real JIDs of those whom it has removed itself, and keeps (O16)
 --   theirs   [nick] = real JID: whom it has told us of
+--   said     set of ids of what our room has sent as new
 --   is_open  the rooms are joined; is_dumping: our room still owes the subject, which ends the join (O2)
 --   recalled    nick of a user who just came while the rooms were not joined: our room takes back who may be left over (O17)
 --   owes_left   our room has left theirs, which has not confirmed it yet (N16)
 function transcript.judge(ours, theirs, is_joining)
-	return setmetatable({ ours = ours; peer = theirs; is_joining = is_joining; known = {}; removed = {}; theirs = {} }, judge_mt);
+	return setmetatable({ ours = ours; peer = theirs; is_joining = is_joining; known = {}; removed = {}; said = {}; theirs = {} }, judge_mt);
 end
 
 local function count(map)
@@ -177,7 +178,8 @@ local function check_message(self, stanza)
 		if has_subject and stanza:get_child("body") then return "it takes a message with subject and body for the end of the join (O2)"; end
 		return not has_subject and not is_old and "it takes a message before the subject for history (O2)" or nil;
 	end
-	if is_old then return "it shows history as new messages (O19)"; end
+	if is_old and (not nick or self.known[nick] ~= real_jid or self.said[stanza.attr.id]) then return "it shows history as new messages (O19)"; end
+	self.said[stanza.attr.id or ""] = true; -- or later what it has missed (O18)
 	if not nick then return "a message of nobody"; end
 	if self.removed[real_jid] then return "a message of a user whom it has removed (O16)"; end
 	if self.known[nick] ~= real_jid then return "a message of somebody whom it does not know"; end

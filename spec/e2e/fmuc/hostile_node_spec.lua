@@ -409,6 +409,36 @@ describe(("a room that lies to %s, at %s"):format(versions.e, versions.w), funct
 		f.e:allow_log("brings more than 10 users");
 	end));
 
+	it("leaves nothing behind when its link ends (G29 N16)", bed.scenario(function (s)
+		local f = lie(s, versions, { code = "room:set_historylength(0);" });
+		local function heap() return eval(f, [[collectgarbage(); collectgarbage(); return collectgarbage("count") * 1024;]]); end
+		local function visit(round)
+			join(f, "Mallory", mallory, round % 2 == 0 and { link = "l" .. round; series = "s" .. round; sent = "0" } or nil);
+			for i = 1, 40 do
+				local presence = nodes.presence(peer_room, elsinore, "User" .. i, ("user%d@p.example/x%d"):format(i, round));
+				f.peer:send(presence:text_tag("status", ("x"):rep(1000)));
+			end
+			f.peer:send(message("Mallory", mallory, "hello", "m" .. round));
+			nodes.say(f.hamlet, elsinore, "good bye", "h" .. round);
+			f.peer:expect { "message", id = "h" .. round };
+			for i = 1, 40 do f.peer:send(part("User" .. i, ("user%d@p.example/x%d"):format(i, round))); end
+			f.peer:send(part("Mallory", mallory));
+			if round % 2 == 0 then f.peer:send(mark(st.presence({ from = peer_room; to = elsinore }):tag("fmuc", { xmlns = nodes.xmlns }):up(),
+				{ link = "l" .. round; complete = "true"; sent = "0" })); end
+			f.peer:expect { "presence", from = elsinore; to = peer_room; has = nodes.fmuc .. "/left" };
+			settle(f);
+			f.peer:drain();
+			f.hamlet:drain();
+			f.link:forget();
+			nodes.expect_occupants(f.e, elsinore, "Hamlet");
+		end
+		for round = 1, 4 do visit(round); end
+		local before = heap();
+		for round = 5, 14 do visit(round); end
+		local growth = heap() - before;
+		assert.is_true(growth < 150 * 1024, ("%.0f kB more after ten visits"):format(growth / 1024));
+	end));
+
 	it("causes no fault by nonsense (O13 G29)", bed.scenario(function (s)
 		local f = lie(s, versions);
 		local limiters = { { seconds = "1e999" }, { seconds = "-1e999" }, { maxstanzas = "1e999" }, { maxstanzas = "-5" }, { maxstanzas = "0.5" },

@@ -107,6 +107,7 @@ build = {
 			["mod_fmuc.node.replica"] = "lua/mod_fmuc/node/replica.lib.lua",
 			["mod_fmuc.node.restart"] = "lua/mod_fmuc/node/restart.lib.lua",
 			["mod_fmuc.node.rollcall"] = "lua/mod_fmuc/node/rollcall.lib.lua",
+			["mod_fmuc.node.tree"] = "lua/mod_fmuc/node/tree.lib.lua",
 			["mod_fmuc.room.archive"] = "lua/mod_fmuc/room/archive.lib.lua",
 			["mod_fmuc.room.delivery"] = "lua/mod_fmuc/room/delivery.lib.lua",
 			["mod_fmuc.room.given_ids"] = "lua/mod_fmuc/room/given_ids.lib.lua",

@@ -37,63 +37,19 @@ local replica = lib "node/replica";
 local outbox = lib "node/outbox";
 local settings = lib "settings";
 local remembered = lib "node/remembered";
+local tree = lib "node/tree";
 local trust = lib "link/trust";
 local muc = module:depends "muc";
 
 local handshake = {};
 
--- Calls f(JID) for each room that is known to be behind the links of this room, except that link
-local function each_room(room, except_link, f)
-	f(room.jid);
-	for link in links.each(room) do
-		if link ~= except_link then
-			f(link.peer);
-			for _, room_jid in ipairs(links.mark(link) and links.mark(link).rooms or {}) do f(jid_prep(room_jid) or room_jid); end
-		end
-	end
-end
-
 -- What this node says of itself
 local function mark(room, link, is_known)
-	local rooms, known = {}, {};
-	each_room(room, link, function (room_jid)
-		if not known[room_jid] then rooms[#rooms + 1] = room_jid; end
-		known[room_jid] = true;
-	end);
 	local series, sent, theirs, received = outbox.numbers(link);
-	return { id = link:own("handshake").id; rooms = rooms; mode = link.direction == "up" and select(2, config.outbound(room)) or nil;
+	return { id = link:own("handshake").id; rooms = tree.rooms(room, link);
+		mode = link.direction == "up" and select(2, config.outbound(room)) or nil;
 		bandwidth = settings.bandwidth ~= "full" and settings.bandwidth or nil;
 		series = series; sent = sent; theirs = theirs; received = received; is_known = is_known };
-end
-
--- A room that both sides know: there is a way between them already (G18); or nil
-local function find_loop(room, link, rooms)
-	local known, loop = {}, nil;
-	for _, room_jid in ipairs(rooms) do known[jid_prep(room_jid) or room_jid] = true; end
-	each_room(room, link, function (room_jid) loop = loop or known[room_jid] and room_jid; end);
-	return loop;
-end
-
--- All rooms that are known here go to each node that joins. A stanza that is too large would break its stream.
-local max_known_bytes = 128 * 1024;
-
--- Whether the rooms of a mark are more than this node can keep, or tell others
-local function are_too_many(room, link, their_mark)
-	local bytes = their_mark.size;
-	each_room(room, link, function (room_jid) bytes = bytes + #room_jid + generation2.room_bytes; end);
-	return their_mark.size > generation2.max_rooms_bytes or bytes > max_known_bytes;
-end
-
--- Links of a room: of one domain, and in all
-local max_links_of_domain, max_links = 50, 100;
-
-local function has_place(room, peer)
-	local of_domain, all = 0, 0;
-	for link in links.each(room) do
-		all = all + 1;
-		if jid_host(link.peer) == jid_host(peer) then of_domain = of_domain + 1; end
-	end
-	return all < max_links and of_domain < max_links_of_domain;
 end
 
 -- Some user of this room whom the other node should know; whether the user had a nick that was free there when this node asked last
@@ -245,9 +201,9 @@ end
 -- An objection to a join -> text for the other node; or nil
 local function objection(room, peer, said)
 	if not dumps.may_have(peer) then return "Too many joins, try again later"; end
-	if not links.get(room, peer) and not has_place(room, peer) then return "Too many rooms have joined this room"; end
-	if said.mark and are_too_many(room, links.get(room, peer), said.mark) then return "Too many rooms are behind this room"; end
-	local loop = said.mark and find_loop(room, links.get(room, peer), said.mark.rooms);
+	if not links.get(room, peer) and not tree.has_place(room, peer) then return "Too many rooms have joined this room"; end
+	if said.mark and tree.are_too_many(room, links.get(room, peer), said.mark) then return "Too many rooms are behind this room"; end
+	local loop = said.mark and tree.find_loop(room, links.get(room, peer), said.mark.rooms);
 	if loop then return "There is already a way to " .. loop; end
 	local real_jid = jid_prep(said.real_jid);
 	if not real_jid or not trust.may_speak_for(jid_host(peer), real_jid) then
@@ -352,10 +308,10 @@ function handshake.synced(room, link, said)
 	local own = link:own("handshake");
 	local their_mark = said.mark;
 	if their_mark and their_mark.id ~= own.id then return; end -- the answer to an earlier question
-	if their_mark and are_too_many(room, link, their_mark) then return handshake.refused(room, link, "too many rooms are behind it"); end
+	if their_mark and tree.are_too_many(room, link, their_mark) then return handshake.refused(room, link, "too many rooms are behind it"); end
 	links.learn_mark(link, their_mark);
 	if their_mark then remembered.close(room.jid, link.peer); else remembered.only(link, links.told(link)); end
-	local loop = their_mark and find_loop(room, link, their_mark.rooms);
+	local loop = their_mark and tree.find_loop(room, link, their_mark.rooms);
 	if loop then
 		announce.nobody(room, link);
 		outage.begin(link, "there is already a way to " .. loop);

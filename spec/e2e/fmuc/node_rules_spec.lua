@@ -30,6 +30,15 @@ local function say_and_be_heard(f, id)
 	f.hamlet:expect { "message", from = elsinore .. "/Alice", id = id };
 end
 
+-- A server whose rooms a component plays
+local function server_of_peer(s, versions)
+	return s:node { version = versions.w; config = [[
+		VirtualHost "p.example"
+		Component "rooms.p.example"
+			component_secret = "hush"
+	]] };
+end
+
 for _, versions in ipairs(nodes.crossings()) do
 describe(("rules of federated rooms, %s joins %s"):format(versions.e, versions.w), function ()
 	it("hold for users of other nodes from the moment when they change (2b G22 N18)", bed.scenario(function (s)
@@ -92,11 +101,7 @@ end);
 describe(("joins of federated rooms, %s and %s"):format(versions.e, versions.w), function ()
 	it("of a node that was here before get what it has missed; one that asks for less gets less (N4 N8)", bed.scenario(function (s)
 		local e = nodes.server(s, "e", versions.e);
-		local p = s:node { version = versions.w; config = [[
-			VirtualHost "p.example"
-			Component "rooms.p.example"
-				component_secret = "hush"
-		]] };
+		local p = server_of_peer(s, versions);
 		local link = s:link(e, p);
 		nodes.make_room(e, elsinore, { inbound_peers = { "rooms.p.example" } });
 		local hamlet = nodes.enter(e, elsinore, "hamlet");
@@ -128,11 +133,7 @@ describe(("joins of federated rooms, %s and %s"):format(versions.e, versions.w),
 
 	it("bring the history of the other node, in either form of the date, and ask for no more than was missed (N4 N8)", bed.scenario(function (s)
 		local e = nodes.server(s, "e", versions.e);
-		local p = s:node { version = versions.w; config = [[
-			VirtualHost "p.example"
-			Component "rooms.p.example"
-				component_secret = "hush"
-		]] };
+		local p = server_of_peer(s, versions);
 		local link = s:link(e, p);
 		local peer_room = "peer@rooms.p.example";
 		nodes.make_room(e, elsinore, { outbound_peer = peer_room });
@@ -179,11 +180,7 @@ describe(("joins of federated rooms, %s and %s"):format(versions.e, versions.w),
 
 	it("that get no answer, or only a part of one, keep nobody from the own room (G5)", bed.scenario(function (s)
 		local e = nodes.server(s, "e", versions.e, "\tfmuc_join_timeout = 2\n");
-		local p = s:node { version = versions.w; config = [[
-			VirtualHost "p.example"
-			Component "rooms.p.example"
-				component_secret = "hush"
-		]] };
+		local p = server_of_peer(s, versions);
 		s:link(e, p);
 		local peer_room = "peer@rooms.p.example";
 		nodes.make_room(e, elsinore, { outbound_peer = peer_room });

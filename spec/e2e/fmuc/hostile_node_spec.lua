@@ -439,7 +439,7 @@ describe(("a room that lies to %s, at %s"):format(versions.e, versions.w), funct
 		assert.is_true(growth < 150 * 1024, ("%.0f kB more after ten visits"):format(growth / 1024));
 	end));
 
-	it("causes no fault by nonsense (O13 G29)", bed.scenario(function (s)
+	it("causes no fault by nonsense (O13 G24 G29)", bed.scenario(function (s)
 		local f = lie(s, versions);
 		local limiters = { { seconds = "1e999" }, { seconds = "-1e999" }, { maxstanzas = "1e999" }, { maxstanzas = "-5" }, { maxstanzas = "0.5" },
 			{ maxchars = "1e999" }, { maxchars = "-1" }, { since = "0000-00-00T00:00:00Z" }, { since = "9999-12-31T00:00:00Z" }, { seconds = "0x10" } };

@@ -28,7 +28,7 @@ end
 
 for _, versions in ipairs(nodes.crossings()) do
 describe(("a room of Openfire joins ours, %s"):format(versions.e), function ()
-	it("a whole session, and the smallest one (N3 N6 N9 N12 N13 N14 N15 N16 O2 O5 O6 O7)", bed.scenario(function (s)
+	it("a whole session, and the smallest one (O1 N3 N6 N9 N12 N13 N14 N15 N16 O2 O5 O6 O7)", bed.scenario(function (s)
 		local stage = transcript.stage(s, versions, "e");
 		local act = stage:act("01-session");
 		act:enter("alice");

@@ -76,7 +76,7 @@ function history.stamp_of(stanza, by)
 	for _, child in ipairs(stanza.tags) do
 		if child.attr.xmlns == xmlns_delay and (child.name == "delay" or child.name == "x") and (not by or child.attr.from == by) then
 			local stamp = parse_stamp(child.attr.stamp);
-			if stamp then return math.floor(stamp); end
+			if stamp then return math.min(math.floor(stamp), os.time()); end -- nothing was said in the future
 		end
 	end
 end

@@ -148,10 +148,12 @@ describe(("joins of federated rooms, %s and %s"):format(versions.e, versions.w),
 		end
 		old("old", "x", "20240101T12:00:00");
 		old("older", "delay", "2023-01-01T12:00:00Z");
+		old("future", "delay", "2100-01-01T12:00:00Z");
 		peer:send(st.message({ type = "groupchat"; from = peer_room; to = elsinore }):text_tag("subject", "")
 			:tag("fmuc", { xmlns = nodes.xmlns; from = peer_room }):up());
 		assert.equal("2024-01-01T12:00:00Z", hamlet:expect({ "message", id = "old" }):find("{urn:xmpp:delay}delay@stamp"));
 		assert.equal("2023-01-01T12:00:00Z", hamlet:expect({ "message", id = "older" }):find("{urn:xmpp:delay}delay@stamp"));
+		assert.is_true(hamlet:expect({ "message", id = "future" }):find("{urn:xmpp:delay}delay@stamp") < "2100");
 		peer:send(nodes.presence(peer_room, elsinore, "Ghost", "ghost@p.example/x"));
 		peer:send(st.message({ type = "groupchat"; from = peer_room .. "/Ghost"; to = elsinore; id = "now" }):text_tag("body", "swear")
 			:tag("fmuc", { xmlns = nodes.xmlns; from = "ghost@p.example/x" }):up());
@@ -164,7 +166,7 @@ describe(("joins of federated rooms, %s and %s"):format(versions.e, versions.w),
 			local message = ophelia:expect { "message" };
 			order[#order + 1] = message.attr.id;
 		until message:get_child("subject");
-		assert.same({ "older", "old", "now" }, { order[1], order[2], order[3] });
+		assert.same({ "older", "old", "future", "now" }, { table.unpack(order, 1, 4) });
 		for _, client in ipairs { hamlet, ophelia } do
 			client:send(st.presence({ type = "unavailable"; to = elsinore .. "/X" }));
 		end

@@ -82,7 +82,7 @@ describe("admission of client_proxy on Prosody " .. version, function ()
 		assert.equal("b", who_serves(juliet));
 		assert.equal("impl@capulet.lit/b  priority 2, available, 0 in flight, is asked", capulet:eval [[
 			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-			return commands["proxy.capulet.lit"]:overview()[2];
+			return commands["proxy.capulet.lit"].resources.overview()[2];
 		]]);
 	end));
 

@@ -64,7 +64,7 @@ describe("broken streams of client_proxy on Prosody " .. version, function ()
 			ask_many(juliet, b);
 			assert.truthy(capulet:eval([[
 				local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-				return commands["proxy.capulet.lit"]:overview()[1];
+				return commands["proxy.capulet.lit"].resources.overview()[1];
 			]]):find("^impl@capulet.lit/a .* hibernates, is asked last$"));
 			-- nobody else is there: it gets the request when it is back
 			proxy.available(b, unavailable);

@@ -157,7 +157,7 @@ describe("what stays with a resource of client_proxy on Prosody " .. version, fu
 		assert.equal(second.jid, say("3").jid);
 		capulet:eval(([[
 			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-			for _, action in ipairs(commands["proxy.capulet.lit"].actions) do
+			for _, action in ipairs(commands["proxy.capulet.lit"].resources.actions) do
 				if action.name == "eject" then assert(action.run(%q)); end
 			end
 		]]):format(second.jid));

@@ -28,7 +28,7 @@ describe("proof against resources of client_proxy on Prosody " .. version, funct
 	local function summary(node)
 		return node:eval [[
 			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-			local lines = commands["proxy.capulet.lit"]:overview();
+			local lines = commands["proxy.capulet.lit"].resources.overview();
 			return lines[#lines];
 		]];
 	end

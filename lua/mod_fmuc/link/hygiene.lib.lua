@@ -146,6 +146,8 @@ local ways = {
 		[xmlns_occupant_id] = { ["occupant-id"] = goes };
 	};
 	["message to a node"] = { [xmlns_occupant_id] = { ["occupant-id"] = goes } };
+	-- Openfire takes a subject for the end of the join (O2)
+	["old message to a foreign node"] = { [""] = { subject = goes }; [xmlns_occupant_id] = { ["occupant-id"] = goes } };
 	["message of a node"] = {
 		[xmlns_delay] = { delay = { stays = is_no_date_of_this_node }; x = { stays = is_no_date_of_this_node } };
 		["jabber:x:delay"] = { x = { stays = is_no_date_of_this_node } };

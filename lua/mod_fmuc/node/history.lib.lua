@@ -57,8 +57,7 @@ function history.send(room, link, join)
 	if not limiter then event.maxstanzas = room._data.default_history_messages; end
 	module:fire_event("muc-get-history", event);
 	for message in event.next_stanza, event do
-		local cleaned = hygiene.copy("message to a node", message);
-		if not links.mark(link) then cleaned:remove_children("subject"); end -- Openfire takes it for the end of the join (O2)
+		local cleaned = hygiene.copy(links.mark(link) and "message to a node" or "old message to a foreign node", message);
 		cleaned = bandwidth.stripped(link, cleaned);
 		if cleaned then link:send(generation2.message(cleaned, room.jid, link.peer, jid_resource(message.attr.from))); end
 	end

@@ -150,7 +150,7 @@ describe("pool of client_proxy on Prosody " .. version, function ()
 		end, 20, "the end of the old resource");
 		assert.equal("impl@montague.lit/new", capulet:eval [[
 			local commands = prosody.hosts["proxy.capulet.lit"].modules.client_proxy.module:shared("/*/client_proxy/commands");
-			return table.concat(commands["proxy.capulet.lit"].subjects(), " ");
+			return table.concat(commands["proxy.capulet.lit"].resources.subjects(), " ");
 		]]);
 	end));
 

@@ -143,7 +143,7 @@ describe("fmuc under faults, Prosody " .. version, function ()
 		local f = federation.new(s, versions);
 		enter(f.kev, "Kev");
 		f.talk:eval(([[
-			local link = prosody.hosts["talk.example.com"].modules.fmuc.lib "link/link".open(%q, "other@mirror.example.net", "down");
+			local link = prosody.hosts["talk.example.com"].modules.fmuc.lib "link/link".open(%q, "other@mirror.example.net", "down", "generation1");
 			link:fire("dumped");
 			link:fire("broken");
 			local own = link:own("liveness");

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Checks what a master keeps in room._data, which mod_muc stores: fmuc_links and fmuc_bandwidth (master/links), fmuc_kicked
--- (master/kicked), fmuc_appended (room/archive). A store may be damaged, or written by somebody else. It must not stop a room or this
--- module from loading.
+-- Checks what this module keeps in room._data, which mod_muc stores. A master has fmuc_links and fmuc_bandwidth (master/links), fmuc_kicked
+-- (master/kicked) and fmuc_appended (room/archive). A node has fmuc_outbound_peer, fmuc_mode and fmuc_inbound_peers (node/config), fmuc_seen
+-- (node/history) and fmuc_nodes (node/restart). A store may be damaged, or written by somebody else. It must not stop a room or this module
+-- from loading.
 
 local st = require "util.stanza";
 
@@ -19,15 +20,19 @@ local function is_text(value, key)
 	return type(value) == "string" and type(key) == "string";
 end
 
+local function is_text_or_nil(value)
+	return value == nil or type(value) == "string";
+end
+
 local function is_count(value)
 	return math.type(value) == "integer" and value >= 0;
 end
 
 local function is_outbox(value)
 	local is_valid = type(value.series) == "string" and is_count(value.sent) and is_count(value.received) and #value.messages <= value.sent;
-	return is_valid and (value.theirs == nil or type(value.theirs) == "string") and is_table_of(value.messages, function (entry, index)
+	return is_valid and is_text_or_nil(value.theirs) and is_table_of(value.messages, function (entry, index)
 		return math.type(index) == "integer" and type(entry.text) == "string" and type(entry.nick) == "string"
-			and type(entry.real_jid) == "string" and is_count(entry.time);
+			and type(entry.real_jid) == "string" and is_count(entry.time) and is_text_or_nil(entry.id);
 	end);
 end
 
@@ -56,7 +61,7 @@ local fields = {
 			return type(peer) == "string" and (node.direction == "up" or node.direction == "down") and is_outbox(node.outbox)
 				and is_table_of(node.told, is_text) and is_table_of(node.brought, function (entry, nick)
 					return type(nick) == "string" and type(entry.real_jid) == "string" and type(entry.role) == "string"
-						and type(entry.affiliation) == "string";
+						and type(entry.affiliation) == "string" and is_text_or_nil(entry.since) and is_text_or_nil(entry.hidden);
 				end);
 		end);
 	end;

@@ -30,6 +30,10 @@ local remembered = {
 	(record:format(""):gsub("\"up\"", "\"left\"")), (record:format(""):gsub("users = {  }", "users = 5")), (record:format(""):gsub("lawn", "other")),
 };
 
+-- of a link between two nodes; %s: more of its one user
+local node = "fmuc_nodes = { ['a@b'] = { direction = 'up'; told = {}; outbox = { series = 's'; sent = 0; received = 0; messages = {} };"
+	.. " brought = { A = { real_jid = 'a@b/c'; role = 'participant'; affiliation = 'none'; %s } } } }";
+
 local function write(path, text)
 	local file = assert(io.open(path, "wb"));
 	file:write(text);
@@ -114,9 +118,14 @@ describe("fmuc stores, Prosody " .. version, function ()
 		for _, value in ipairs {
 			"fmuc_links = 5"; "fmuc_links = { a = 5 }"; "fmuc_links = { a = { Kev = 5 } }"; "fmuc_links = { { Kev = 'a@b/c' } }";
 			"fmuc_bandwidth = true"; "fmuc_bandwidth = { a = {} }"; "fmuc_kicked = 'Kev'"; "fmuc_kicked = { 5 }"; "fmuc_kicked = { {} }";
-			"fmuc_appended = 'many'";
+			"fmuc_appended = 'many'"; "fmuc_seen = 5"; "fmuc_seen = { ['a@b'] = 'now' }"; "fmuc_mode = 5"; "fmuc_inbound_peers = { { } }";
+			"fmuc_nodes = 5"; "fmuc_nodes = { 5 }"; "fmuc_nodes = { ['a@b'] = { direction = 'up' } }"; node:format("since = 5");
+			node:format("hidden = {}"); (node:format(""):gsub("'up'", "'left'")); (node:format(""):gsub("messages = {}", "messages = { {} }"));
 			"fmuc_kicked = { { 'a', 'b', {} } }"; "fmuc_kicked = { { 'a', 'b', 5 } }"; "fmuc_kicked = { Kev = { 'a', 'b', { name = 'presence' } } }";
 		} do
+			federation.configure(f, ([[room._data.%s; room:save(true);
+				prosody.hosts["talk.example.com"].modules.fmuc.lib "room/stored_data".check(room); assert(room._data.%s == nil)]])
+				:format(value, value:match("^%S+")));
 			federation.configure(f, ("room._data.%s; room:save(true)"):format(value));
 			f.talk:reload("fmuc", "talk.example.com"); -- rooms in memory
 			federation.configure(f, ("room._data.%s; room:save(true)"):format(value));

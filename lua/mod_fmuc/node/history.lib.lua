@@ -35,10 +35,9 @@ function history.seen_at(room, peer)
 	return room._data.fmuc_seen and room._data.fmuc_seen[peer];
 end
 
--- note(room, peer): a message of that node has come
+-- note(room, peer): a message of the node has come that this room has joined. There is one.
 function history.note(room, peer)
-	room._data.fmuc_seen = room._data.fmuc_seen or {};
-	room._data.fmuc_seen[peer] = os.time();
+	room._data.fmuc_seen = { [peer] = os.time() };
 end
 
 local function since_of(attr)

@@ -113,19 +113,20 @@ function nodes.expect_occupants(node, room_jid, ...)
 	end, nil, function () return ("%s to have [%s]; it has [%s]"):format(room_jid, wanted, found); end);
 end
 
--- pair(s, versions, [more]) -> f: e and w with room elsinore@rooms.e.example, which joins rabbithole@rooms.w.example, and the link between them
-function nodes.pair(s, versions, more)
+-- pair(s, versions, [more, mode]) -> f: e and w with room elsinore@rooms.e.example, which joins rabbithole@rooms.w.example, and the link between
+-- them; mode: of the joining room
+function nodes.pair(s, versions, more, mode)
 	local f = { elsinore = "elsinore@rooms.e.example"; rabbithole = "rabbithole@rooms.w.example" };
 	f.e, f.w = nodes.server(s, "e", versions.e, more), nodes.server(s, "w", versions.w, more);
 	f.link = s:link(f.e, f.w);
 	nodes.make_room(f.w, f.rabbithole, { inbound_peers = { f.elsinore } });
-	nodes.make_room(f.e, f.elsinore, { outbound_peer = f.rabbithole });
+	nodes.make_room(f.e, f.elsinore, { outbound_peer = f.rabbithole; mode = mode });
 	return f;
 end
 
--- meet(s, versions) -> as pair(), with hamlet in elsinore and alice in rabbithole, who see each other; what they got until then is forgotten
-function nodes.meet(s, versions)
-	local f = nodes.pair(s, versions);
+-- meet(s, versions, [more, mode]) -> as pair(), with hamlet in elsinore and alice in rabbithole, who see each other; what they got until then is forgotten
+function nodes.meet(s, versions, more, mode)
+	local f = nodes.pair(s, versions, more, mode);
 	f.alice = nodes.enter(f.w, f.rabbithole, "alice");
 	f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
 	f.alice:expect { "presence", from = f.rabbithole .. "/Hamlet" };

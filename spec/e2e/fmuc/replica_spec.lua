@@ -12,18 +12,7 @@ local function condition(stanza)
 end
 
 local function meet(s, versions)
-	local f = { elsinore = "elsinore@rooms.e.example"; rabbithole = "rabbithole@rooms.w.example" };
-	f.e, f.w = nodes.server(s, "e", versions.e), nodes.server(s, "w", versions.w);
-	f.link = s:link(f.e, f.w);
-	nodes.make_room(f.w, f.rabbithole, { inbound_peers = { f.elsinore } });
-	nodes.make_room(f.e, f.elsinore, { outbound_peer = f.rabbithole; mode = "primary-replica" });
-	f.alice = nodes.enter(f.w, f.rabbithole, "alice");
-	f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
-	f.alice:expect { "presence", from = f.rabbithole .. "/Hamlet" };
-	f.hamlet:expect { "presence", from = f.elsinore .. "/Alice" };
-	f.link:settle();
-	nodes.forget(f);
-	return f;
+	return nodes.meet(s, versions, nil, "primary-replica");
 end
 
 -- order(client, room_jid) -> the bodies that the client got, in order

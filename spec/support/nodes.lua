@@ -124,7 +124,8 @@ function nodes.pair(s, versions, more, mode)
 	return f;
 end
 
--- meet(s, versions, [more, mode]) -> as pair(), with hamlet in elsinore and alice in rabbithole, who see each other; what they got until then is forgotten
+-- meet(s, versions, [more, mode]) -> as pair(), with hamlet in elsinore and alice in rabbithole, who see each other.
+-- What they got until then is forgotten.
 function nodes.meet(s, versions, more, mode)
 	local f = nodes.pair(s, versions, more, mode);
 	f.alice = nodes.enter(f.w, f.rabbithole, "alice");

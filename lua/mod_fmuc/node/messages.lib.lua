@@ -135,6 +135,9 @@ function messages.message(room, link, nick, stanza, said)
 	local is_returned, waiting = replica.returned(room, link, nick, stanza);
 	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
 	if said.number and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
+	if is_subject(stanza) and replica.is_from_primary(room, link) and links.told(link)[nick] then -- its answer was given up
+		return messages.dumped_subject(room, link, nick, stanza);
+	end
 	if not entry and is_newcomer(link, nick, real_jid) then
 		arrivals.available(room, link, nick, st.presence({ from = stanza.attr.from }), said);
 		entry = links.brought(link)[nick];

@@ -39,6 +39,12 @@ function replica.uplink(room)
 	return links.get(room, peer), true;
 end
 
+-- is_from_primary(room, link) -> whether the room is a replica of that node
+function replica.is_from_primary(room, link)
+	local uplink, is_replica = replica.uplink(room);
+	return is_replica and uplink == link;
+end
+
 -- is_of_primary(link) -> whether the other node of that link is a replica of this room
 function replica.is_of_primary(link)
 	local mark = links.mark(link);
@@ -111,8 +117,7 @@ end
 -- returned(room, link, nick, stanza) -> whether that message of the primary is one of this node's users, which comes back; and the entry. The message
 -- may come back after an answer was given up, or after a restart. The primary cannot put another one into the mouth of these users (O13).
 function replica.returned(room, link, nick, stanza)
-	local uplink, is_replica = replica.uplink(room);
-	if not is_replica or uplink ~= link or not links.person(room, nick, link) then return false; end
+	if not replica.is_from_primary(room, link) or not links.person(room, nick, link) then return false; end
 	local entry = take(link, nick, stanza.attr.id);
 	return entry ~= nil or outbox.has(link, nick, stanza.attr.id), entry;
 end

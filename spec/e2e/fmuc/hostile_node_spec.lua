@@ -130,7 +130,7 @@ local ban = [[room:set_affiliation(true, "banned@p.example", "outcast");]];
 
 for _, versions in ipairs(nodes.crossings()) do
 describe(("a room that lies to %s, at %s"):format(versions.e, versions.w), function ()
-	it("speaks for its own users only, also when it says that they spoke before (O13 G19)", bed.scenario(function (s)
+	it("speaks for its own users only, also when it says that they spoke before (O13 G19 N21)", bed.scenario(function (s)
 		local f = lie(s, versions);
 		join(f, "Mallory", mallory, { link = "l1" });
 		f.hamlet:expect { "presence", from = elsinore .. "/Mallory" };
@@ -295,6 +295,11 @@ describe(("a room that lies to %s, at %s"):format(versions.e, versions.w), funct
 		f.peer:send(message("Hamlet", "hamlet@e.example/pc", said:get_child_text("body"), "m1"));
 		f.hamlet:expect { "message", from = elsinore .. "/Hamlet", id = "m1" };
 		f.peer:send(message("Hamlet", "hamlet@e.example/pc", "forged", "m2"));
+		-- the room has one subject, the primary's. Who has set it is another matter.
+		f.peer:send(subject("Hamlet", "hamlet@e.example/pc", "Poison"));
+		repeat
+			local text = f.hamlet:expect({ "message", from = elsinore; has = "subject" }):get_child_text("subject");
+		until text == "Poison";
 		settle(f);
 		f.hamlet:expect_none({ "message", id = "m0" }, 0);
 		f.hamlet:expect_none({ "message", id = "m2" }, 0);

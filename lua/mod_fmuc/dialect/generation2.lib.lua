@@ -15,7 +15,7 @@ local generation2 = {
 	xmlns = xmlns;
 	-- the feature of a room that is a node of this module (our extension)
 	xmlns_node = "urn:x-prosody-relay:fmuc:node:0";
-	-- How many bytes the list of rooms in a mark may have, and what each room takes beside its JID. What is beyond that is not read.
+	-- How many bytes the list of rooms in a mark may have, and what each room takes beside its JID. The rest is not read.
 	max_rooms_bytes = 16 * 1024;
 	room_bytes = 16;
 };
@@ -127,7 +127,7 @@ local function short(text, max)
 	return text and #text <= max and text or nil;
 end
 
--- What is longer is no mark of a node of this module
+-- A node of this module has no longer ones
 local max_id, max_date = 128, 40;
 
 local function read_mark(fmuc)

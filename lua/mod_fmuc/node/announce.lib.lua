@@ -82,7 +82,7 @@ local function dismiss(room, link, nick, how)
 		actor = how.actor; new_nick = how.new_nick }), payload(link, how.presence)));
 end
 
--- A foreign node takes the last user's change of nick for the end of the link, and the rooms would part unnoticed (section 3). So it gets a part, and
+-- A foreign node takes the last user's change of nick for the end of the link. The rooms would part unnoticed (section 3). So it gets a part, and
 -- node/handshake joins again.
 local function ends_link(link, nick)
 	return link.direction == "up" and not links.mark(link) and next(links.told(link), nick) == nil and next(links.told(link)) == nick;

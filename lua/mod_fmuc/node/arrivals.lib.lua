@@ -58,8 +58,8 @@ local function is_over(room, link, entry)
 	return links.brought(link)[entry.nick] ~= entry or links.get(room, link.peer) ~= link;
 end
 
--- What check_nick() and check_join() of master/joins need: the nick stays as it is, and the other node may leave or part the user while a handler of
--- another module waits. is_trial: see gets_nick()
+-- For check_nick() and check_join() of master/joins: the nick stays as it is. Meanwhile a handler of another module may wait, and the other node may
+-- leave or part the user. is_trial: see gets_nick()
 local function new_join(room, link, entry, is_trial)
 	return setmetatable({ occupant_jid = occupant_jid(room, entry.nick); is_trial = is_trial }, { __index = function (_, key)
 		if key == "is_over" then return is_over(room, link, entry); end
@@ -99,7 +99,7 @@ local function rival(room, entry)
 end
 
 -- Whether the nick is free for that user, or becomes free (G6). Where the other node does not know this rule, users who are here stay. Nobody makes
--- way for a user whom the rules of this room keep out, or loses a nick that is registered here.
+-- way for a user whom the rules of this room keep out. Nobody loses a nick that is registered here.
 local function gets_nick(room, link, entry)
 	local other = rival(room, entry);
 	if not other then return true; end

@@ -25,7 +25,8 @@ function authority.affiliation(text)
 	return known_affiliations[text] and text or "none";
 end
 
--- What this room itself gives a user is true here. Else it shows what the user's own node gives, except a voice that the user does not have.
+-- A role or affiliation that this room itself gives counts here. Else it shows those of the user's own node, except a voice that the user does
+-- not have.
 local function show(room, occupant, entry, item)
 	if room:get_affiliation(occupant.bare_jid) then return; end
 	item.attr.affiliation = entry.affiliation;

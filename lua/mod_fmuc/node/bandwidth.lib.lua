@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What may cross a link between two nodes (G25, fmuc_bandwidth): as much as the narrower level of both sides lets through (link/bandwidth). A node of
+-- The narrower level of both nodes counts for the link between them (G25, fmuc_bandwidth, link/bandwidth). A node of
 -- this module names its level when it joins, or is joined.
 
 local levels = lib "link/bandwidth";

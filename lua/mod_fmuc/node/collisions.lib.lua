@@ -2,7 +2,7 @@
 -- Two users of different nodes with one nick (G6). All nodes decide alike, without a question: each node names for its users what decides.
 -- The user who has registered the nick at the own node wins. Else the user who joined first wins. Else the lower bare JID wins.
 --
--- A nick that somebody has registered here is another matter: nobody else is shown here under that nick (a rule of this room).
+-- A nick that somebody has registered here is another matter. This room shows nobody else under it.
 
 local datetime = require "util.datetime";
 local jid_bare = require "util.jid".bare;

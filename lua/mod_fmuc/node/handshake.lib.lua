@@ -8,7 +8,7 @@
 -- link:own("handshake"):
 --   id         of the latest join; its answer has the same
 --   is_idle    the link is lost, and nobody is here. It waits for a user, because it has messages for the other node.
---   is_refused the other node refuses this one; what it says otherwise is of no matter
+--   is_refused the other node refuses this one; all else it says is of no matter
 --   is_again   this join follows an outage of a link that was up
 --   is_partial the joining node has not named all its users yet
 --   seen_at    up to when this room has seen what was said at a foreign node, which says all again; os.time()
@@ -98,7 +98,7 @@ local function ask_once_more(room, link, person)
 	ask(room, link, person);
 end
 
--- The only user whom a foreign node knows changes the nick: it has got a part (node/announce), and a join follows under the new nick
+-- The only user whom a foreign node knows changes the nick. The node has got a part (node/announce). A join follows under the new nick.
 local function begin_rename(room)
 	for link in links.each(room) do
 		local is_cut = link.direction == "up" and link.state == "live" and not links.mark(link) and not next(links.told(link));
@@ -123,7 +123,7 @@ local function ask_waiting(room)
 	end
 end
 
--- After the join, a foreign node has no user of this room that it could know, so this room is not in. It asks again, in case a nick becomes free.
+-- After the join, a foreign node could know no user of this room. So this room is not in. It asks again, in case a nick becomes free.
 local function give_up_nicks(room, link)
 	local taken = {};
 	for nick in pairs(links.brought(link)) do taken[nick] = true; end
@@ -257,8 +257,8 @@ function handshake.accept(stanza, said)
 	outage.over(link);
 end
 
--- cross(join, said): a node that this one joins wants to join this one. Both may be configured so. One of the joins must win, or both
--- nodes wait for an answer for ever: the one of the room with the lower JID. A node whose own join has failed gives way, too. So does this one to a
+-- cross(join, said): a node that this one joins wants to join this one. Both may be configured so. Both joins would wait
+-- for an answer for ever. So the one of the room with the lower JID wins. A node whose own join has failed gives way, too. So does this one to a
 -- foreign node, which refuses the room that it joins itself (N5, O2).
 function handshake.cross(join, said)
 	local room = muc.get_room_from_jid(jid_bare(join.attr.to));

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Old messages between nodes (N4, N8): what a joining node is sent, and what this room does with the history of another node. It joins the
--- room's own history in the order of time. Users who are here get it as delayed messages.
+-- Old messages between nodes (N4, N8). A joining node is sent this room's history. The history of another node joins the room's own one, in
+-- the order of time. Users who are here get it as delayed messages.
 
 local datetime = require "util.datetime";
 local jid_resource = require "util.jid".resource;

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The stanza-ids of messages in federated rooms (G9): a message has the same id in all nodes, as its own node has given it. So references to it
+-- The stanza-ids of messages in federated rooms (G9): a message has the same id in all nodes. Its own node gives it. So references
 -- work everywhere. No other node can give a message the id of another one (F9): then this room gives one of its own.
 
 local archive = lib "room/archive";

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What users of other nodes say (N12, N13), and the subject (N9): how that enters this room, and goes on to other nodes.
+-- Messages of users of other nodes (N12, N13), and the subject (N9) enter this room here, and go on to other nodes.
 
 local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;

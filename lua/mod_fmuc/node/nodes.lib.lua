@@ -82,7 +82,7 @@ local function handle_message(room, link, stanza, said)
 	end
 end
 
--- An error in the name of an occupant is about a private message, which is of no matter for the link, unless nothing reaches the other node
+-- An error in the name of an occupant is about a private message. It is of no matter for the link, unless nothing reaches the other node.
 local function handle_error(room, link, event)
 	local is_private = event.stanza.name == "message" and jid_resource(event.stanza.attr.from);
 	if is_private then
@@ -137,7 +137,7 @@ local function may_resume(room, peer, stanza, said)
 	return config.accepts(room, peer) and arrivals.may_bring({ room_jid = room.jid; peer = peer }, jid_prep(said.real_jid));
 end
 
--- The stanza of a foreign node, with which there is no link: a former one has ended, or was lost in a crash
+-- The stanza of a foreign node without a link. A former one has ended, or was lost in a crash.
 local function handle_stray(event, room, room_jid, peer)
 	local said, direction = generation2.read(event.stanza), remembered.direction(room_jid, peer);
 	if said and direction == "up" and said.is_left then

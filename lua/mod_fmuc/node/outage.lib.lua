@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Links with other nodes that are cut (G1, G2, G7). The room goes on without the other node. Its users stay in the room for the grace period. What
--- is said waits for the other node, within bounds (node/outbox). The joining node asks again and again; the joined node waits for that.
+-- Links with other nodes that are cut (G1, G2, G7). The room goes on without the other node. Its users stay in the room for the grace period.
+-- Messages wait for the other node, within bounds (node/outbox). The joining node asks again and again; the joined node waits for that.
 --
 -- Both sides count stanzas since the last join. After a connection broke, or a long silence, a ping compares the counts.
 --
@@ -99,7 +99,7 @@ local is_absent = {
 	["remote-server-not-found"] = true; ["remote-server-timeout"] = true; ["service-unavailable"] = true;
 };
 
--- failed(link, event): an error has come in the name of the other node. What answers a join comes from the address that was asked; the room
+-- failed(link, event): an error has come in the name of the other node. The answer to a join comes from the address that was asked. The room
 -- itself tells this node to join, which it does already.
 function outage.failed(link, event)
 	local stanza = event.stanza;

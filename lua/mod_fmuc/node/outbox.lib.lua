@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The latest messages for another node of this module. Each message has a number, so a message is neither lost nor doubled: the other node drops a
--- number that it has got, and asks for the rest when one is missing. When a link comes back, each side says which number it has got last.
+-- The latest messages for another node of this module. Each message has a number, so none is lost or doubled. The other node drops a
+-- number that it has got. It asks for the rest when one is missing. When a link comes back, each side says which number it has got last.
 -- For a foreign node: what was said while it could not be reached.
 --
 -- Messages without lasting content (chat states) and changes of the subject have no number.
@@ -21,7 +21,7 @@ local xmlns_delay = "urn:xmpp:delay";
 
 -- The oldest messages beyond that are dropped: number, bytes of text, seconds
 local max_entries, max_bytes, max_age = 1000, 4 * 1024 * 1024, 24 * 3600;
--- What was said so many seconds before a link was lost may have been lost with it
+-- Messages of so many seconds before a link was lost may have been lost with it
 local margin = 60;
 -- of an entry, in addition to its text
 local entry_bytes = 250;

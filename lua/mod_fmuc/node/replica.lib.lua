@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Rooms in mode primary-replica (N2, N20): what a user says goes to the primary first, and is shown when it comes back. So both rooms have one order.
+-- Rooms in mode primary-replica (N2, N20): a message goes to the primary first. It is shown when it comes back. So both rooms have one order.
 -- While the primary cannot be reached, nothing can be said here.
 --
 -- Only a node of this module returns messages. It knows from the join that this node is a replica.

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a room keeps of its links with other nodes, for a restart of the server (G4): room._data.fmuc_nodes, which mod_muc stores with the room
--- when the server stops. What is stored holds for one start only: later the numbers of the messages go on.
+-- The links of a room with other nodes outlive a restart of the server (G4): room._data.fmuc_nodes. mod_muc stores it with the room when the server
+-- stops. It holds for one start only: later the numbers of the messages go on.
 --
 -- room._data.fmuc_nodes[JID of the other room] = { direction, is_node (of this module), has_answered, outbox (of node/outbox),
 -- told = { [nick] = real JID }, brought = { [nick] = { real_jid, role, affiliation, since, is_registered, hidden } } }

@@ -512,8 +512,8 @@ describe(("a room of Prosody %s that %s a room of Openfire"):format(version, rol
 		expect_both(o, o.romeo, ...);
 	end
 
-	it("goes on after a short cut, while both talk (O18 O19)", scenario(function (s)
-		local o = meet(s);
+	-- The link is cut, both sides talk, and a user leaves on either side
+	local function talk_and_leave_during_cut(o)
 		local juliet, bob = at_openfire(o, "juliet"), at_prosody(o, "bob");
 		expect_both(o, o.romeo, "Alice", "Bob", "Juliet", "Romeo");
 		o.link:cut();
@@ -521,6 +521,21 @@ describe(("a room of Prosody %s that %s a room of Openfire"):format(version, rol
 		nodes.say(o.alice, park, "lost 2", "l2");
 		leave(juliet, verona);
 		leave(bob, park);
+	end
+
+	-- ending: "stop" or "kill"
+	local function restart_openfire(o, ending)
+		at_openfire(o, "juliet");
+		expect_here(o, "Alice", "Juliet", "Romeo");
+		o.p:allow_log("Session closed by remote with error");
+		o.peer[ending](o.peer);
+		o.s:wait(0.5);
+		o.peer:start();
+	end
+
+	it("goes on after a short cut, while both talk (O18 O19)", scenario(function (s)
+		local o = meet(s);
+		talk_and_leave_during_cut(o);
 		s:wait(1);
 		o.link:restore();
 		expect_one(o, "Alice", "Romeo");
@@ -529,13 +544,7 @@ describe(("a room of Prosody %s that %s a room of Openfire"):format(version, rol
 
 	it("goes on after a cut that was longer than the grace period, with those who came and left (O18 O19)", scenario(function (s)
 		local o = meet(s);
-		local juliet, bob = at_openfire(o, "juliet"), at_prosody(o, "bob");
-		expect_both(o, o.romeo, "Alice", "Bob", "Juliet", "Romeo");
-		o.link:cut();
-		nodes.say(o.romeo, verona, "lost 1", "l1");
-		nodes.say(o.alice, park, "lost 2", "l2");
-		leave(juliet, verona);
-		leave(bob, park);
+		talk_and_leave_during_cut(o);
 		expect_here(o, "Alice");
 		s:wait(3);
 		local carol = at_prosody(o, "carol");
@@ -550,12 +559,7 @@ describe(("a room of Prosody %s that %s a room of Openfire"):format(version, rol
 	for _, ending in ipairs { "stop", "kill" } do
 		it(("goes on after Openfire's %s and start"):format(ending), scenario(function (s)
 			local o = meet(s);
-			at_openfire(o, "juliet");
-			expect_here(o, "Alice", "Juliet", "Romeo");
-			o.p:allow_log("Session closed by remote with error");
-			o.peer[ending](o.peer);
-			s:wait(0.5);
-			o.peer:start();
+			restart_openfire(o, ending);
 			o.romeo = at_openfire(o, "romeo", "pda");
 			o.romeo:expect({ "presence", type = false; from = verona .. "/Alice" }, patience);
 			expect_one(o, "Alice", "Romeo");
@@ -564,12 +568,7 @@ describe(("a room of Prosody %s that %s a room of Openfire"):format(version, rol
 
 		it(("goes on after Openfire's %s and start, when a user of it comes late"):format(ending), scenario(function (s)
 			local o = meet(s);
-			at_openfire(o, "juliet");
-			expect_here(o, "Alice", "Juliet", "Romeo");
-			o.p:allow_log("Session closed by remote with error");
-			o.peer[ending](o.peer);
-			s:wait(0.5);
-			o.peer:start();
+			restart_openfire(o, ending);
 			expect_here(o, "Alice");
 			heard(o.alice, park);
 			o.romeo = at_openfire(o, "romeo", "pda");

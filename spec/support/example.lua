@@ -2,6 +2,7 @@
 -- Examples of mod_fmuc's README, as a new user would try them: what the specs of examples share. Only addresses and paths are changed. The bed's
 -- authority for certificates replaces a public one, and clients need no TLS.
 
+local nodes = require "nodes";
 local shell = require "shell";
 local st = require "util.stanza";
 local terminal = require "terminal";
@@ -82,6 +83,22 @@ function example.new_server(s, version, config, accounts, commands, uncertified)
 	node:start();
 	for jid in accounts:gmatch("prosodyctl adduser (%S+)") do node:add_user(jid); end
 	return node;
+end
+
+-- What an owner in 0.12 fills in, where 13.0 has the command
+local function configure(node, command)
+	local room, name = command:match("%(\"[^\"]+\", \"([^\"]+)\""), command:match("fmuc:(%w+)");
+	local rest = command:match("%(\"[^\"]+\", \"[^\"]+\", \"([^\"]+)\"");
+	local peers = {};
+	for peer in rest:gmatch("%S+") do peers[#peers + 1] = peer; end
+	nodes.configure(node, room, name == "join" and { outbound_peer = rest } or { inbound_peers = peers });
+end
+
+-- federate(node, command): runs a command of the README that says with which rooms a room federates
+function example.federate(node, command)
+	if node.version == "0.12" then return configure(node, command); end
+	local words = command:match("^prosodyctl shell '(.*)'$");
+	shell.run("%s --root --config %s shell %s", node.installations[node.version].prosodyctl, node.dir .. "/prosody.cfg.lua", words);
 end
 
 -- start_profanity(s, node, jid) -> terminal with profanity, which has logged in

@@ -138,6 +138,18 @@ function server:client(jid)
 	return client;
 end
 
+-- certify(): makes the certificate that Openfire's setup wizard would have made, trusts the scenario's authority for certificates, and restarts
+function server:certify()
+	local function keytool(store, command, ...)
+		shell.run("keytool -noprompt -storepass changeit -keystore %s " .. command, self.dir .. "/home/resources/security/" .. store, ...);
+	end
+	self:stop();
+	keytool("keystore", "-genkeypair -alias %s -keyalg RSA -keysize 2048 -validity 1825 -keypass changeit -dname %s -ext %s", self.domain,
+		"CN=" .. self.domain, ("SAN=DNS:%s,DNS:*.%s"):format(self.domain, self.domain));
+	keytool("truststore", "-importcert -alias bed -file %s", self.s.authority.certificate);
+	self:start();
+end
+
 -- console(method, ...): an action of the admin console, and wait. Methods are those of the tools' class Console:
 --   "federate", room_jid, enabled, joins: whether the room federates, and the JID of the room that it joins, or ""
 --   "stop_session", room_jid, peer_jid: ends the federation with that room

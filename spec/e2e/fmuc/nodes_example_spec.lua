@@ -4,7 +4,6 @@
 local bed = require "bed";
 local example = require "example";
 local nodes = require "nodes";
-local shell = require "shell";
 
 local text = example.section("Example: three servers");
 local shore_config, ship_config = table.unpack(example.blocks(text, "lua"));
@@ -18,21 +17,6 @@ local harbour = "harbour@rooms.shore.example";
 -- The configuration of the other ship, as the README says
 local function of_beagle(config)
 	return (config:gsub("argo", "\0"):gsub("beagle", "argo"):gsub("%z", "beagle"));
-end
-
--- What an owner in 0.12 fills in, where 13.0 has the command
-local function configure(node, command)
-	local room, name = command:match("%(\"[^\"]+\", \"([^\"]+)\""), command:match("fmuc:(%w+)");
-	local rest = command:match("%(\"[^\"]+\", \"[^\"]+\", \"([^\"]+)\"");
-	local peers = {};
-	for peer in rest:gmatch("%S+") do peers[#peers + 1] = peer; end
-	nodes.configure(node, room, name == "join" and { outbound_peer = rest } or { inbound_peers = peers });
-end
-
-local function run(node, command)
-	if node.version == "0.12" then return configure(node, command); end
-	local words = command:match("^prosodyctl shell '(.*)'$");
-	shell.run("%s --root --config %s shell %s", node.installations[node.version].prosodyctl, node.dir .. "/prosody.cfg.lua", words);
 end
 
 for _, versions in ipairs(nodes.crossings()) do
@@ -54,9 +38,9 @@ describe(("the README's example of federated rooms, ships with %s and shore with
 				.. "</query></iq>"):format(room:match("^[^/]+")));
 			client:expect { "iq", type = "result", id = "open" };
 		end
-		run(shore, accept);
-		run(argo, join);
-		run(beagle, of_beagle(join));
+		example.federate(shore, accept);
+		example.federate(argo, join);
+		example.federate(beagle, of_beagle(join));
 		for _, node in ipairs { shore, argo, beagle } do
 			local room = node == shore and harbour or ("bridge@rooms.%s.example"):format(node == argo and "argo" or "beagle");
 			nodes.expect_occupants(node, room, "Ada", "Captain", "Charles");

@@ -2,6 +2,7 @@
 -- Federated rooms (mod_fmuc, generation 2) of a Prosody and a real Openfire, in both roles. Pending where there is no Openfire.
 
 local bed = require "bed";
+local example = require "example";
 local federation = require "federation";
 local loop = require "bed.loop";
 local nodes = require "nodes";
@@ -16,6 +17,11 @@ end
 local fmuc, muc_user = nodes.fmuc, nodes.muc_user;
 local park, verona = "park@rooms.p.example", "verona@conference.openfire.example";
 local xmlns_muc = "http://jabber.org/protocol/muc";
+
+local readme = example.section("With Openfire");
+local readme_config = example.blocks(readme, "lua")[1];
+local readme_commands = {};
+readme_commands.joins, readme_commands.joined = table.unpack(example.blocks(readme, "sh"));
 
 -- Seconds until the rooms are one again: an Openfire starts slowly on a busy machine, and the pauses between attempts grow
 local patience = 20;
@@ -613,6 +619,32 @@ describe("a room of Prosody " .. version .. " and rooms of Openfire", function (
 		check_clients(o);
 		assert.same({}, o.peer:errors());
 	end));
+
+	for role, command in pairs(readme_commands) do
+		it(("do as the README says, with the certificate that a new Openfire makes itself; park %s (N5)"):format(role), scenario(function (s)
+			local o = { s = s; role = role; clients = {} };
+			o.peer = openfire.new(s, { properties = { ["xmpp.server.tls.policy"] = "optional" }; -- as without the property
+				rooms = { verona = { joins = role == "joined" and park or nil } } });
+			local config = readme_config:gsub("modules_enabled = {", "%0 \"bed\",", 1); -- the test bed's probe
+			o.p = s:node { version = version; config = config };
+			o.p:allow_log("Duplicate option"); -- the test bed has a value of its own before
+			o.p:allow_log("Without stream management"); -- Openfire's certificate proves nothing
+			o.peer:start();
+			o.peer:certify();
+			nodes.make_room(o.p, park);
+			example.federate(o.p, command);
+			o.alice = at_prosody(o, "alice");
+			o.romeo = at_openfire(o, "romeo");
+			expect_both(o, o.romeo, "Alice", "Romeo");
+			both_talk(o);
+			check_clients(o);
+			assert.same({}, o.peer:errors());
+			assert.same({ true, true }, o.p:eval [[
+				local session_in, session_out = next(prosody.incoming_s2s), select(2, next(prosody.hosts["rooms.p.example"].s2sout));
+				return { session_in.secure == true, session_out.secure == true };
+			]]);
+		end));
+	end
 
 	it("refuse a stranger", scenario(function (s)
 		local o = { s = s; clients = {} };

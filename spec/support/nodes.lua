@@ -148,9 +148,9 @@ function nodes.forget(f)
 	f.link:forget();
 end
 
--- chain(s, versions, count, [more]) -> f: f.servers a, b, … with f.rooms.a = "tree@rooms.a.example", …, each of which joins the next; f.links.a
+-- chain(s, versions, count, [more, mode]) -> f: f.servers a, b, … with f.rooms.a = "tree@rooms.a.example", …, each of which joins the next; f.links.a
 -- is the one between a and b; f.users: a client for each, in its room. Each server trusts each other one for all users.
-function nodes.chain(s, versions, count, more)
+function nodes.chain(s, versions, count, more, mode)
 	local f = { names = {}; rooms = {}; users = {}; links = {}; servers = {} };
 	local domains = {};
 	for i = 1, count do
@@ -175,7 +175,7 @@ function nodes.chain(s, versions, count, more)
 	for i, name in ipairs(f.names) do
 		local next_name, former = f.names[i + 1], f.names[i - 1];
 		if next_name then f.links[name] = s:link(f.servers[name], f.servers[next_name]); end
-		nodes.make_room(f.servers[name], f.rooms[name], { outbound_peer = next_name and f.rooms[next_name];
+		nodes.make_room(f.servers[name], f.rooms[name], { outbound_peer = next_name and f.rooms[next_name]; mode = mode;
 			inbound_peers = { former and f.rooms[former] } });
 	end
 	for i = #f.names, 1, -1 do

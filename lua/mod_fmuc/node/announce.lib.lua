@@ -200,15 +200,17 @@ local function send_message(room, link, nick, user, of_level)
 	if link.state == "live" then link:send(generation2.message(of_level.message, room.jid, link.peer, nick, user.real_jid, nil, number)); end
 end
 
--- relay(room, nick, message, [except_link], [real_jid], [primary]): sends a message of that user over all links whose nodes know the user; with
--- real_jid over all links. A node that cannot be reached gets it later. except_link: over which it has come; primary: link of a
--- replica, over which it has come back
-function announce.relay(room, nick, message, except_link, real_jid, primary)
+-- relay(room, nick, message, [except_link], [real_jid], [never_to]): sends a message of that user over all links whose nodes know the user; with
+-- real_jid over all links. A node that cannot be reached gets it later. except_link: over which it has come. A replica
+-- waits for what has come from there; never_to: link whose node does not
+function announce.relay(room, nick, message, except_link, real_jid, never_to)
 	local forms = {};
 	for link in links.each(room) do
 		local user = link ~= except_link and (real_jid and { real_jid = real_jid } or author(room, link, nick));
-		if link == primary then user = nil; end
-		if link == except_link and replica.is_of_primary(link) then user = links.brought(link)[nick]; end -- it waits for that
+		if link == except_link and replica.is_of_primary(link) then
+			user = real_jid and { real_jid = real_jid } or links.brought(link)[nick]; -- it waits for that
+		end
+		if link == never_to then user = nil; end
 		if user then
 			local level = bandwidth.level(link);
 			if forms[level] == nil then forms[level] = form(link, message); end
@@ -242,7 +244,7 @@ function announce.handle_message(event)
 	if not nick or not room.fmuc or not next(room.fmuc.nodes) then return; end
 	ids.note(room, stanza);
 	local way = delivery.way_of(room, stanza);
-	announce.relay(room, nick, stanza, way.from_node, nil, way.is_returned);
+	announce.relay(room, nick, stanza, way.from_node, way.author, way.is_returned);
 end
 
 -- subject(room, link, mark): the last stanza of what a joining node gets (N9)

@@ -98,8 +98,8 @@ local function has_same_id(ids, stanza)
 	return false;
 end
 
--- Whether the room has that message already
-local function is_known(room, stanza, from, id)
+-- is_known(room, stanza, from, id) -> whether the room has that message of an occupant already. id: its stanza-id, if it has one for this room
+function history.is_known(room, stanza, from, id)
 	if id and stanza_ids.is_used(room, id) then return true; end
 	if not stanza_ids.has_id(stanza) and stanza_ids.has_shown(room, jid_resource(from), stanza) then return true; end
 	local ids, body = ids_of(stanza), stanza:get_child_text("body");
@@ -122,7 +122,8 @@ local function insert(room, stanza, stamp)
 	if #entries > most then table.remove(entries, 1); end
 end
 
-local function dated(room, stanza, from, id, stamp)
+-- dated(room, stanza, from, id, stamp) -> that old message of an occupant, as this room shows it. id: its stanza-id here, or nil
+function history.dated(room, stanza, from, id, stamp)
 	local copy = hygiene.copy("old message of a node", stanza, { by = { [room.jid] = true } });
 	copy.attr.from, copy.attr.to, copy.attr.xmlns = from, nil, nil;
 	if id then copy:add_direct_child(st.stanza("stanza-id", { xmlns = xmlns_sid; by = room.jid; id = id })); end
@@ -134,10 +135,10 @@ end
 function history.receive(room, link, nick, stanza, is_repeated)
 	local from, stamp = room.jid .. "/" .. nick, history.stamp_of(stanza);
 	local id = stanza_ids.of(stanza, link.peer);
-	if stanza.attr.type ~= "groupchat" or not stamp or is_known(room, stanza, from, id) then return nil; end
+	if stanza.attr.type ~= "groupchat" or not stamp or history.is_known(room, stanza, from, id) then return nil; end
 	local is_historic = module:fire_event("muc-message-is-historic", { room = room; stanza = stanza });
 	if not is_historic and not is_repeated then return nil; end
-	local message = dated(room, stanza, from, id, stamp);
+	local message = history.dated(room, stanza, from, id, stamp);
 	stanza_ids.note(room, message);
 	if is_historic then
 		insert(room, message, stamp);

@@ -54,15 +54,28 @@ function messages.dumped_subject(room, link, nick, stanza)
 	messages.subject(room, link, not is_of_another and nick or nil, stanza);
 end
 
--- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, has said (node/replica)
+-- Whether that user is not here any more, with that nick
+local function has_left(room, link, nick, real_jid)
+	local person = links.person(room, nick, link);
+	return not person or jid_bare(person.real_jid) ~= jid_bare(real_jid);
+end
+
+-- returned(room, link, nick, stanza, entry): the primary has shown what a user of this node, a replica, or of a node behind it has said. entry: of
+-- replica.returned()
 function messages.returned(room, link, nick, stanza, entry)
 	if is_subject(stanza) then return messages.subject(room, link, nick, stanza); end
+	local from = occupant_jid(room, nick);
+	local is_waited_for = entry.at ~= nil;
+	if not is_waited_for and history.is_known(room, stanza, from, ids.of(stanza, link.peer)) then return; end -- a restarted node says it again
 	local id = ids.choose(room, link, stanza);
-	local stamp = history.stamp_of(stanza, link.peer);
-	local message = hygiene.copy(stamp and "old message of a node" or "message of a node", stanza, { by = { [room.jid] = true } });
-	message.attr.from, message.attr.to = occupant_jid(room, nick), nil;
+	local is_over = has_left(room, link, nick, entry.real_jid);
+	local stamp = history.stamp_of(stanza, link.peer) or is_over and os.time();
+	local message = stamp and history.dated(room, stanza, from, nil, stamp)
+		or hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
+	message.attr.from, message.attr.to = from, nil;
 	local way = delivery.on_its_way(room, message);
 	way.stanza_id, way.except_link, way.from_node, way.is_returned = id, entry.except_link, links.get(room, entry.from_node or ""), link;
+	way.author = is_over and entry.real_jid or nil; -- other nodes do not know the user, either
 	room:broadcast_message(message);
 end
 
@@ -96,23 +109,44 @@ local function old_author(link, nick, said, is_repeated)
 	return trust.may_speak_for(jid_host(link.peer), author) and author or nil;
 end
 
+-- A replica waits for what its user has said, and does not get it. problem, detail: of errors.reply()
+local function refuse_replica(room, link, nick, id, problem, detail)
+	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
+	module:send(errors.reply(question, problem, detail));
+end
+
+-- The room does not show a message. Nodes behind it have their own rules; but those behind a replica hear what the primary has shown.
+-- real_jid: of announce.relay()
+local function pass_on(room, link, nick, stanza, real_jid)
+	if not replica.is_behind(room, link) then announce.relay(room, nick, stanza, link, real_jid, link); end
+end
+
+-- late(room, link, nick, stanza, author): what a user of a node behind this one, a replica, has said during an outage
+function messages.late(room, link, nick, stanza, author)
+	local from = occupant_jid(room, nick);
+	if history.is_known(room, stanza, from, ids.of(stanza, link.peer)) then return; end
+	local message = history.dated(room, stanza, from, nil, history.stamp_of(stanza));
+	local problem, detail = replica.handle_late(room, link, nick, message, author);
+	if problem then refuse_replica(room, link, nick, stanza.attr.id, problem, detail); end
+end
+
 -- old(room, link, nick, stanza, said, is_repeated): a message of the past (node/history)
 function messages.old(room, link, nick, stanza, said, is_repeated)
-	local is_returned, waiting = replica.returned(room, link, nick, stanza);
-	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
+	local sent = replica.returned(room, link, nick, stanza);
+	if sent then return messages.returned(room, link, nick, stanza, sent); end
 	local author = old_author(link, nick, said, is_repeated);
 	if not author then return; end
 	-- nodes behind this one know nothing of the other room
 	local for_others = jid_bare(author) == link.peer and occupant_jid(room, nick) or author;
-	if is_silenced(room, link, nick, author, is_repeated) then return announce.relay(room, nick, stanza, link, for_others); end
+	if is_silenced(room, link, nick, author, is_repeated) then
+		if is_repeated and replica.is_of_primary(link) then
+			refuse_replica(room, link, nick, stanza.attr.id, "not-heard-there", room.jid);
+		end
+		return pass_on(room, link, nick, stanza, for_others);
+	end
+	if is_repeated and replica.is_behind(room, link) then return messages.late(room, link, nick, stanza, author); end
 	local message = history.receive(room, link, nick, stanza, is_repeated);
 	if message then announce.relay(room, nick, message, link, for_others); end
-end
-
--- refuse_replica(room, link, nick, id): a replica waits for what its user has said, and does not get it
-function messages.refuse_replica(room, link, nick, id)
-	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
-	module:send(errors.reply(question, "not-heard-there", room.jid));
 end
 
 -- accept(link, said) -> whether a numbered message is new. If one before it is missing, both sides exchange what is there.
@@ -132,8 +166,8 @@ function messages.message(room, link, nick, stanza, said)
 	local entry = links.brought(link)[nick];
 	local real_jid = jid_prep(said.real_jid);
 	if said.number and not messages.accept(link, said) then return; end
-	local is_returned, waiting = replica.returned(room, link, nick, stanza);
-	if is_returned then return messages.returned(room, link, nick, stanza, waiting or {}); end
+	local sent = replica.returned(room, link, nick, stanza);
+	if sent then return messages.returned(room, link, nick, stanza, sent); end
 	if said.number and history.stamp_of(stanza, link.peer) then return messages.old(room, link, nick, stanza, said, true); end
 	if is_subject(stanza) and replica.is_from_primary(room, link) and links.told(link)[nick] then -- its answer was given up
 		return messages.dumped_subject(room, link, nick, stanza);
@@ -155,9 +189,12 @@ function messages.message(room, link, nick, stanza, said)
 		delivery.on_its_way(room, stanza).from_node = link;
 		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
 	end
-	if is_refused and replica.is_of_primary(link) then messages.refuse_replica(room, link, nick, stanza.attr.id); end
-	-- nodes behind this one have their own rules
-	if is_refused and entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then announce.relay(room, nick, stanza, link); end
+	if not is_refused then return; end
+	if replica.is_of_primary(link) then
+		local problem, detail = replica.problem(room);
+		refuse_replica(room, link, nick, stanza.attr.id, problem or "not-heard-there", detail or room.jid);
+	end
+	if entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then pass_on(room, link, nick, stanza); end
 end
 
 return messages;

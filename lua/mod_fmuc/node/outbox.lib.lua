@@ -62,7 +62,7 @@ local function put(data, entry)
 	data.bytes = data.bytes + #entry.text + entry_bytes;
 end
 
--- add(link, text, nick, real_jid, [id]) -> number: the other node is sent that message of that user, or is to get it later. id: for has()
+-- add(link, text, nick, real_jid, [id]) -> number: the other node is sent that message of that user, or is to get it later. id: for author()
 function outbox.add(link, text, nick, real_jid, id)
 	local data = own(link);
 	put(data, { text = text; nick = nick; real_jid = real_jid; time = os.time(); id = id });
@@ -82,13 +82,12 @@ function outbox.is_waiting(link, lost_at)
 	return data.first <= data.sent and data[data.sent].time >= lost_at - margin;
 end
 
--- has(link, nick, id) -> whether that user's message is among those that are kept
-function outbox.has(link, nick, id)
+-- author(link, nick, id) -> real JID of the author of that user's message, if it is among those that are kept; or nil
+function outbox.author(link, nick, id)
 	local data = own(link);
 	for number = data.sent, data.first, -1 do
-		if data[number].id == id and data[number].nick == nick then return id ~= nil; end
+		if id and data[number].id == id and data[number].nick == nick then return data[number].real_jid; end
 	end
-	return false;
 end
 
 -- numbers(link) -> series, sent, theirs, received: what the other node needs to know

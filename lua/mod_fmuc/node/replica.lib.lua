@@ -45,6 +45,12 @@ function replica.is_from_primary(room, link)
 	return is_replica and uplink == link;
 end
 
+-- is_behind(room, link) -> whether the room is a replica, and that node is not its primary
+function replica.is_behind(room, link)
+	local uplink, is_replica = replica.uplink(room);
+	return is_replica and uplink ~= link;
+end
+
 -- is_of_primary(link) -> whether the other node of that link is a replica of this room
 function replica.is_of_primary(link)
 	local mark = links.mark(link);
@@ -64,15 +70,20 @@ local function refuse(event, name, detail)
 	return true;
 end
 
-local function send_to_primary(room, link, event, nick, real_jid)
-	local stanza = event.stanza;
-	local way = delivery.way_of(room, stanza);
-	table.insert(waiting(link), { nick = nick; id = stanza.attr.id; real_jid = event.from; at = now(); except_link = way.except_link or nil;
-		from_node = way.from_node and way.from_node.peer });
+-- entry: of the list of messages that have not come back, but for the fields of the stanza. author: the real JID for the primary
+local function send_to_primary(room, link, stanza, entry, author)
+	entry.id, entry.at = stanza.attr.id, now();
+	table.insert(waiting(link), entry);
 	local cleaned = bandwidth.stripped(link, hygiene.copy("message to a node", stanza));
 	-- it may be on its way when the link is cut
-	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, real_jid, stanza.attr.id) or nil;
-	link:send(generation2.message(cleaned, room.jid, link.peer, nick, real_jid, nil, number));
+	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), entry.nick, author, entry.id) or nil;
+	if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, entry.nick, author, nil, number)); end
+end
+
+-- Why one more message of that user cannot wait for the primary, as the name of an error; or nil
+local function excess(link, nick, id)
+	if #(id or "") > max_id then return "id-too-long"; end
+	if #waiting(link) >= max_waiting or count_of(link, nick) >= max_of_user then return "too-many-messages"; end
 end
 
 -- handle_groupchat(event): what an occupant says goes to the primary ("muc-occupant-groupchat", after the handlers that may refuse or change it)
@@ -89,14 +100,32 @@ function replica.handle_groupchat(event)
 		return refuse(event, "replica-cut-off", peer);
 	elseif link.state ~= "live" then
 		return refuse(event, "replica-cut-off", link.peer);
-	elseif #(event.stanza.attr.id or "") > max_id then
-		return refuse(event, "id-too-long");
-	elseif #waiting(link) >= max_waiting or count_of(link, nick) >= max_of_user then
-		return refuse(event, "too-many-messages");
 	end
-	if bandwidth.verdict(link, event.stanza) ~= "essential" then return; end -- it is shown here only
-	send_to_primary(room, link, event, nick, told.real_jid);
+	local stanza = event.stanza;
+	local problem = excess(link, nick, stanza.attr.id);
+	if problem then return refuse(event, problem); end
+	if bandwidth.verdict(link, stanza) ~= "essential" then return; end -- it is shown here only
+	local way = delivery.way_of(room, stanza);
+	send_to_primary(room, link, stanza, { nick = nick; real_jid = event.from; except_link = way.except_link or nil;
+		from_node = way.from_node and way.from_node.peer }, told.real_jid);
 	return true;
+end
+
+-- problem(room) -> why nobody can speak in a room that is a replica, as an error and its detail; nil if users can
+function replica.problem(room)
+	local link, is_replica = replica.uplink(room);
+	if is_replica and not (link and link.state == "live") then return "replica-cut-off", (config.outbound(room)); end
+end
+
+-- handle_late(room, link, nick, stanza, author): a user of a node behind a replica has said that during an outage. The primary gets it now, or when
+-- it can be reached. -> why it does not, as an error and its detail, or nil
+function replica.handle_late(room, link, nick, stanza, author)
+	local uplink = replica.uplink(room);
+	if not uplink then return replica.problem(room); end
+	if outbox.author(uplink, nick, stanza.attr.id) then return; end -- it has it
+	local problem = excess(uplink, nick, stanza.attr.id);
+	if problem then return problem; end
+	send_to_primary(room, uplink, stanza, { nick = nick; real_jid = author; from_node = link.peer }, author);
 end
 
 -- handle_subject(event): the same for a change of the subject, before mod_muc makes it
@@ -114,19 +143,19 @@ local function take(link, nick, id)
 	end
 end
 
--- returned(room, link, nick, stanza) -> whether that message of the primary is one of this node's users, which comes back; and the entry. The message
--- may come back after an answer was given up, or after a restart. The primary cannot put another one into the mouth of these users (O13).
+-- returned(room, link, nick, stanza) -> if that message of the primary is one that this node has sent, and that comes back: its entry, which has at
+-- least real_jid. The message may come back after an answer was given up, after a restart, or when its author has left. The primary cannot put
+-- another one into the mouth of these users (O13).
 function replica.returned(room, link, nick, stanza)
-	if not replica.is_from_primary(room, link) or not links.person(room, nick, link) then return false; end
-	local entry = take(link, nick, stanza.attr.id);
-	return entry ~= nil or outbox.has(link, nick, stanza.attr.id), entry;
+	if not replica.is_from_primary(room, link) then return nil; end
+	local entry, author = take(link, nick, stanza.attr.id), outbox.author(link, nick, stanza.attr.id);
+	return entry or author and { real_jid = author };
 end
 
 local function answer(room, link, entry, name)
 	local question = st.message({ type = "groupchat"; id = entry.id; from = entry.real_jid; to = room.jid });
 	local reply = errors.reply(question, name, link.peer);
-	local occupant = room:get_occupant_by_nick(room.jid .. "/" .. entry.nick);
-	if occupant and occupant.sessions[entry.real_jid] then room:route_stanza(reply); end
+	if room:get_occupant_by_real_jid(entry.real_jid) then room:route_stanza(reply); end -- whatever the nick is now
 end
 
 -- refused(room, link, stanza): the primary has answered a message with an error
@@ -142,7 +171,7 @@ local function check(link, time)
 	local list = waiting(link);
 	while list[1] and time - list[1].at >= settings.grace_period do
 		local entry, room = table.remove(list, 1), muc.get_room_from_jid(link.room_jid);
-		if room then answer(room, link, entry, "message-not-returned"); end
+		if room and not entry.from_node then answer(room, link, entry, "message-not-returned"); end -- other nodes answer their users themselves
 	end
 end
 

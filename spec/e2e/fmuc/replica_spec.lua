@@ -88,8 +88,104 @@ describe(("a replica, %s of %s"):format(versions.e, versions.w), function ()
 		f.link:settle();
 		nodes.say(f.hamlet, f.elsinore, "muted", "m1");
 		assert.equal("forbidden", condition(f.hamlet:expect { "message", type = "error"; id = "m1"; from = f.elsinore }));
-		f.alice:sync();
-		f.alice:expect_none({ "message" }, 0);
+		f.link:settle();
+		for _, client in ipairs { f.alice, f.hamlet } do
+			client:sync();
+			client:expect_none({ "message" }, 0);
+		end
+	end));
+
+	it("answers under any nick what does not come back (N2 G15)", bed.scenario(function (s)
+		local f = nodes.meet(s, versions, "\tfmuc_grace_period = 2\n", "primary-replica");
+		f.link:stall();
+		nodes.say(f.hamlet, f.elsinore, "to be", "m1");
+		f.hamlet:send(st.presence { to = f.elsinore .. "/Prince" });
+		f.hamlet:expect { "presence", from = f.elsinore .. "/Prince" };
+		assert.equal("remote-server-timeout", condition(f.hamlet:expect({ "message", type = "error"; id = "m1" }, 8)));
+		f.link:cut();
+		f.link:restore();
+	end));
+
+	-- auser in a, a replica of b with buser, a replica of c with cuser
+	local function meet_in_chain(s)
+		local f = nodes.chain(s, versions, 3, nil, "primary-replica");
+		nodes.expect_equal(f, table.unpack(nodes.nicks_of(f)));
+		nodes.forget_chain(f);
+		return f;
+	end
+
+	it("keeps the primary's order for what waited at a replica behind it (N2 G16)", bed.scenario(function (s)
+		local f = meet_in_chain(s);
+		f.links.a:stall();
+		nodes.say(f.users.a, f.rooms.a, "late", "m1");
+		f.users.a:sync();
+		f.links.a:cut();
+		f.servers.b:expect_log("is not federated with tree@rooms.a");
+		f.links.b:stall();
+		nodes.say(f.users.c, f.rooms.c, "early", "m2");
+		f.users.c:expect { "message", id = "m2" };
+		f.links.a:expect_broken();
+		f.links.a:restore();
+		f.servers.b:expect_log("is federated with tree@rooms.a%S+ again", 15);
+		f.users.b:sync();
+		f.users.b:expect_none({ "message" }, 0.5);
+		f.links.b:restore();
+		for _, name in ipairs(f.names) do
+			if name ~= "c" then assert.equal("m2", f.users[name]:expect({ "message", type = "groupchat" }, 15).attr.id); end
+			assert.equal("m1", f.users[name]:expect({ "message", type = "groupchat" }, 15).attr.id);
+		end
+		f.links.a:settle();
+		for _, name in ipairs(f.names) do
+			f.users[name]:sync();
+			f.users[name]:expect_none({ "message" }, 0);
+		end
+	end));
+
+	it("refuses at a replica behind it what cannot reach the primary, and shows it nowhere (N2 G15)", bed.scenario(function (s)
+		local f = meet_in_chain(s);
+		f.links.b:cut();
+		f.servers.b:expect_log("is not federated with tree@rooms.c");
+		nodes.say(f.users.a, f.rooms.a, "to nobody", "m1");
+		local refusal = f.users.a:expect { "message", type = "error"; id = "m1" };
+		assert.same({ "remote-server-timeout", "This room cannot reach tree@rooms.c.example. Nothing can be said here until it does" },
+			{ condition(refusal), (select(3, refusal:get_error())) });
+		f.links.a:settle();
+		for _, name in ipairs(f.names) do
+			f.users[name]:sync();
+			f.users[name]:expect_none({ "message" }, 0);
+		end
+	end));
+
+	it("shows everywhere what a user has said who leaves before it comes back (N2 G16)", bed.scenario(function (s)
+		local f = meet_in_chain(s);
+		f.links.b:delay(0.5);
+		nodes.say(f.users.b, f.rooms.b, "from the middle", "m1");
+		f.users.b:send(st.presence({ type = "unavailable"; to = f.rooms.b .. "/Buser" }));
+		nodes.say(f.users.a, f.rooms.a, "from behind", "m2");
+		f.users.a:send(st.presence { to = f.rooms.a .. "/Other" });
+		for _, name in ipairs { "a", "c" } do
+			for _, id in ipairs { "m1", "m2" } do
+				local nick = id == "m1" and "Buser" or "Auser";
+				f.users[name]:expect { "message", type = "groupchat"; id = id; from = f.rooms[name] .. "/" .. nick };
+			end
+		end
+		nodes.expect_occupants(f.servers.c, f.rooms.c, "Cuser", "Other");
+	end));
+
+	it("shows nothing again when a node in the middle was killed (N2 G3)", bed.scenario(function (s)
+		local f = meet_in_chain(s);
+		nodes.say(f.users.a, f.rooms.a, "once", "m1");
+		for _, name in ipairs(f.names) do f.users[name]:expect { "message", type = "groupchat"; id = "m1" }; end
+		f.servers.b:kill();
+		f.users.b = nil;
+		f.servers.b:start();
+		f.servers.a:expect_log("is federated with tree@rooms.b%S+ again", 20);
+		for _, name in ipairs(f.names) do nodes.expect_occupants(f.servers[name], f.rooms[name], "Auser", "Cuser"); end
+		nodes.say(f.users.a, f.rooms.a, "twice", "m2");
+		for _, name in ipairs { "a", "c" } do
+			f.users[name]:expect { "message", type = "groupchat"; id = "m2" };
+			f.users[name]:expect_none({ "message", id = "m1" }, 0.3);
+		end
 	end));
 end);
 end

@@ -3,7 +3,8 @@
 -- stanza. Servers stand still, are restarted or killed, also while a link is cut. Modules are reloaded. Meanwhile users join, leave, talk, and change
 -- statuses and nicks.
 --
--- In the end every user must have seen each message once, in the order of its author, and must see all other users. What was said on a killed server
+-- In the end every user must have seen each message once, in the order of its author (in mode primary-replica: all in the order of the primary), and
+-- must see all other users. What was said on a killed server
 -- shortly before its end may be lost.
 
 local federation = require "federation";
@@ -61,8 +62,8 @@ function user:connect()
 end
 
 function user:join(nick)
-	-- what the user sees from now on: texts -> how often; nick -> show; author -> number of the last message
-	self.view = { seen = {}; occupants = {}; last = {}; name = self.name };
+	-- what the user sees from now on: texts -> how often; nick -> show; author -> number of the last message; messages
+	self.view = { seen = {}; occupants = {}; last = {}; order = {}; name = self.name };
 	self.nick, self.inside, self.joining, self.show = nick or self.own_nick, false, true, "";
 	self.client:send(federation.join(self.room, self.nick));
 end
@@ -164,6 +165,7 @@ local function count_seen(run, view, message)
 		table.insert(run.disordered, ("%s %s to %s after m%d"):format(os.date("%T"), text, view.name, view.last[author]));
 	end
 	view.last[author] = message.number;
+	table.insert(view.order, message);
 end
 
 function user:receive(stanza)
@@ -489,6 +491,26 @@ local function find_lost(run, since)
 	return lost;
 end
 
+-- What two users saw in different orders, of what was said while both were in. Replicas show the order of their primary.
+local function find_swapped(run)
+	local swapped = {};
+	if run.mode ~= "primary-replica" then return swapped; end
+	for i, one in ipairs(run.users) do
+		local place = {};
+		for number, message in ipairs(one.view and one.view.order or {}) do place[message] = number; end
+		for j = i + 1, #run.users do
+			local other, before = run.users[j], nil;
+			for _, message in ipairs(other.view and other.view.order or {}) do
+				if before and place[message] and place[message] < place[before] then
+					table.insert(swapped, ("%s before %s to %s, after it to %s"):format(before.text, message.text, other.name, one.name));
+				end
+				if place[message] then before = message; end
+			end
+		end
+	end
+	return swapped;
+end
+
 -- Who sees somebody who is not there, or not somebody who is, or as he was before
 local function find_ghosts(run)
 	local ghosts, expected, expected_nicks = {}, {}, {};
@@ -572,14 +594,14 @@ local function build_tree(run, s, versions)
 		table.insert(inbound[to], room_of(from));
 	end
 	for _, name in ipairs(names) do
-		nodes.make_room(run.servers[name], room_of(name), { outbound_peer = outbound[name]; inbound_peers = inbound[name] },
-			"room:set_historylength(1000);");
+		local settings = { outbound_peer = outbound[name]; mode = run.mode; inbound_peers = inbound[name] };
+		nodes.make_room(run.servers[name], room_of(name), settings, "room:set_historylength(1000);");
 	end
 end
 
-local function new_run(seed)
-	local run = { random = new_random(seed); messages = {}; said = 0; conflicts = 0; thrown_out = {}; doubled = {}; disordered = {}; users = {};
-		faults = 0; servers = {}; links = {}; endings = {}; frozen = {}; journal = {};
+local function new_run(mode, seed)
+	local run = { mode = mode; random = new_random(seed); messages = {}; said = 0; conflicts = 0; thrown_out = {}; doubled = {}; disordered = {};
+		users = {}; faults = 0; servers = {}; links = {}; endings = {}; frozen = {}; journal = {};
 		holdings = {}; unknown = {} };
 	local offset = os.time() - loop.now();
 	function run.time(at)
@@ -599,10 +621,10 @@ local function new_run(seed)
 	return run;
 end
 
--- run(s, versions, seed, seconds) -> report: said, faults, conflicts (numbers), growth (most bytes of heap by which a server grew), journal (what
--- happened when), and thrown_out, lost, doubled, disordered, ghosts (lists of texts, which should be empty)
-function soak.run(s, versions, seed, seconds)
-	local run = new_run(seed);
+-- run(s, versions, mode, seed, seconds) -> report: said, faults, conflicts (numbers), growth (most bytes of heap by which a server grew), journal
+-- (what happened when), and thrown_out, lost, doubled, disordered, swapped, ghosts (lists of texts, which should be empty)
+function soak.run(s, versions, mode, seed, seconds)
+	local run = new_run(mode, seed);
 	build_tree(run, s, versions);
 	for _, name in ipairs(names) do
 		for i = 1, users_of_each do
@@ -625,7 +647,8 @@ function soak.run(s, versions, seed, seconds)
 	local growth = 0;
 	for _, name in ipairs(names) do growth = math.max(growth, heap(run, name) - before[name]); end
 	return { said = run.said; faults = run.faults; conflicts = run.conflicts; growth = growth; journal = run.journal;
-		thrown_out = run.thrown_out; lost = find_lost(run); doubled = run.doubled; disordered = run.disordered; ghosts = find_ghosts(run) };
+		thrown_out = run.thrown_out; lost = find_lost(run); doubled = run.doubled; disordered = run.disordered; swapped = find_swapped(run);
+		ghosts = find_ghosts(run) };
 end
 
 return soak;

@@ -16,7 +16,7 @@ local bytes_for_each_message, bytes_for_all = 12 * 1024, 4 * 1024 * 1024;
 -- of one kind, in what a failure says
 local most = 20;
 
-local checked = { "thrown_out", "lost", "doubled", "disordered", "ghosts" };
+local checked = { "thrown_out", "lost", "doubled", "disordered", "swapped", "ghosts" };
 
 local function complaint(report)
 	local lines = {};
@@ -32,17 +32,20 @@ local function complaint(report)
 	return table.concat(lines, "\n") .. "\nwhat happened:\n" .. table.concat(report.journal, "\n");
 end
 
+for _, mode in ipairs { "primary-primary", "primary-replica" } do
 for _, versions in ipairs(nodes.crossings()) do
-describe(("a tree of nodes under faults, %s and %s"):format(versions.e, versions.w), function ()
-	it("loses nothing, doubles nothing, keeps the order, leaves no ghosts (G1 G3 G4 G6 G7 G18)", bed.scenario(function (s)
-		local title = ("nodes, %s and %s, seed %d"):format(versions.e, versions.w, seed);
-		local ok, report = xpcall(soak.run, debug.traceback, s, versions, seed, seconds);
+describe(("a tree of nodes under faults, %s, %s and %s"):format(mode, versions.e, versions.w), function ()
+	it("loses nothing, doubles nothing, keeps the order, leaves no ghosts (N2 G1 G3 G4 G6 G7 G18)", bed.scenario(function (s)
+		local title = ("%s, %s and %s, seed %d"):format(mode, versions.e, versions.w, seed);
+		local ok, report = xpcall(soak.run, debug.traceback, s, versions, mode, seed, seconds);
 		if not ok then error(title .. ": " .. tostring(report), 0); end
-		print(("%s: %d messages, %d faults, %d conflicts of nicks, heap +%d kB: thrown out %d, lost %d, doubled %d, disordered %d, ghosts %d"):format(
+		print(("%s: %d messages, %d faults, %d conflicts of nicks, heap +%d kB: thrown out %d, lost %d, doubled %d, disordered %d, "
+			.. "swapped %d, ghosts %d"):format(
 			title, report.said, report.faults, report.conflicts, report.growth // 1024,
-			#report.thrown_out, #report.lost, #report.doubled, #report.disordered, #report.ghosts));
+			#report.thrown_out, #report.lost, #report.doubled, #report.disordered, #report.swapped, #report.ghosts));
 		local text = complaint(report);
 		if text then error(title .. ":\n" .. text, 0); end
 	end));
 end);
+end
 end

@@ -8,7 +8,8 @@ local stanza_lib = require "prosody_relay.stanza";
 local st = require "util.stanza";
 local random_bytes = require "util.random".bytes;
 
-local stanza_mt = st.stanza_mt;
+local stanza_mt, xml_escape = st.stanza_mt, st.xml_escape;
+local parse = stanza_lib.parse;
 local serialise = stanza_lib.serialise;
 local render_known = templates.render_known;
 
@@ -45,12 +46,25 @@ local function view_tostring(view)
 	return text;
 end
 
+local IS_SHARED = {}; -- key of a method-like mark that views and shared stanzas have
+
+local methods = setmetatable({ top_tag = stanza_lib.top_tag; [IS_SHARED] = true }, { __index = stanza_mt });
+
 local view_mt = {
 	__name = stanza_mt.__name;
-	__index = setmetatable({ top_tag = stanza_lib.top_tag }, { __index = stanza_mt });
+	__index = methods;
 	__metatable = stanza_mt; -- util.stanza takes it for a stanza
 	__tostring = view_tostring;
 };
+
+-- A stanza for one recipient needs no template. So the second recipient begins it.
+local function shared_tostring(stanza)
+	if stanza[TEMPLATE] ~= nil then return view_tostring(stanza); end
+	stanza[TEMPLATE] = false;
+	return serialise(stanza);
+end
+
+local shared_mt = { __name = stanza_mt.__name; __index = methods; __metatable = stanza_mt; __tostring = shared_tostring };
 
 -- view(stanza) -> a stanza for many recipients: the caller sets its attributes `to` and `from` before each one (design decision 5)
 -- It works as any stanza: its own attributes and children may be changed, and st.clone gives an ordinary one. It shares its children with
@@ -61,6 +75,89 @@ function fanout.view(stanza)
 	table.move(stanza, 1, #stanza, 1, view);
 	table.move(stanza.tags, 1, #stanza.tags, 1, view.tags);
 	return setmetatable(view, view_mt);
+end
+
+-- share(stanza): the stanza itself becomes one for many recipients, as a view() of it would be. It may be one already.
+function fanout.share(stanza)
+	if not stanza[IS_SHARED] then setmetatable(stanza, shared_mt); end
+end
+
+local FORM = {}; -- key of the form of a letter that nobody has opened
+
+-- form(stanza) -> what letter() needs to make that stanza again, for other recipients: its text, and its attributes. A stanza takes more memory.
+-- nil: it is a stanza that no parser accepts.
+function fanout.form(stanza)
+	local to, mark = stanza.attr.to, "\1"; -- which no attribute can have
+	local attr = {};
+	for name, value in pairs(stanza.attr) do attr[name] = value; end
+	attr.to, stanza.attr.to = nil, mark;
+	local text = tostring(stanza);
+	stanza.attr.to = to;
+	local first, last = text:find(mark, 1, true);
+	if not parse(text:sub(1, first - 1) .. text:sub(last + 1)) then return nil; end
+	local count = 1; -- with `to`
+	for _ in pairs(attr) do count = count + 1; end
+	return { name = stanza.name; attr = attr; count = count; before = text:sub(1, first - 1); after = text:sub(last + 1) };
+end
+
+local function letter_text(form, to)
+	return form.before .. xml_escape(to) .. form.after;
+end
+
+-- Makes an ordinary stanza of a letter
+local function open(letter)
+	local form = rawget(letter, FORM);
+	if not form then return; end
+	local stanza = assert(parse(letter_text(form, letter.attr.to)));
+	letter[FORM] = nil;
+	letter.tags = stanza.tags;
+	table.move(stanza, 1, #stanza, 1, letter);
+end
+
+local function is_untouched(letter, form)
+	local count = 0;
+	for name, value in pairs(letter.attr) do
+		if name ~= "to" and form.attr[name] ~= value then return false; end
+		count = count + 1;
+	end
+	return count == form.count and letter.name == form.name;
+end
+
+local letter_mt = {
+	__name = stanza_mt.__name;
+	__metatable = stanza_mt;
+	__index = function (letter, key)
+		local method = methods[key];
+		if method ~= nil then return method; end
+		if key ~= "tags" and type(key) ~= "number" then return nil; end
+		open(letter);
+		return rawget(letter, key);
+	end;
+	__len = function (letter)
+		open(letter);
+		return rawlen(letter);
+	end;
+	__tostring = function (letter)
+		local form = rawget(letter, FORM);
+		if form and is_untouched(letter, form) then return letter_text(form, letter.attr.to); end
+		open(letter);
+		return serialise(letter);
+	end;
+};
+
+-- letter(form, to, [former]) -> the stanza for that recipient. It works as any stanza: who looks at its children finds them. former: a letter that
+-- nobody needs any more. It may become the new one.
+function fanout.letter(form, to, former)
+	local letter = former;
+	if letter and rawget(letter, FORM) then
+		for name in pairs(letter.attr) do letter.attr[name] = nil; end
+	else
+		letter = setmetatable({ attr = {} }, letter_mt);
+	end
+	letter.name, letter[FORM] = form.name, form;
+	for name, value in pairs(form.attr) do letter.attr[name] = value; end
+	letter.attr.to = to;
+	return letter;
 end
 
 return fanout;

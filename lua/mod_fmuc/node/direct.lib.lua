@@ -36,6 +36,8 @@ end
 
 -- handle(event): handles a stanza to a user of this server
 function direct.handle(event)
+	local kind = event.origin.type;
+	if kind ~= "s2sin" and kind ~= "s2sout" then return; end -- rooms of this server send most of what users get
 	local stanza = event.stanza;
 	local link = stanza:get_child("fmuc", generation2.xmlns) and find_link(jid_bare(stanza.attr.from));
 	if not link then return; end

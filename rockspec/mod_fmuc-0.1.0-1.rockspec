@@ -110,6 +110,7 @@ build = {
 			["mod_fmuc.node.tree"] = "lua/mod_fmuc/node/tree.lib.lua",
 			["mod_fmuc.room.archive"] = "lua/mod_fmuc/room/archive.lib.lua",
 			["mod_fmuc.room.delivery"] = "lua/mod_fmuc/room/delivery.lib.lua",
+			["mod_fmuc.room.every_room"] = "lua/mod_fmuc/room/every_room.lib.lua",
 			["mod_fmuc.room.given_ids"] = "lua/mod_fmuc/room/given_ids.lib.lua",
 			["mod_fmuc.room.history"] = "lua/mod_fmuc/room/history.lib.lua",
 			["mod_fmuc.room.linked"] = "lua/mod_fmuc/room/linked.lib.lua",

@@ -12,6 +12,7 @@ local drop_repeated = lib "link/repeats".drop_repeated;
 local metrics = lib "link/metrics";
 local requests = lib "link/requests";
 local traffic = lib "link/traffic";
+local every_room = lib "room/every_room";
 local given_ids = lib "room/given_ids";
 local history = lib "room/history";
 local linked = lib "room/linked";
@@ -167,6 +168,7 @@ local function start()
 	traffic.start { metrics = metrics; find = mirrors_of_rooms.find; down = "sent" }; -- every stanza is counted
 	lib "link/commands" { title = "Links of rooms"; peer = "Mirror or node"; roles = { mirrors_of_rooms, federated_rooms }; metrics = metrics };
 	federated_rooms.start();
+	every_room.start();
 	lib "link/events".hook(handlers);
 	lib "link/events".hook_for_users(direct.events, direct.handle, 100);
 	is_started = true;
@@ -186,6 +188,7 @@ end
 -- Defined before anything can fail, because Prosody also calls it when the module fails to load
 function module.unload()
 	commands.stop(module);
+	every_room.stop();
 	if not module.reloading then
 		if not is_started and module.saved_state then start(); end -- so that all mirrors learn of the end
 		requests.close();

@@ -108,7 +108,7 @@ end
 local function open(letter)
 	local form = rawget(letter, FORM);
 	if not form then return; end
-	local stanza = assert(parse(letter_text(form, letter.attr.to)));
+	local stanza = assert(parse(letter_text(form, letter.attr.to or "")));
 	letter[FORM] = nil;
 	letter.tags = stanza.tags;
 	table.move(stanza, 1, #stanza, 1, letter);

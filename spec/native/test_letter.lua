@@ -86,6 +86,7 @@ local uses = {
 	function (s) return s:add_direct_child(st.stanza("added")); end;
 	function (s) s.attr.type = "unavailable"; end;
 	function (s) s.attr.id = nil; end;
+	function (s) s.attr.to = nil; end;
 	function (s) s.name = "message"; end;
 	function (s) return sorted_attributes(s:top_tag()); end;
 	function (s) return sorted_attributes(tostring(st.clone(s))); end;

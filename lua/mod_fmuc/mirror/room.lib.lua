@@ -185,9 +185,13 @@ function mirrored.forget(room, occupant_jid)
 	room.fmuc.copies[occupant_jid], room.fmuc.hidden[occupant_jid] = nil, nil;
 end
 
+-- What newcomers get of a kept presence: forms[stanza] = form, see prosody_relay.fanout
+local forms = setmetatable({}, { __mode = "k" });
+
 -- hide_real_jids(copies): removes real JIDs from kept presences (occupant JID -> stanza)
 function mirrored.hide_real_jids(copies)
 	for _, copy in pairs(copies) do
+		forms[copy] = nil;
 		local item = copy:find("{" .. xmlns_muc_user .. "}x/item");
 		if item then item.attr.jid = nil; end
 	end
@@ -235,13 +239,19 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	if not state.hidden[occupant.nick] then delivery.to_all(room, copy, occupant.nick); end
 end
 
+local function addressed(copy, to)
+	local view = fanout.view(copy);
+	view.attr.to = to;
+	return view;
+end
+
 function methods.send_occupant_list(room, to, filter)
-	local state = room.fmuc;
+	local state, letter = room.fmuc, nil;
 	for occupant_jid, copy in pairs(state.copies) do
 		if not state.hidden[occupant_jid] and (not filter or filter(occupant_jid, room:get_occupant_by_nick(occupant_jid))) then
-			local view = fanout.view(copy);
-			view.attr.to = to;
-			room:route_stanza(view);
+			forms[copy] = forms[copy] or fanout.form(copy);
+			if forms[copy] then letter = fanout.letter(forms[copy], to, letter); else letter = addressed(copy, to); end
+			room:route_stanza(letter);
 		end
 	end
 end

@@ -59,8 +59,9 @@ describe(("ids of federated rooms, %s and %s"):format(versions.e, versions.w), f
 		assert.equal(1, #occupant_ids(shown));
 	end));
 
-	it("are not taken by a peer from another message (G9 F9)", bed.scenario(function (s)
-		local f = { elsinore = "elsinore@rooms.e.example"; peer = "peer@rooms.p.example" };
+	-- hamlet in elsinore, which a room joins that the spec plays
+	local function meet_peer(s)
+		local f = { elsinore = "elsinore@rooms.e.example"; room = "peer@rooms.p.example" };
 		f.e = nodes.server(s, "e", versions.e, nil, with_archive());
 		f.p = s:node { version = versions.w; config = [[
 VirtualHost "p.example"
@@ -68,16 +69,22 @@ Component "rooms.p.example"
 	component_secret = "hush"
 ]] };
 		f.link = s:link(f.e, f.p);
-		nodes.make_room(f.e, f.elsinore, { inbound_peers = { f.peer } });
+		nodes.make_room(f.e, f.elsinore, { inbound_peers = { f.room } });
 		f.hamlet = nodes.enter(f.e, f.elsinore, "hamlet");
+		f.peer = f.p:component("rooms.p.example", "hush");
+		return f;
+	end
+
+	it("are not taken by a peer from another message (G9 F9)", bed.scenario(function (s)
+		local f = meet_peer(s);
+		local peer = f.peer;
 		nodes.say(f.hamlet, f.elsinore, "mine", "m1");
 		local mine = federation.stanza_ids(f.hamlet:expect { "message", id = "m1" })[f.elsinore];
-		local peer = f.p:component("rooms.p.example", "hush");
-		peer:send(nodes.join(f.peer, f.elsinore, "Mallory", "mallory@p.example/x"));
+		peer:send(nodes.join(f.room, f.elsinore, "Mallory", "mallory@p.example/x"));
 		peer:expect { "message", has = "subject" };
 		local function say(id, stanza_id)
-			peer:send(st.message({ type = "groupchat"; id = id; from = f.peer .. "/Mallory"; to = f.elsinore }):text_tag("body", id)
-				:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = f.peer; id = stanza_id }):up()
+			peer:send(st.message({ type = "groupchat"; id = id; from = f.room .. "/Mallory"; to = f.elsinore }):text_tag("body", id)
+				:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = f.room; id = stanza_id }):up()
 				:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = f.elsinore; id = "forged" }):up()
 				:tag("fmuc", { xmlns = nodes.xmlns; from = "mallory@p.example/x" }):up());
 			return federation.stanza_ids(f.hamlet:expect { "message", id = id })[f.elsinore];
@@ -90,6 +97,33 @@ Component "rooms.p.example"
 		local archived = federation.archive(f.hamlet, f.elsinore);
 		assert.equal(4, #archived);
 		assert.equal(mine .. " mine", archived[1]);
+	end));
+
+	it("of rooms behind a foreign node stay, its occupant-ids go, and it is asked nothing (N22 O11 O14)", bed.scenario(function (s)
+		local f = meet_peer(s);
+		f.peer:send(nodes.join(f.room, f.elsinore, "Alice", "alice@p.example/x"));
+		f.peer:expect { "message", has = "subject" };
+		f.peer:send(st.message({ type = "groupchat"; id = "m1"; from = f.room .. "/Alice"; to = f.elsinore }):text_tag("body", "from afar")
+			:tag("stanza-id", { xmlns = "urn:xmpp:sid:0"; by = "far@rooms.f.example"; id = "far-1" }):up()
+			:tag("occupant-id", { xmlns = xmlns_occupant_id; id = "theirs" }):up()
+			:tag("fmuc", { xmlns = nodes.xmlns; from = "alice@p.example/x" }):up());
+		local shown = f.hamlet:expect { "message", id = "m1" };
+		assert.equal("far-1", federation.stanza_ids(shown)["far@rooms.f.example"]);
+		assert.equal(1, #occupant_ids(shown));
+		assert.not_equal("theirs", occupant_ids(shown)[1]);
+		f.link:settle();
+		f.peer:expect_none({ "iq" }, 0);
+	end));
+
+	it("name at each node the message that its author retracts (G9 G14)", bed.scenario(function (s)
+		local f = nodes.meet(s, versions);
+		nodes.say(f.hamlet, f.elsinore, "to be", "m1");
+		local here, there = f.hamlet:expect { "message", id = "m1" }, f.alice:expect { "message", id = "m1" };
+		local id = federation.stanza_ids(here)[f.elsinore];
+		f.hamlet:send(st.message({ type = "groupchat"; to = f.elsinore; id = "m2" })
+			:tag("retract", { xmlns = "urn:xmpp:message-retract:1"; id = id }):up():text_tag("body", "retracted"));
+		local retraction = f.alice:expect { "message", id = "m2"; from = f.rabbithole .. "/Hamlet" };
+		assert.equal(federation.stanza_ids(there)[f.rabbithole], retraction:find("{urn:xmpp:message-retract:1}retract@id"));
 	end));
 end);
 

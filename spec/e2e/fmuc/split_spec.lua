@@ -26,7 +26,7 @@ end
 
 for _, versions in ipairs(nodes.crossings()) do
 describe(("a split of federated rooms, %s joined %s"):format(versions.e, versions.w), function ()
-	it("loses and doubles no message, keeps the order of each sender, and ends with equal rooms (G1 G3 N2 N20)", bed.scenario(function (s)
+	it("loses and doubles no message, keeps the order of each sender, and ends with equal rooms (G1 G3 G26 N2 N20)", bed.scenario(function (s)
 		local f = nodes.meet(s, versions);
 		f.hatter = nodes.enter(f.w, f.rabbithole, "hatter");
 		f.hamlet:expect { "presence", from = f.elsinore .. "/Hatter" };

@@ -9,7 +9,6 @@ local st = require "util.stanza";
 local random_bytes = require "util.random".bytes;
 
 local stanza_mt, xml_escape = st.stanza_mt, st.xml_escape;
-local parse = stanza_lib.parse;
 local serialise = stanza_lib.serialise;
 local render_known = templates.render_known;
 
@@ -84,9 +83,9 @@ end
 
 local FORM = {}; -- key of the form of a letter that nobody has opened
 
--- form(stanza) -> what letter() needs to make that stanza again, for other recipients: its text, and its attributes. A stanza takes more memory.
--- nil: it is a stanza that no parser accepts.
-function fanout.form(stanza)
+-- form(stanza, make) -> what letter() needs to make that stanza again, for other recipients: its text, and its attributes. A stanza takes more
+-- memory. make() -> such a stanza, a new one each time, for those who look at its children. Its name and attributes do not matter.
+function fanout.form(stanza, make)
 	local to, mark = stanza.attr.to, "\1"; -- which no attribute can have
 	local attr = {};
 	for name, value in pairs(stanza.attr) do attr[name] = value; end
@@ -94,10 +93,9 @@ function fanout.form(stanza)
 	local text = tostring(stanza);
 	stanza.attr.to = to;
 	local first, last = text:find(mark, 1, true);
-	if not parse(text:sub(1, first - 1) .. text:sub(last + 1)) then return nil; end
 	local count = 1; -- with `to`
 	for _ in pairs(attr) do count = count + 1; end
-	return { name = stanza.name; attr = attr; count = count; before = text:sub(1, first - 1); after = text:sub(last + 1) };
+	return { make = make; name = stanza.name; attr = attr; count = count; before = text:sub(1, first - 1); after = text:sub(last + 1) };
 end
 
 local function letter_text(form, to)
@@ -108,7 +106,7 @@ end
 local function open(letter)
 	local form = rawget(letter, FORM);
 	if not form then return; end
-	local stanza = assert(parse(letter_text(form, letter.attr.to or "")));
+	local stanza = form.make();
 	letter[FORM] = nil;
 	letter.tags = stanza.tags;
 	table.move(stanza, 1, #stanza, 1, letter);

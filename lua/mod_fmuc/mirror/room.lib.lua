@@ -239,18 +239,20 @@ function methods.publicise_occupant_status(room, occupant, x, _, _, _, _, force_
 	if not state.hidden[occupant.nick] then delivery.to_all(room, copy, occupant.nick); end
 end
 
-local function addressed(copy, to)
-	local view = fanout.view(copy);
-	view.attr.to = to;
-	return view;
+local function form_of(copy)
+	if not forms[copy] then
+		local addressed = st.clone(copy);
+		addressed.attr.to = "";
+		forms[copy] = fanout.form(addressed, function () return st.clone(copy); end);
+	end
+	return forms[copy];
 end
 
 function methods.send_occupant_list(room, to, filter)
 	local state, letter = room.fmuc, nil;
 	for occupant_jid, copy in pairs(state.copies) do
 		if not state.hidden[occupant_jid] and (not filter or filter(occupant_jid, room:get_occupant_by_nick(occupant_jid))) then
-			forms[copy] = forms[copy] or fanout.form(copy);
-			if forms[copy] then letter = fanout.letter(forms[copy], to, letter); else letter = addressed(copy, to); end
+			letter = fanout.letter(form_of(copy), to, letter);
 			room:route_stanza(letter);
 		end
 	end

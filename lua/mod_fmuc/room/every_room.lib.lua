@@ -148,9 +148,8 @@ local function presence_for(room, occupant, is_anonymous, to, letter)
 	end
 	local entry = forms[is_anonymous];
 	if not entry or entry.affiliation ~= affiliation then
-		local presence = build(room, occupant, is_anonymous, to);
-		entry = { form = fanout.form(presence); affiliation = affiliation };
-		if not entry.form then return presence; end
+		local function make() return build(room, occupant, is_anonymous, to); end
+		entry = { form = fanout.form(make(), make); affiliation = affiliation };
 		forms[is_anonymous] = entry;
 	end
 	letter = fanout.letter(entry.form, to, letter);

@@ -58,8 +58,8 @@ local function announce(room, occupant, x, nick, actor, reason, is_gone, recipie
 	return event;
 end
 
--- The forms of that presence, made when somebody needs one: form(kind) -> presence, its <x/>; kind: "full", "anon" or "self"
-local function new_forms(room, x, event)
+-- The versions of that presence, made when somebody needs one: version(kind) -> presence, its <x/>; kind: "full", "anon" or "self"
+local function new_versions(room, x, event)
 	local occupant, actor = event.occupant, event.actor;
 	local actor_nick = actor and jid_resource(room:get_occupant_jid(actor));
 	local presences, parts = {}, {};
@@ -73,19 +73,19 @@ local function new_forms(room, x, event)
 	end
 end
 
--- kind_for(room, occupant, viewer) -> the form of the occupant's presence that the viewer may see
+-- kind_for(room, occupant, viewer) -> the version of the occupant's presence that the viewer may see
 local function kind_for(room, occupant, viewer)
 	if sees_real_jids(room, viewer) then return "full"; end
 	return viewer.bare_jid == occupant.bare_jid and "self" or "anon"; -- everybody may see the own JIDs, but not the actor's
 end
 
-local function tell_others(room, occupant, form, prev_role, is_gone)
+local function tell_others(room, occupant, version, prev_role, is_gone)
 	local roles = room:get_presence_broadcast();
 	local is_shown = roles[occupant.role or "none"] or is_gone;
 	if not is_shown and not (prev_role and roles[prev_role]) then return; end
 	for nick, viewer in occupants(room) do
 		if nick ~= occupant.nick then
-			local presence = form(kind_for(room, occupant, viewer));
+			local presence = version(kind_for(room, occupant, viewer));
 			if not is_shown then presence.attr.type = "unavailable"; end
 			room:route_to_occupant(viewer, presence);
 		end
@@ -105,10 +105,10 @@ end
 
 -- As mod_muc's, which copies all occupants for each presence
 function methods.publicise_occupant_status(room, occupant, x, nick, actor, reason, prev_role, is_gone, recipient)
-	local form = new_forms(room, x, announce(room, occupant, x, nick, actor, reason, is_gone, recipient));
-	local own_presence, own_x = form "self";
-	if recipient then return room:route_to_occupant(recipient, (form(kind_for(room, occupant, recipient)))); end
-	tell_others(room, occupant, form, prev_role, is_gone);
+	local version = new_versions(room, x, announce(room, occupant, x, nick, actor, reason, is_gone, recipient));
+	local own_presence, own_x = version "self";
+	if recipient then return room:route_to_occupant(recipient, (version(kind_for(room, occupant, recipient)))); end
+	tell_others(room, occupant, version, prev_role, is_gone);
 	tell_oneself(room, occupant, own_presence, own_x);
 end
 
@@ -140,7 +140,7 @@ end
 -- The presence of an occupant for a newcomer. letter: one that has been routed, or nil
 local function presence_for(room, occupant, is_anonymous, to, letter)
 	local data = room:get_affiliation_data(occupant.bare_jid);
-	if data and data.hats or not has_stock_presences() then return build(room, occupant, is_anonymous, to); end
+	if data and data.hats or not has_stock_presences() then return build(room, occupant, is_anonymous, to), letter; end
 	local forms, affiliation = kept[occupant], room:get_affiliation(occupant.bare_jid);
 	if not forms then
 		forms = {};

@@ -91,8 +91,8 @@ local function figures(size, is_ours)
 	return result;
 end
 
-local units = { { "joins", "ms", 1e3, "all joins" }, { "copy", "us", 1e6, "a delivered copy of a message" }, { "status", "ms", 1e3, "a change of status" },
-	{ "bytes", "bytes", 1, "heap of an occupant" } };
+local units = { { "joins", "ms", 1e3, "all joins" }, { "copy", "us", 1e6, "a delivered copy of a message" },
+	{ "status", "ms", 1e3, "a change of status" }, { "bytes", "bytes", 1, "heap of an occupant" } };
 
 for size in sizes:gmatch("%d+") do
 	local ours, stock = {}, {};

@@ -150,6 +150,7 @@ end
 
 -- chain(s, versions, count, [more, mode]) -> f: f.servers a, b, … with f.rooms.a = "tree@rooms.a.example", …, each of which joins the next; f.links.a
 -- is the one between a and b; f.users: a client for each, in its room. Each server trusts each other one for all users.
+-- more: text for the section of each component, or more(name) -> text
 function nodes.chain(s, versions, count, more, mode)
 	local f = { names = {}; rooms = {}; users = {}; links = {}; servers = {} };
 	local domains = {};
@@ -170,7 +171,7 @@ function nodes.chain(s, versions, count, more, mode)
 			end
 		end
 		f.servers[name] = nodes.server(s, name, i % 2 == 1 and versions.e or versions.w, "\tfmuc_trust = { " .. table.concat(trust, ", ") .. " }\n"
-			.. (more or ""));
+			.. (type(more) == "function" and more(name) or more or ""));
 	end
 	for i, name in ipairs(f.names) do
 		local next_name, former = f.names[i + 1], f.names[i - 1];

@@ -109,8 +109,9 @@ local function old_author(link, nick, said, is_repeated)
 	return trust.may_speak_for(jid_host(link.peer), author) and author or nil;
 end
 
--- A replica waits for what its user has said, and does not get it. problem, detail: of errors.reply()
+-- If that node is a replica, it waits for what its user has said, and does not get it. problem, detail: of errors.reply()
 local function refuse_replica(room, link, nick, id, problem, detail)
+	if not replica.is_of_primary(link) then return; end
 	local question = st.message({ type = "groupchat"; id = id; from = link.peer .. "/" .. nick; to = room.jid });
 	module:send(errors.reply(question, problem, detail));
 end
@@ -121,11 +122,16 @@ local function pass_on(room, link, nick, stanza, real_jid)
 	if not replica.is_behind(room, link) then announce.relay(room, nick, stanza, link, real_jid, link); end
 end
 
--- late(room, link, nick, stanza, author): what a user of a node behind this one, a replica, has said during an outage
-function messages.late(room, link, nick, stanza, author)
+-- Whether a message must go to the primary of this room, a replica, before it is shown
+local function is_for_primary(room, link, stanza)
+	return replica.is_behind(room, link) and not replica.stays_here(room, stanza);
+end
+
+-- A user of a node behind this one, a replica, has said that during an outage; stamp: when
+local function late(room, link, nick, stanza, author, stamp)
 	local from = occupant_jid(room, nick);
 	if history.is_known(room, stanza, from, ids.of(stanza, link.peer)) then return; end
-	local message = history.dated(room, stanza, from, nil, history.stamp_of(stanza));
+	local message = history.dated(room, stanza, from, nil, stamp);
 	local problem, detail = replica.handle_late(room, link, nick, message, author);
 	if problem then refuse_replica(room, link, nick, stanza.attr.id, problem, detail); end
 end
@@ -139,12 +145,10 @@ function messages.old(room, link, nick, stanza, said, is_repeated)
 	-- nodes behind this one know nothing of the other room
 	local for_others = jid_bare(author) == link.peer and occupant_jid(room, nick) or author;
 	if is_silenced(room, link, nick, author, is_repeated) then
-		if is_repeated and replica.is_of_primary(link) then
-			refuse_replica(room, link, nick, stanza.attr.id, "not-heard-there", room.jid);
-		end
+		if is_repeated then refuse_replica(room, link, nick, stanza.attr.id, "not-heard-there", room.jid); end
 		return pass_on(room, link, nick, stanza, for_others);
 	end
-	if is_repeated and replica.is_behind(room, link) then return messages.late(room, link, nick, stanza, author); end
+	if is_repeated and is_for_primary(room, link, stanza) then return late(room, link, nick, stanza, author, history.stamp_of(stanza)); end
 	local message = history.receive(room, link, nick, stanza, is_repeated);
 	if message then announce.relay(room, nick, message, link, for_others); end
 end
@@ -181,6 +185,10 @@ function messages.message(room, link, nick, stanza, said)
 	local is_about_subject = is_subject(stanza);
 	local is_refused = entry.hidden ~= nil or is_about_subject and is_silenced(room, link, nick);
 	if is_about_subject and not is_refused then return messages.subject(room, link, nick, stanza); end
+	-- a node that shows the message at once cannot take it back
+	if not is_refused and not replica.is_of_primary(link) and replica.problem(room) and is_for_primary(room, link, stanza) then
+		return late(room, link, nick, stanza, entry.real_jid, os.time());
+	end
 	stanza = hygiene.copy("message of a node", stanza, { by = { [room.jid] = true } });
 	stanza.attr.to = room.jid;
 	if not is_refused then
@@ -190,10 +198,8 @@ function messages.message(room, link, nick, stanza, said)
 		room:handle_groupchat_to_room({ type = "component"; host = module.host; send = function () is_refused = true; end }, stanza);
 	end
 	if not is_refused then return; end
-	if replica.is_of_primary(link) then
-		local problem, detail = replica.problem(room);
-		refuse_replica(room, link, nick, stanza.attr.id, problem or "not-heard-there", detail or room.jid);
-	end
+	local problem, detail = replica.problem(room);
+	refuse_replica(room, link, nick, stanza.attr.id, problem or "not-heard-there", detail or room.jid);
 	if entry.hidden ~= "taken" and entry.hidden ~= "elsewhere" then pass_on(room, link, nick, stanza); end
 end
 

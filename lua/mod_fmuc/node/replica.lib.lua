@@ -57,6 +57,12 @@ function replica.is_of_primary(link)
 	return link.direction == "down" and mark ~= nil and mark.mode == "primary-replica";
 end
 
+-- stays_here(room, stanza) -> whether the link to the primary is too narrow for that message, which is shown here only
+function replica.stays_here(room, stanza)
+	local uplink = replica.uplink(room);
+	return uplink ~= nil and bandwidth.verdict(uplink, stanza) ~= "essential";
+end
+
 local function count_of(link, nick)
 	local count = 0;
 	for _, entry in ipairs(waiting(link)) do
@@ -70,14 +76,18 @@ local function refuse(event, name, detail)
 	return true;
 end
 
--- entry: of the list of messages that have not come back, but for the fields of the stanza. author: the real JID for the primary
-local function send_to_primary(room, link, stanza, entry, author)
-	entry.id, entry.at = stanza.attr.id, now();
-	table.insert(waiting(link), entry);
+-- author: the real JID for the primary
+local function send_to_primary(room, link, stanza, nick, author)
 	local cleaned = bandwidth.stripped(link, hygiene.copy("message to a node", stanza));
 	-- it may be on its way when the link is cut
-	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), entry.nick, author, entry.id) or nil;
-	if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, entry.nick, author, nil, number)); end
+	local number = outbox.counts(cleaned) and outbox.add(link, outbox.text(cleaned), nick, author, stanza.attr.id) or nil;
+	if link.state == "live" then link:send(generation2.message(cleaned, room.jid, link.peer, nick, author, nil, number)); end
+end
+
+-- entry: of the list of messages that have not come back, but for id and time
+local function wait_for(link, id, entry)
+	entry.id, entry.at = id, now();
+	table.insert(waiting(link), entry);
 end
 
 -- Why one more message of that user cannot wait for the primary, as the name of an error; or nil
@@ -104,10 +114,11 @@ function replica.handle_groupchat(event)
 	local stanza = event.stanza;
 	local problem = excess(link, nick, stanza.attr.id);
 	if problem then return refuse(event, problem); end
-	if bandwidth.verdict(link, stanza) ~= "essential" then return; end -- it is shown here only
+	if replica.stays_here(room, stanza) then return; end
 	local way = delivery.way_of(room, stanza);
-	send_to_primary(room, link, stanza, { nick = nick; real_jid = event.from; except_link = way.except_link or nil;
-		from_node = way.from_node and way.from_node.peer }, told.real_jid);
+	wait_for(link, stanza.attr.id, { nick = nick; real_jid = event.from; except_link = way.except_link or nil;
+		from_node = way.from_node and way.from_node.peer });
+	send_to_primary(room, link, stanza, nick, told.real_jid);
 	return true;
 end
 
@@ -124,8 +135,10 @@ function replica.handle_late(room, link, nick, stanza, author)
 	if not uplink then return replica.problem(room); end
 	if outbox.author(uplink, nick, stanza.attr.id) then return; end -- it has it
 	local problem = excess(uplink, nick, stanza.attr.id);
-	if problem then return problem; end
-	send_to_primary(room, uplink, stanza, { nick = nick; real_jid = author; from_node = link.peer }, author);
+	if problem and replica.is_of_primary(link) then return problem; end
+	-- other nodes have shown it already, so all must get it, however many there are (within the bounds of node/outbox)
+	if not problem then wait_for(uplink, stanza.attr.id, { nick = nick; real_jid = author; from_node = link.peer }); end
+	send_to_primary(room, uplink, stanza, nick, author);
 end
 
 -- handle_subject(event): the same for a change of the subject, before mod_muc makes it
@@ -148,7 +161,8 @@ end
 -- another one into the mouth of these users (O13).
 function replica.returned(room, link, nick, stanza)
 	if not replica.is_from_primary(room, link) then return nil; end
-	local entry, author = take(link, nick, stanza.attr.id), outbox.author(link, nick, stanza.attr.id);
+	local entry = take(link, nick, stanza.attr.id);
+	local author = not entry and outbox.author(link, nick, stanza.attr.id);
 	return entry or author and { real_jid = author };
 end
 

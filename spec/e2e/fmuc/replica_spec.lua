@@ -107,24 +107,36 @@ describe(("a replica, %s of %s"):format(versions.e, versions.w), function ()
 	end));
 
 	-- auser in a, a replica of b with buser, a replica of c with cuser
-	local function meet_in_chain(s)
-		local f = nodes.chain(s, versions, 3, nil, "primary-replica");
+	local function meet_in_chain(s, more)
+		local f = nodes.chain(s, versions, 3, more, "primary-replica");
 		nodes.expect_equal(f, table.unpack(nodes.nicks_of(f)));
 		nodes.forget_chain(f);
 		return f;
 	end
 
-	it("keeps the primary's order for what waited at a replica behind it (N2 G16)", bed.scenario(function (s)
-		local f = meet_in_chain(s);
+	local function expect_no_more(f)
+		for _, name in ipairs(f.names) do
+			f.users[name]:sync();
+			f.users[name]:expect_none({ "message" }, 0);
+		end
+	end
+
+	-- auser says that while the link to b is cut
+	local function say_cut_off(f, stanza)
 		f.links.a:stall();
-		nodes.say(f.users.a, f.rooms.a, "late", "m1");
+		f.users.a:send(stanza);
 		f.users.a:sync();
 		f.links.a:cut();
 		f.servers.b:expect_log("is not federated with tree@rooms.a");
+		f.links.a:expect_broken();
+	end
+
+	it("keeps the primary's order for what waited at a replica behind it (N2 G16)", bed.scenario(function (s)
+		local f = meet_in_chain(s);
+		say_cut_off(f, st.message({ type = "groupchat"; to = f.rooms.a; id = "m1" }):text_tag("body", "late"));
 		f.links.b:stall();
 		nodes.say(f.users.c, f.rooms.c, "early", "m2");
 		f.users.c:expect { "message", id = "m2" };
-		f.links.a:expect_broken();
 		f.links.a:restore();
 		f.servers.b:expect_log("is federated with tree@rooms.a%S+ again", 15);
 		f.users.b:sync();
@@ -135,10 +147,7 @@ describe(("a replica, %s of %s"):format(versions.e, versions.w), function ()
 			assert.equal("m1", f.users[name]:expect({ "message", type = "groupchat" }, 15).attr.id);
 		end
 		f.links.a:settle();
-		for _, name in ipairs(f.names) do
-			f.users[name]:sync();
-			f.users[name]:expect_none({ "message" }, 0);
-		end
+		expect_no_more(f);
 	end));
 
 	it("refuses at a replica behind it what cannot reach the primary, and shows it nowhere (N2 G15)", bed.scenario(function (s)
@@ -150,10 +159,7 @@ describe(("a replica, %s of %s"):format(versions.e, versions.w), function ()
 		assert.same({ "remote-server-timeout", "This room cannot reach tree@rooms.c.example. Nothing can be said here until it does" },
 			{ condition(refusal), (select(3, refusal:get_error())) });
 		f.links.a:settle();
-		for _, name in ipairs(f.names) do
-			f.users[name]:sync();
-			f.users[name]:expect_none({ "message" }, 0);
-		end
+		expect_no_more(f);
 	end));
 
 	it("shows everywhere what a user has said who leaves before it comes back (N2 G16)", bed.scenario(function (s)
@@ -186,6 +192,40 @@ describe(("a replica, %s of %s"):format(versions.e, versions.w), function ()
 			f.users[name]:expect { "message", type = "groupchat"; id = "m2" };
 			f.users[name]:expect_none({ "message", id = "m1" }, 0.3);
 		end
+	end));
+
+	it("shows at the replica what is too much for the link to the primary, also late (N2 G25)", bed.scenario(function (s)
+		local f = meet_in_chain(s, function (name) return name == "c" and "\tfmuc_bandwidth = \"messages\"\n" or ""; end);
+		say_cut_off(f, st.message({ type = "groupchat"; to = f.rooms.a; id = "m1" }):tag("reactions", { xmlns = "urn:xmpp:reactions:0"; id = "x" })
+			:text_tag("reaction", "+"):up());
+		f.links.a:restore();
+		for _, name in ipairs { "a", "b" } do f.users[name]:expect({ "message", type = "groupchat"; id = "m1" }, 15); end
+		f.links.b:settle();
+		expect_no_more(f);
+	end));
+
+	it("loses nothing of a node behind it that is no replica, and shows it once the primary has it (N2 G1)", bed.scenario(function (s)
+		local f = nodes.chain(s, versions, 3, nil, "primary-replica");
+		nodes.configure(f.servers.a, f.rooms.a, { outbound_peer = f.rooms.b; mode = "primary-primary" });
+		nodes.expect_equal(f, table.unpack(nodes.nicks_of(f)));
+		f.links.a:settle();
+		nodes.forget_chain(f);
+		f.links.b:cut();
+		f.servers.b:expect_log("is not federated with tree@rooms.c");
+		for i = 1, 60 do
+			nodes.say(f.users.a, f.rooms.a, "word " .. i, "m" .. i);
+			f.users.a:expect { "message", type = "groupchat"; id = "m" .. i };
+		end
+		f.links.a:settle();
+		f.users.b:sync();
+		f.users.b:expect_none({ "message" }, 0);
+		f.links.b:expect_broken();
+		f.links.b:restore();
+		for i = 1, 60 do
+			for _, name in ipairs { "b", "c" } do f.users[name]:expect({ "message", type = "groupchat"; id = "m" .. i }, 15); end
+		end
+		f.links.a:settle();
+		expect_no_more(f);
 	end));
 end);
 end

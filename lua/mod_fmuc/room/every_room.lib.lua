@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Every room of a MUC service, with or without links: what many get is serialised once. mod_muc hands one stanza object to all recipients of a
+-- Every room of a MUC service, with or without links: a stanza for many is serialised once. mod_muc hands one stanza object to all recipients of a
 -- message or presence, one after the other. That object keeps its bytes from now on (prosody_relay.fanout). Events and filters stay as they are.
 --
 -- A newcomer gets the presence of each occupant. mod_muc makes these presences anew for each newcomer; here they are kept until the occupant changes.

@@ -85,6 +85,54 @@ describe("rooms without links, Prosody " .. version, function ()
 		end));
 	end
 
+	it("make the presence of an occupant once for all newcomers, and anew for one with hats", bed.scenario(function (s)
+		local node = s:node { version = version; config = config:gsub("\"bed_meddles\", ", "") }; -- whose hooks would forbid that
+		local room = "hall@rooms.ours.example.com";
+		local function eval(code)
+			return node:eval(([[
+				local muc = prosody.hosts["rooms.ours.example.com"].modules.muc;
+				local class, room = muc.room_mt.__index, muc.get_room_from_jid(%q);
+				local shared = module:shared "counts";
+				%s
+			]]):format(room, code));
+		end
+		local clients = {};
+		local function join(name)
+			clients[name] = node:client(name .. "@example.com/pc");
+			enter(clients[name], room, name);
+		end
+		join "alice";
+		open(clients.alice, room);
+		eval [[
+			local build = class.build_item_list;
+			shared.built = 0;
+			function class.build_item_list(...)
+				shared.built = shared.built + 1;
+				return build(...);
+			end
+		]];
+		local counts = {};
+		for i = 1, 8 do
+			local before = eval "return shared.built";
+			join("user" .. i);
+			counts[i] = eval "return shared.built" - before;
+		end
+		assert.equal(counts[4], counts[8]); -- however many are there
+		local function hats_seen(name)
+			local client = node:client(name .. "@example.com/pc");
+			client:send(federation.join(room, name));
+			local presence = client:expect { "presence", from = room .. "/user1" };
+			return presence:find((version == "0.12" and "{xmpp:prosody.im/protocol/hats:1}" or "{urn:xmpp:hats:0}") .. "hats/hat@title");
+		end
+		for i, is_active in ipairs { true, false } do
+			eval(([[
+				room:set_affiliation(true, "user1@example.com", "member");
+				room:set_affiliation_data("user1@example.com", "hats", { ["urn:test:hat"] = { title = "Teacher"; active = %s } });
+			]]):format(tostring(is_active)));
+			assert.equal(is_active and "Teacher" or "none", hats_seen("late" .. i) or "none");
+		end
+	end));
+
 	it("give a resumed session what it has missed, each stanza once", bed.scenario(function (s)
 		local node = start(s, version);
 		local room = "hall@rooms.ours.example.com";

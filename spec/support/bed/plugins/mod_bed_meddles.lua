@@ -16,21 +16,21 @@ local function is_of_room(stanza)
 	return (stanza.attr.from or ""):find("@rooms%.") ~= nil;
 end
 
--- what each gets: a copy, as the object is not this module's own
+-- a copy for each recipient, as the object is not this module's own
 for _, name in ipairs { "message/full", "presence/full" } do
 	module:hook(name, function (event)
 		if api.active == name and is_of_room(event.stanza) then event.stanza = meddled(st.clone(event.stanza)); end
 	end, 10);
 end
 
--- what the room is about to send
+-- the room's own stanza, before it goes to all
 for _, name in ipairs { "muc-broadcast-message", "muc-broadcast-presence", "muc-build-occupant-presence", "muc-occupant-groupchat" } do
 	module:hook(name, function (event)
 		if api.active == name then meddled(event.stanza); end
 	end, 10);
 end
 
-if prosody.hosts[module.host].type == "local" and not prosody.hosts[module.host].modules.muc then
+if prosody.hosts[module.host].type == "local" then
 	filters.add_filter_hook(function (session)
 		filters.add_filter(session, "stanzas/out", function (stanza)
 			if api.active ~= "stanzas/out" or stanza.attr == nil or not is_of_room(stanza) then return stanza; end

@@ -124,6 +124,15 @@ Component "rooms.p.example"
 			:tag("retract", { xmlns = "urn:xmpp:message-retract:1"; id = id }):up():text_tag("body", "retracted"));
 		local retraction = f.alice:expect { "message", id = "m2"; from = f.rabbithole .. "/Hamlet" };
 		assert.equal(federation.stanza_ids(there)[f.rabbithole], retraction:find("{urn:xmpp:message-retract:1}retract@id"));
+		-- a moderator's retraction comes from the room itself
+		f.e:eval(([[
+			local room = prosody.hosts["rooms.e.example"].modules.muc.get_room_from_jid(%q);
+			room:broadcast_message(require "util.stanza".message({ type = "groupchat"; from = room.jid; id = "m3" })
+				:tag("retract", { xmlns = "urn:xmpp:message-retract:1"; id = %q }):up());
+		]]):format(f.elsinore, id));
+		f.hamlet:expect { "message", id = "m3" };
+		f.link:settle();
+		f.alice:expect_none({ "message", id = "m3" }, 0);
 	end));
 end);
 
